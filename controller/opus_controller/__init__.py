@@ -1,0 +1,1 @@
+"""The controller: compiles scenarios into plans, brings them alive, breaks them on purpose, and reports."""

@@ -1,0 +1,112 @@
+"""What the engine needs of a place where plans come alive. Virtual or real time is the runtime's own affair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from opus_controller.model.network import Network
+from opus_controller.model.plan import Plan, Workload
+
+Record = Mapping[str, Any]
+"""One line of events.ndjson: {"t": ns since origin, "host": name, "kind": ..., fields of that kind}.
+
+Kinds from nodes are the core's notices (`kind` of each class in opus_node.core.events, its fields by name, peers as
+node identities); kinds from the engine are "fault" {"name", "fault", "target", "victims", "undoes"}, "host_up", "host_down"
+{"cause"}, "workload_start", "end". Kind "sample" goes to samples/hosts.ndjson instead: {"entries", "state_bytes",
+"is_agent", "nodes", "requests_served", "requests_routed", "control_bytes_sent", "control_bytes_received", ...}, counters
+cumulated since the host's boot.
+"""
+
+
+@dataclass(frozen=True)
+class LiveHost:
+    """A host's roles right now, for faults aimed by live state and for `opus status`."""
+
+    name: str
+    alive: bool
+    paused: bool = False
+    is_agent: bool = False
+    agent: str = ""
+    """Name of the host it is attached to."""
+    replica_of: tuple[str, ...] = ()
+    steward_of: tuple[str, ...] = ()
+    nodes: int = 0
+    served: int = 0
+    routed: int = 0
+    entries: int = 0
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a runtime says of itself for `result.json`."""
+
+    runtime: str
+    links: str
+    """netem, userspace, or model (sim)."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Kernel, why these links were chosen, hop cost given to sim and where it came from, ..."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """The testbed's own condition, sampled; judged by engine.validity."""
+
+    t_ns: int
+    cpu_busy: float
+    """Share of all cores, 0 to 1."""
+    link_lag_p99_ns: int
+    link_overflow: int
+    """Packets dropped that nobody asked to drop, cumulated."""
+    node_lag_p99_ns: int
+    """How late nodes' own timers fired."""
+    notices_dropped: int
+    """Notices lost in full buffers, cumulated."""
+
+
+class Runtime(Protocol):
+    """A plan's hosts, alive. The player calls these in one task; only `sleep_until` lets time pass."""
+
+    info: RunInfo
+
+    async def up(self, plan: Plan) -> None:
+        """Create hosts and links, start and boot every node (origin is here), raise PlatformError with the mend if it cannot."""
+
+    def now(self) -> int:
+        """Nanoseconds since the origin."""
+
+    async def sleep_until(self, t_ns: int) -> None:
+        """Let the world run until `t_ns`; at once if it has passed."""
+
+    async def start_workload(self, workload: Iterable[Workload]) -> None:
+        """Hand every client its part. Nodes issue requests by their own clock from then on."""
+
+    async def apply_links(self, network: Network) -> None: ...
+
+    async def crash(self, hosts: Iterable[str]) -> None:
+        """Kill the processes; their kernels reset connections."""
+
+    async def power_off(self, hosts: Iterable[str], network: Network) -> None:
+        """Put `network` (with the hosts `down`) in force, then kill: peers see silence."""
+
+    async def restart(self, hosts: Iterable[str], network: Network) -> None:
+        """Start the (dead) hosts' nodes anew with the next incarnation and their workload's rest, under `network`."""
+
+    async def pause(self, hosts: Iterable[str]) -> None: ...
+
+    async def resume(self, hosts: Iterable[str]) -> None: ...
+
+    async def live(self) -> dict[str, LiveHost]:
+        """Every host's roles now."""
+
+    def records(self) -> list[Record]:
+        """What was noticed since the last call, in order of t as far as known."""
+
+    async def health(self) -> Health: ...
+
+    def died(self) -> Mapping[str, str]:
+        """Hosts that ended by themselves since the last call: name to last log lines."""
+
+    async def down(self) -> None:
+        """End and remove everything of this run, whatever state it is in. Never raises for what is already gone."""

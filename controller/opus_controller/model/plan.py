@@ -1,0 +1,194 @@
+"""The plan: a scenario with every random choice already made. Immutable; the same bytes for every runtime.
+
+Hosts are named ("use1-3") everywhere a person looks; their node's identity is `address`. Times are integer nanoseconds
+since the run's origin, the instant at which the runtime boots the first node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from opus_controller.model.shapes import AccessLink, Frozen, PathShape
+
+HostName = str
+SiteName = str
+
+
+class HostAbilities(Frozen):
+    cpu: float = Field(default=1.0, gt=0)
+    memory: int = Field(default=256 << 20, gt=0)
+    storage: int = Field(default=1 << 30, gt=0)
+    bandwidth: int = Field(default=100_000_000, gt=0)
+
+
+class Host(Frozen):
+    name: HostName
+    index: int
+    """Position in `Plan.hosts`."""
+    site: SiteName
+    group: str
+    address: str
+    """In 198.18.0.0/15 (RFC 2544)."""
+    access: AccessLink
+    abilities: HostAbilities
+    boot_at_ns: int = 0
+
+
+class PathTable(Frozen):
+    """Shapes between sites: `shapes[index[i][j]]` from site i to site j (i = j: within a site).
+
+    A host-by-host topology is one whose sites have one host each.
+    """
+
+    shapes: tuple[PathShape, ...]
+    index: tuple[tuple[int, ...], ...]
+
+
+class App(Frozen):
+    name: str
+    replicas: int = Field(ge=1)
+
+
+class OverlaySettings(Frozen):
+    """Overrides of `opus_node.core.types.NodeConfig`, by the same names; None keeps the core's default."""
+
+    lease_interval: int | None = None
+    lease_timeout: int | None = None
+    nodes_per_agent: int | None = None
+    near_enough: int | None = None
+    known_agents: int | None = None
+    probe_interval: int | None = None
+    indirect_probes: int | None = None
+    suspicion_periods: int | None = None
+    timeout_rtts: float | None = None
+    timeout_slack: int | None = None
+    wave: int | None = None
+    direct: bool | None = None
+
+
+class Workload(Frozen):
+    """Open-loop Poisson requests of one client host; arrivals and keys come from `seed` alone (opus_node.workload)."""
+
+    client: HostName
+    app: str
+    seed: str
+    rate_per_s: float = Field(gt=0)
+    start_ns: int
+    stop_ns: int
+    deadline_ns: int
+    """From issue; a request unanswered by then has failed."""
+    keys: int = Field(ge=1)
+    zipf: float = Field(ge=0)
+    """Exponent; 0 is uniform."""
+    write_share: float = Field(default=0.0, ge=0, le=1)
+    request_bytes: int = Field(default=100, ge=0)
+    reply_bytes: int = Field(default=1000, ge=0)
+
+
+class Target(Frozen):
+    """Who is meant. `hosts` were chosen at compile time; otherwise `role` is resolved at the time by live state."""
+
+    text: str
+    """As the scenario wrote it, for reports: "a replica of web", "site sa-east-1", "20% of hosts"."""
+    hosts: tuple[HostName, ...] = ()
+    role: Literal["", "replica", "agent", "busiest-agent", "busiest-replica", "steward"] = ""
+    app: str = ""
+    pick: float = 0.5
+    """In [0, 1): which of the eligible hosts, sorted by name, when several fit the role (drawn at compile time)."""
+    exclude: tuple[HostName, ...] = ()
+    """Never these (a client that must stay, a seed)."""
+
+
+class HostFault(Frozen):
+    kind: Literal["crash", "power-off", "restart", "pause", "resume"]
+    at_ns: int
+    name: str = ""
+    """Label by which a later event refers to the same victims ("restart what `loss-1` killed")."""
+    target: Target
+    same_as: str = ""
+    """The `name` of an earlier fault whose victims these are; `target` is then only for reports."""
+
+
+class Partition(Frozen):
+    kind: Literal["partition"]
+    at_ns: int
+    name: str
+    a: Target
+    b: Target
+    """No hosts and no role: everyone else."""
+    both_ways: bool = True
+    """False: only packets from `a` to `b` are lost."""
+
+
+class Heal(Frozen):
+    kind: Literal["heal"]
+    at_ns: int
+    undoes: str
+    """The `name` of a partition or link change."""
+
+
+class LinkChange(Frozen):
+    """Replaces the shape of the path between two sites, wholly; `heal` brings the topology's shape back."""
+
+    kind: Literal["link"]
+    at_ns: int
+    name: str
+    source: SiteName
+    target: SiteName
+    both_ways: bool = True
+    shape: PathShape
+    reverse_shape: PathShape | None = None
+    """For target to source when it differs (an asymmetric path); None: `shape`."""
+
+
+Fault = Annotated[HostFault | Partition | Heal | LinkChange, Field(discriminator="kind")]
+
+
+class Expectation(Frozen):
+    """A figure of `result.json` and the bound it must keep."""
+
+    name: str
+    """As the scenario wrote it: "availability >= 99.9% outside 2s after faults where reachable"."""
+    figure: str
+    """availability, routing_latency_ms.p50, hops.max, recovery_s.max, ..."""
+    op: Literal["<=", ">=", "=="]
+    bound: float
+    """In the figure's unit as result.json has it (a share, ms, s)."""
+    app: str = ""
+    site: str = ""
+    outside_faults_ns: int | None = None
+    """Leave out requests issued in this span after each fault."""
+    reachable: bool = False
+    """Count only requests whose client had a path to a live replica when it issued them."""
+
+
+class Plan(Frozen):
+    format: Literal[1] = 1
+    name: str
+    seed: int
+    topology: str
+    duration_ns: int
+    """End of the timeline; requests still open then are waited for until their deadline."""
+    sites: tuple[SiteName, ...]
+    hosts: tuple[Host, ...]
+    paths: PathTable
+    seeds: tuple[HostName, ...]
+    """The first ways in; they start as agents."""
+    apps: tuple[App, ...]
+    overlay: OverlaySettings = OverlaySettings()
+    workload: tuple[Workload, ...] = ()
+    timeline: tuple[Fault, ...] = ()
+    expectations: tuple[Expectation, ...] = ()
+
+    def canonical(self) -> bytes:
+        """The one byte form: JSON, keys in the order declared, no spaces, defaults written out, newline at the end."""
+        return (json.dumps(self.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False) + "\n").encode()
+
+    @property
+    def digest(self) -> str:
+        """sha256 of `canonical()`, the plan's identity."""
+        return hashlib.sha256(self.canonical()).hexdigest()

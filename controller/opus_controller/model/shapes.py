@@ -1,0 +1,86 @@
+"""What a packet meets between two hosts: the path's shape, and the access link at either end.
+
+All delays are one way and in integer nanoseconds; all shares are in [0, 1]; all rates in bits per second of IP packets
+(headers from IP up count, link framing does not: the emulated links have none).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BurstLoss(Frozen):
+    """Gilbert-Elliott loss: a two-state Markov chain stepped once a packet (tc-netem(8), `loss gemodel p r 1-h 1-k`)."""
+
+    p: float = Field(ge=0.0, le=1.0)
+    """Probability of going from the good state to the bad one."""
+    r: float = Field(gt=0.0, le=1.0)
+    """Probability of going from bad back to good; the mean burst is 1/r packets."""
+    loss_bad: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Share of packets lost in the bad state (1-h)."""
+    loss_good: float = Share
+    """Share of packets lost in the good state (1-k)."""
+
+    @property
+    def mean(self) -> float:
+        """Long-run share of packets lost."""
+        if self.p == 0:
+            return self.loss_good
+        bad = self.p / (self.p + self.r)
+        return bad * self.loss_bad + (1 - bad) * self.loss_good
+
+
+class PathShape(Frozen):
+    """One direction of a path between two sites (or two hosts), access links not included."""
+
+    delay_ns: int = Field(default=0, ge=0)
+    jitter_ns: int = Field(default=0, ge=0)
+    """netem's jitter: the standard deviation for normal and paretonormal (0.82 of it for pareto), half the width for uniform."""
+    distribution: Literal["uniform", "normal", "pareto", "paretonormal"] = "normal"
+    keep_order: bool = False
+    """Jitter reorders packets unless this is set (a packet then leaves no earlier than the one before it)."""
+    loss: float = Share
+    """Independent loss."""
+    burst: BurstLoss | None = None
+    """Bursty loss, instead of the independent one."""
+    duplicate: float = Share
+    reorder: float = Share
+    """Share of packets that skip the delay (netem's reorder): they overtake those before them."""
+    corrupt: float = Share
+    """Share of packets with one bit flipped."""
+
+    @property
+    def loss_mean(self) -> float:
+        return self.burst.mean if self.burst is not None else self.loss
+
+    @property
+    def delay_only(self) -> bool:
+        """Whether whole segmentation-offload packets may cross unsplit: nothing is decided packet by packet."""
+        return not (self.jitter_ns or self.loss_mean or self.duplicate or self.reorder or self.corrupt)
+
+
+class Direction(Frozen):
+    """One direction of an access link: a token-bucket rate in front of a queue. No rate: no queue either."""
+
+    rate_bps: int | None = Field(default=None, gt=0)
+    queue_bytes: int | None = Field(default=None, gt=0)
+    """Bytes that may wait; what comes beyond is dropped and counted. Compiled from "256KiB" or from "100ms" at the rate."""
+
+
+class AccessLink(Frozen):
+    """How a group's hosts hang on their site. The bottleneck of a path is one of its two access links."""
+
+    delay_ns: int = Field(default=0, ge=0)
+    """One way, in each direction."""
+    loss: float = Share
+    """Independent, in each direction."""
+    up: Direction = Direction()
+    down: Direction = Direction()

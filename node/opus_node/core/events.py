@@ -1,0 +1,187 @@
+"""What enters and leaves the core: five events in, one `Ready` out.
+
+The shape is etcd/raft's Step and Ready with aioquic's explicit clock: whoever drives the core (a process on a
+real network, the simulator, a test) does everything in `Ready` in order, and calls `step(Wake(), now)` at `wake_at`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from opus_node.core.messages import Message
+from opus_node.core.types import AppId, Nanos, NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """The first event, once. `seeds` are ways in; a node that finds itself among them starts as an agent."""
+
+    seeds: tuple[NodeId, ...]
+    incarnation: int = 0
+    """Grows by one with every start of the same host, so that an old self is never mistaken for the new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    source: NodeId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The runtime could not deliver to `peer` (connection refused or reset). Advice, never proof: silence gives none."""
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A local client asks. The core answers with exactly one `RequestDone` notice (and one `ClientReply`) by `deadline`."""
+
+    app: AppId
+    request: int
+    """Unique at this client for the life of the process."""
+    key: int
+    write: bool
+    request_bytes: int
+    reply_bytes: int
+    deadline: Nanos
+    """Absolute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """`wake_at` has come. Harmless at any other time."""
+
+
+Event = Boot | Receive | Unreachable | Request | Wake
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    to: NodeId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class ClientReply:
+    """To the local client that made `Request`; `outcome` as in `RequestDone`."""
+
+    app: AppId
+    request: int
+    outcome: str
+
+
+# Notices: facts an observer may want. They change nothing. `kind` is the name in events.ndjson.
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged:
+    kind: ClassVar[str] = "role"
+    role: str
+    """agent, replica or steward."""
+    active: bool
+    app: AppId = ""
+    """The application, for replica and steward."""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    kind: ClassVar[str] = "attached"
+    agent: NodeId
+    rtt: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLost:
+    """This node gave its agent up; it attaches elsewhere."""
+
+    kind: ClassVar[str] = "agent_lost"
+    agent: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChanged:
+    """This agent's view of another agent: alive, suspect or dead (SWIM's words)."""
+
+    kind: ClassVar[str] = "member"
+    member: NodeId
+    state: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSetDecided:
+    """This node, as steward, decided a new replica set."""
+
+    kind: ClassVar[str] = "replica_set"
+    app: AppId
+    epoch: int
+    members: tuple[NodeId, ...]
+    cause: str
+    """A few words: "first", "lost 198.18.0.7", "merged with ..."."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDone:
+    """The one record of a request, at its client: the client's own count (DESIGN section 7)."""
+
+    kind: ClassVar[str] = "request"
+    app: AppId
+    request: int
+    key: int
+    write: bool
+    issued_at: Nanos
+    done_at: Nanos
+    outcome: str
+    """ok, or deadline (nobody answered in time), or refused (answered that it cannot be served)."""
+    replica: NodeId
+    """Who answered; empty unless ok."""
+    arrived_at: Nanos
+    """When the winning attempt reached that replica (same clock everywhere); 0 unless ok."""
+    hops: int
+    """Overlay hops of the winning attempt to the replica: 0 (self), 1 (direct) or 2 (by an agent)."""
+    attempts: int
+    """Messages this client sent for it, hedges at agents not included."""
+    via: str
+    """self, direct or agent: how the winning attempt went."""
+    first: bool
+    """Whether this is the node's first request to this application (no cache could help)."""
+
+
+Notice = RoleChanged | Attached | AgentLost | MemberChanged | ReplicaSetDecided | RequestDone
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Everything the runtime must do, in order. Nothing else leaves the core."""
+
+    sends: tuple[Send, ...] = ()
+    replies: tuple[ClientReply, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    wake_at: Nanos | None = None
+    """The one absolute time at which the core wants a `Wake`; it replaces the last one. None: nothing is pending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a node would say of itself when asked (status, metrics); a pure read."""
+
+    agent: NodeId
+    """Whom it is attached to; itself if it is an agent; empty while it looks for one."""
+    is_agent: bool
+    replica_of: tuple[AppId, ...]
+    steward_of: tuple[AppId, ...]
+    epochs: tuple[tuple[AppId, int], ...]
+    nodes: int
+    """Leases this agent holds; 0 for others."""
+    entries: int
+    """Table entries held, over all tables (DESIGN section 7, State)."""
+    state_bytes: int
+    """Their size as the messages that carry them would encode it, estimated."""
+    requests_served: int
+    """As a replica, since boot."""
+    requests_routed: int
+    """As an agent, since boot."""

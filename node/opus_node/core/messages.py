@@ -1,0 +1,316 @@
+"""What nodes tell each other: frozen dataclasses, mapped to protobuf field by field (`proto/opus_proto/v1/overlay.proto`).
+
+A message class and its protobuf message have the same name and the same field names; `codec.py` relies on it and a test
+checks every class. Field types are limited to: int, bool, float, str, tuples of str, and (tuples of) the record
+classes of this file. A request's and a reply's payload is its size: the codec fills it with that many real bytes.
+
+`REQUEST_TRAFFIC` names what does not count as control bytes (DESIGN section 7).
+`DROPPABLE` says which a full queue may drop (oldest first, counted): what is repeated anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opus_node.core.types import AppId, Nanos, NodeId
+
+# Records carried inside messages
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSet:
+    """Who serves `app`. Ordered by (epoch, steward): the greater wins everywhere, and no two sets share both."""
+
+    app: AppId
+    epoch: int
+    steward: NodeId
+    members: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHint:
+    """A way in: an agent and how many more nodes it would take (negative: it is over its cap)."""
+
+    agent: NodeId
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Requests per second for one application."""
+
+    app: AppId
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemberUpdate:
+    """SWIM's gossip about one agent: state is alive, suspect, dead or left, at an incarnation."""
+
+    member: NodeId
+    state: str
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A node that could serve: where it hangs and what speaks for it."""
+
+    node: NodeId
+    agent: NodeId
+    rtt: Nanos
+    age: Nanos
+    cpu: float
+    bandwidth: int
+
+
+# Join, attachment, leases (node <-> agent)
+
+
+@dataclass(frozen=True, slots=True)
+class FindAgents:
+    """To any node: which agents do you know?"""
+
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentsKnown:
+    nonce: int
+    agents: tuple[AgentHint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Answer at once; the asker measures the round trip."""
+
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReply:
+    nonce: int
+    is_agent: bool
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A node's heartbeat; the first one asks to attach. `primary` is False towards a backup agent."""
+
+    seq: int
+    incarnation: int
+    primary: bool
+    age: Nanos
+    rtt: Nanos
+    cpu: float
+    memory: int
+    storage: int
+    bandwidth: int
+    demand: tuple[Demand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReply:
+    """`accepted` False: attach elsewhere, `agents` says where. Otherwise more ways in, nearest to the agent first."""
+
+    seq: int
+    accepted: bool
+    agents: tuple[AgentHint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A node has moved to another agent; courtesy, since a lease runs out anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """From an agent to one of its nodes: become an agent; here are the others and what is agreed."""
+
+    agents: tuple[MemberUpdate, ...]
+    replica_sets: tuple[ReplicaSet, ...]
+
+
+# Membership among agents (SWIM + Lifeguard)
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    seq: int
+    updates: tuple[MemberUpdate, ...]
+    replica_sets: tuple[ReplicaSet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PingReq:
+    seq: int
+    target: NodeId
+    updates: tuple[MemberUpdate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """To Ping, or, relayed, to PingReq."""
+
+    seq: int
+    updates: tuple[MemberUpdate, ...]
+    replica_sets: tuple[ReplicaSet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """The helper is alive, the target did not answer it (Lifeguard)."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Push-pull anti-entropy: all that one agent knows; `reply` asks for the same back."""
+
+    reply: bool
+    members: tuple[MemberUpdate, ...]
+    replica_sets: tuple[ReplicaSet, ...]
+
+
+# Stewardship
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """An agent to the steward of `app`: its nodes in brief."""
+
+    app: AppId
+    nodes: int
+    rate: float
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Appoint:
+    """The steward to a (new or old) member, and to a member that is no longer one: this is the set now."""
+
+    replica_set: ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
+class AppointReply:
+    app: AppId
+    epoch: int
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaBeat:
+    """A replica to its steward: I serve."""
+
+    app: AppId
+    epoch: int
+    served: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeatReply:
+    """The steward's answer; a replica with an older set takes this one."""
+
+    replica_set: ReplicaSet
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSilent:
+    """An agent to the steward: this replica did not answer me."""
+
+    app: AppId
+    epoch: int
+    replica: NodeId
+
+
+# Requests (client node -> agent -> replica -> client node)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRequest:
+    """A request under way. `hops` counts overlay hops so far; `attempt` tells a client's retries apart."""
+
+    app: AppId
+    client: NodeId
+    request: int
+    attempt: int
+    key: int
+    write: bool
+    hops: int
+    direct: bool
+    """Sent by the client to a cached replica: whoever is no replica refuses instead of forwarding."""
+    deadline: Nanos
+    reply_bytes: int
+    payload: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteAck:
+    """Each hop acknowledges at once to the hop before it."""
+
+    client: NodeId
+    request: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRefuse:
+    """To the hop before: I cannot (no replica known, or I am none). Try elsewhere now."""
+
+    client: NodeId
+    request: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """From the replica straight to the client."""
+
+    app: AppId
+    client: NodeId
+    request: int
+    attempt: int
+    arrived_at: Nanos
+    hops: int
+    replica_set: ReplicaSet
+    """For the client's cache of replicas."""
+    payload: int
+    """Bytes."""
+
+
+Message = (
+    FindAgents
+    | AgentsKnown
+    | Probe
+    | ProbeReply
+    | Lease
+    | LeaseReply
+    | Release
+    | Promote
+    | Ping
+    | PingReq
+    | Ack
+    | Nack
+    | Sync
+    | Summary
+    | Appoint
+    | AppointReply
+    | ReplicaBeat
+    | BeatReply
+    | ReplicaSilent
+    | RouteRequest
+    | RouteAck
+    | RouteRefuse
+    | Reply
+)
+
+REQUEST_TRAFFIC = (RouteRequest, Reply)
+"""Not control: requests and replies. All other classes count as control bytes."""
+
+DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat)
+"""Repeated anyway, so a full queue may drop the oldest of these (and counts it)."""

@@ -1,0 +1,79 @@
+"""The few words every part of the core shares: identities, time, what a host can do, what an application asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+NodeId = str
+"""A node's identity is its emulated address ("198.18.0.7"): a peer that knows the name can dial it, so no address book exists."""
+
+AppId = str
+"""An application's name, as in the scenario."""
+
+Nanos = int
+"""Nanoseconds. As a point in time: since the run's origin. Never a float, never backward."""
+
+MICROSECOND: Final[Nanos] = 1_000
+MILLISECOND: Final[Nanos] = 1_000_000
+SECOND: Final[Nanos] = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a host can give ("from each according to his abilities", the paper)."""
+
+    cpu: float = 1.0
+    """Cores."""
+    memory: int = 256 << 20
+    """Bytes."""
+    storage: int = 1 << 30
+    """Bytes."""
+    bandwidth: int = 100_000_000
+    """Bits per second, the lesser of up and down."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppConfig:
+    """One application as every node is told of it at boot: its name and its targets, never who serves it."""
+
+    name: AppId
+    replicas: int = 3
+    """m, the number of replicas the steward keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """Settings of the overlay. Every default says where it comes from; times in nanoseconds."""
+
+    apps: tuple[AppConfig, ...] = ()
+    abilities: Abilities = Abilities()
+
+    lease_interval: Nanos = 5 * SECOND
+    """Between a node's heartbeats to its agent."""
+    lease_timeout: Nanos = 16 * SECOND
+    """An agent forgets a node after this silence: three missed leases and one second."""
+
+    nodes_per_agent: int = 22
+    """The cap at which an agent promotes another. At depth two it should be near sqrt(n)."""
+    near_enough: Nanos = 20 * MILLISECOND
+    """A node whose round trip to its agent exceeds this wants a nearer one; its agent may promote one ("agents by need")."""
+    known_agents: int = 14
+    """Other ways in that a node remembers: at the loss of half of all hosts 15 ways strand 0.002 % of nodes, 4 strand 6 %."""
+
+    probe_interval: Nanos = 1 * SECOND
+    """SWIM's protocol period among agents."""
+    indirect_probes: int = 3
+    """SWIM's k: members asked to probe on one's behalf."""
+    suspicion_periods: int = 4
+    """Suspicion lasts this many probe intervals x log10(max(10, agents)), as in memberlist."""
+
+    timeout_rtts: float = 1.5
+    """A hop is silent after this many estimated round trips ..."""
+    timeout_slack: Nanos = 30 * MILLISECOND
+    """... plus this, for scheduling at the far end (1.5 RTT + 30 ms was good on the PlanetLab matrix)."""
+    wave: int = 4
+    """How many backups are tried at once after a silent agent."""
+
+    direct: bool = True
+    """Whether a node caches replicas from replies and goes to them directly (one hop) while they answer."""
