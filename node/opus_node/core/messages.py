@@ -29,10 +29,10 @@ class ReplicaSet:
 
 @dataclass(frozen=True, slots=True)
 class AgentHint:
-    """A way in: an agent and how many more nodes it would take (negative: it is over its cap)."""
+    """A way in: an agent, and the round trip from whoever gives the hint to it (0: not measured)."""
 
     agent: NodeId
-    room: int
+    rtt: Nanos
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,13 @@ class MemberUpdate:
     member: NodeId
     state: str
     incarnation: int
+    source: NodeId
+    """Who suspects it, so that independent suspicions can be told from one that is passed on (Lifeguard); else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node that could serve: where it hangs and what speaks for it."""
+    """A node that could serve, or already does: where it hangs (itself, if it is an agent) and what speaks for it."""
 
     node: NodeId
     agent: NodeId
@@ -92,6 +94,7 @@ class ProbeReply:
     nonce: int
     is_agent: bool
     room: int
+    """How many more nodes this agent would take; negative: it is over its cap; 0 from a node that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class LeaseReply:
-    """`accepted` False: attach elsewhere, `agents` says where. Otherwise more ways in, nearest to the agent first."""
+    """`accepted` False: attach elsewhere, `agents` says where. Otherwise more ways in, likeliest to be near the node first.
+
+    Also sent unasked, with `seq` 0: there is a new agent, or (not accepted) this agent hands the node over.
+    """
 
     seq: int
     accepted: bool
@@ -189,7 +195,10 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Appoint:
-    """The steward to a (new or old) member, and to a member that is no longer one: this is the set now."""
+    """The steward to a (new or old) member, and to a member that is no longer one: this is the set now.
+
+    Idempotent, so it is also how a steward asks a silent member whether it lives; a restarted one serves again at once.
+    """
 
     replica_set: ReplicaSet
 
@@ -250,7 +259,7 @@ class RouteRequest:
 
 @dataclass(frozen=True, slots=True)
 class RouteAck:
-    """Each hop acknowledges at once to the hop before it."""
+    """Each hop acknowledges at once to the hop before it (a small `Reply` to that hop is acknowledgement enough)."""
 
     client: NodeId
     request: int
