@@ -95,10 +95,15 @@ class Target(Frozen):
     text: str
     """As the scenario wrote it, for reports: "a replica of web", "site sa-east-1", "20% of hosts"."""
     hosts: tuple[HostName, ...] = ()
-    role: Literal["", "replica", "agent", "busiest-agent", "busiest-replica", "steward"] = ""
+    role: Literal["", "replica", "agent", "busiest-agent", "busiest-replica", "steward", "site-without-replica"] = ""
+    """Whom to look for among the live hosts when the event is due. All roles but the last mean one host;
+    "site-without-replica" means every host of one site that has clients of `app` in `Plan.workload` and no live replica
+    of `app`; the steward's site is taken only if no other fits. Nobody fits: the player records the event with no victims."""
     app: str = ""
+    """The application for replica, busiest-replica, steward and site-without-replica; empty for agents."""
     pick: float = 0.5
-    """In [0, 1): which of the eligible hosts, sorted by name, when several fit the role (drawn at compile time)."""
+    """In [0, 1): which of the eligible hosts (or sites), sorted by name, when several fit the role: number
+    floor(pick * how many). Drawn at compile time."""
     exclude: tuple[HostName, ...] = ()
     """Never these (a client that must stay, a seed)."""
 
@@ -107,7 +112,8 @@ class HostFault(Frozen):
     kind: Literal["crash", "power-off", "restart", "pause", "resume"]
     at_ns: int
     name: str = ""
-    """Label by which a later event refers to the same victims ("restart what `loss-1` killed")."""
+    """Label by which a later event refers to the same victims ("restart what `loss-1` killed"). Compiled plans name every
+    event, no two alike."""
     target: Target
     same_as: str = ""
     """The `name` of an earlier fault whose victims these are; `target` is then only for reports."""
@@ -127,6 +133,8 @@ class Partition(Frozen):
 class Heal(Frozen):
     kind: Literal["heal"]
     at_ns: int
+    name: str = ""
+    """By which an expectation refers to it ("recovery_s <= 2 after heal-cut")."""
     undoes: str
     """The `name` of a partition or link change."""
 
@@ -164,6 +172,16 @@ class Expectation(Frozen):
     """Leave out requests issued in this span after each fault."""
     reachable: bool = False
     """Count only requests whose client had a path to a live replica when it issued them."""
+    fault: str = ""
+    """For recovery_s: only the recovery from the timeline's event of this `name`; empty: from every one. The level of
+    availability that counts as recovered is `Plan.availability_target`."""
+
+
+class Place(Frozen):
+    """Where a site is, in degrees; for maps only, delays are in the paths."""
+
+    lat: float = Field(ge=-90, le=90)
+    lon: float = Field(ge=-180, le=180)
 
 
 class Plan(Frozen):
@@ -174,6 +192,8 @@ class Plan(Frozen):
     duration_ns: int
     """End of the timeline; requests still open then are waited for until their deadline."""
     sites: tuple[SiteName, ...]
+    places: tuple[Place | None, ...] = ()
+    """Of each site, where the topology tells; as long as `sites`."""
     hosts: tuple[Host, ...]
     paths: PathTable
     seeds: tuple[HostName, ...]
@@ -183,6 +203,8 @@ class Plan(Frozen):
     workload: tuple[Workload, ...] = ()
     timeline: tuple[Fault, ...] = ()
     expectations: tuple[Expectation, ...] = ()
+    availability_target: float = Field(default=0.999, ge=0, le=1)
+    """Recovery from a fault ends with the last 1 s window whose availability is below this (DESIGN section 7)."""
 
     def canonical(self) -> bytes:
         """The one byte form: JSON, keys in the order declared, no spaces, defaults written out, newline at the end."""
