@@ -74,12 +74,13 @@ class RunRecord:
             directory = _fresh(base, stem)
             _point_latest(base, directory.name)
         except OSError as error:
-            raise PlatformError(f"cannot write a run's directory under {base}: {error.strerror}; give another with --out") from error
+            raise PlatformError(f"cannot write a run's directory under {base}: {error.strerror}; name another: --out") from error
         return cls(directory, plan)
 
     def events(self, records: Iterable[Record]) -> None:
         """Append to events.ndjson; records of kind "sample" go to samples/hosts.ndjson instead."""
-        events, samples = [], []
+        events: list[str] = []
+        samples: list[str] = []
         for record in records:
             (samples if record["kind"] == "sample" else events).append(_line(record))
         _write(self._events, events)

@@ -1,0 +1,258 @@
+"""Plays a plan on a runtime, keeps the record, and always cleans up.
+
+One task, one loop: let the world run to the next instant that matters (an event of the timeline, or the next
+collection), do what is due there, go on. The same loop drives virtual and real time; only `Runtime.sleep_until` differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from opus_controller.engine.faults import Faults
+from opus_controller.engine.record import RunRecord
+from opus_controller.engine.runtime import Health, Record, Runtime
+from opus_controller.engine.validity import Validity, judge
+from opus_controller.model.errors import OpusError, PlatformError
+from opus_controller.model.plan import Fault, Plan
+
+SECOND = 1_000_000_000
+COLLECT_EVERY = SECOND
+"""Between drains of the runtime's records and samples of its health."""
+LAST_NOTICES = SECOND
+"""After the last deadline: for the notices of that instant to come in."""
+
+INTERRUPTED_EXIT = 130
+INTERNAL_EXIT = 70
+"""EX_SOFTWARE of sysexits.h: an error of Opus itself."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. Requests are those whose outcome has been received."""
+
+    phase: Literal["starting", "running", "waiting for answers", "ending"]
+    t_ns: int = 0
+    end_ns: int = 0
+    ok: int = 0
+    failed: int = 0
+    news: str = ""
+    """What has just happened, in a few words; empty most of the time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the playing ended. Whether the expectations were kept is the report's affair."""
+
+    ended: Literal["done", "interrupted", "failed"]
+    validity: Validity
+    wall_s: float
+    died: dict[str, str] = field(default_factory=dict)
+    """Hosts that ended by themselves, with their last log lines."""
+    error: BaseException | None = None
+    """What ended a failed run."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if the plan was played to its end; otherwise what the error's class says (DESIGN section 8)."""
+        if self.ended == "interrupted":
+            return INTERRUPTED_EXIT
+        if isinstance(self.error, OpusError):
+            return self.error.exit_code
+        return INTERNAL_EXIT if self.error is not None else 0
+
+
+async def play(
+    plan: Plan, runtime: Runtime, record: RunRecord, *, on_progress: Callable[[Progress], None] = lambda progress: None
+) -> Outcome:
+    """Play `plan` to its end, or to an error, SIGINT or SIGTERM; the runtime is down when this returns.
+
+    Never raises for what goes wrong in the run: the outcome tells, and the record keeps what there was until then.
+    """
+    player = _Player(plan, runtime, record, on_progress)
+    began = time.monotonic()
+    ended: Literal["done", "interrupted", "failed"] = "failed"
+    error: BaseException | None = None
+    with _cancelled_by_signals() as interrupted:
+        try:
+            await player.run()
+            ended = "done"
+        except asyncio.CancelledError:
+            if not interrupted():
+                raise
+            ended = "interrupted"
+        except Exception as problem:  # noqa: BLE001  (recorded; the outcome carries it)
+            error = problem
+            player.note_error(problem)
+        finally:
+            await player.finish()
+    outcome = Outcome(ended, player.validity(), time.monotonic() - began, player.died, error)
+    _write_about(record, runtime, outcome)
+    return outcome
+
+
+class _Player:
+    def __init__(self, plan: Plan, runtime: Runtime, record: RunRecord, on_progress: Callable[[Progress], None]) -> None:
+        self._plan = plan
+        self._runtime = runtime
+        self._record = record
+        self._on_progress = on_progress
+        self._faults = Faults(plan, runtime)
+        self._agenda = sorted(plan.timeline, key=lambda fault: fault.at_ns)
+        self._end = _end_of(plan)
+        self._phase: Literal["starting", "running", "waiting for answers", "ending"] = "starting"
+        self._ok = 0
+        self._failed = 0
+        self._health: list[Health] = []
+        self._problems: list[str] = []
+        self.died: dict[str, str] = {}
+
+    async def run(self) -> None:
+        self._tell()
+        await self._runtime.up(self._plan)
+        self._record.about(runtime=self._runtime.info.runtime, links=self._runtime.info.links, facts=self._runtime.info.facts)
+        self._record.events(
+            {"t": host.boot_at_ns, "host": host.name, "kind": "host_up", "cause": "boot"} for host in self._plan.hosts
+        )
+        await self._runtime.start_workload(self._plan.workload)
+        self._record.events([self._event("workload_start")])
+        self._phase = "running"
+        await self._live_through()
+        self._record.events([self._event("end")])
+
+    async def _live_through(self) -> None:
+        next_collection = self._runtime.now()
+        while (now := self._runtime.now()) < self._end:
+            while self._agenda and self._agenda[0].at_ns <= now:
+                await self._strike(self._agenda.pop(0))
+            if now >= next_collection:
+                await self._collect()
+                next_collection = now + COLLECT_EVERY
+            if now >= self._plan.duration_ns:
+                self._phase = "waiting for answers"
+            await self._runtime.sleep_until(min(self._end, next_collection, *(fault.at_ns for fault in self._agenda[:1])))
+            await asyncio.sleep(0)  # virtual time may pass without yielding: let a signal be heard
+        await self._collect()
+
+    async def _strike(self, fault: Fault) -> None:
+        records = await self._faults.strike(fault)
+        self._record.events(records)
+        head = records[0]
+        if fault.kind != "heal" and not head["victims"]:
+            self._problems.append(f"{fault.kind} {fault.name!r} found nobody to hit ({head['target']})")
+        self._tell(_news(head))
+
+    async def _collect(self) -> None:
+        """Drain what was noticed, sample the testbed's condition, and learn of hosts that died by themselves."""
+        self._keep(self._runtime.records())
+        health = await self._runtime.health()
+        self._health.append(health)
+        self._record.health(health)
+        for host, last_lines in self._runtime.died().items():
+            self.died[host] = last_lines
+            self._faults.lost(host)
+            self._record.events([self._event("host_down", host=host, cause="died", log=last_lines)])
+            self._tell(f"{host} died by itself")
+        self._tell()
+
+    def _keep(self, records: Iterable[Record]) -> None:
+        batch = list(records)
+        for record in batch:
+            if record["kind"] == "request":
+                if record["outcome"] == "ok":
+                    self._ok += 1
+                else:
+                    self._failed += 1
+        self._record.events(batch)
+
+    async def finish(self) -> None:
+        """Take the runtime down whatever state it is in, and keep what it still had to tell."""
+        self._phase = "ending"
+        self._tell()
+        try:
+            await self._runtime.down()
+        except Exception as problem:  # noqa: BLE001  (recorded; gc can do what down could not)
+            self.note_error(problem)
+            self._problems.append(f"the run could not be cleaned up wholly ({problem}); opus gc does the rest")
+        self._keep(self._runtime.records())
+
+    def validity(self) -> Validity:
+        return judge(self._health, problems=self._problems)
+
+    def note_error(self, problem: BaseException) -> None:
+        lines = "".join(traceback.format_exception(problem))
+        self._record.events([self._event("error", error=f"{type(problem).__name__}: {problem}", traceback=lines)])
+
+    def _event(self, kind: str, *, host: str = "", **fields: object) -> Record:
+        return {"t": self._runtime.now(), "host": host, "kind": kind, **fields}
+
+    def _tell(self, news: str = "") -> None:
+        t = 0 if self._phase == "starting" else self._runtime.now()
+        self._on_progress(Progress(self._phase, t, self._end, self._ok, self._failed, news))
+
+
+def _end_of(plan: Plan) -> int:
+    """When every request has met its deadline and been told of. Clients stop at the plan's end at the latest."""
+    open_until = [min(load.stop_ns, plan.duration_ns) + load.deadline_ns for load in plan.workload]
+    return max([plan.duration_ns, *open_until]) + LAST_NOTICES
+
+
+def _news(head: Record) -> str:
+    """ "power-off a replica of web: euw1-2"."""
+    victims = ", ".join(head["victims"][:5]) + (f" and {len(head['victims']) - 5} more" if len(head["victims"]) > 5 else "")
+    return f"{head['fault']} {head['target']}" + (f": {victims}" if head["fault"] not in ("heal", "link") else "")
+
+
+def _write_about(record: RunRecord, runtime: Runtime, outcome: Outcome) -> None:
+    record.about(
+        runtime=runtime.info.runtime,
+        links=runtime.info.links,
+        facts=runtime.info.facts,
+        ended=outcome.ended,
+        error=f"{type(outcome.error).__name__}: {outcome.error}" if outcome.error else None,
+        wall_s=round(outcome.wall_s, 3),
+        died=outcome.died,
+        validity={"ok": outcome.validity.ok, "reasons": list(outcome.validity.reasons)},
+    )
+
+
+@contextmanager
+def _cancelled_by_signals() -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM cancel the current task, once; later ones are ignored, since cleaning up is under way by then.
+
+    Yields a function that tells whether that has happened (and takes the cancellation back, so that the task can go on
+    and clean up). Where signals cannot be caught (not the main thread), nothing is done.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    if task is None:
+        raise PlatformError("a plan is played inside an asyncio task")
+    heard: list[int] = []
+
+    def hear(number: int) -> None:
+        if not heard:
+            task.cancel()
+        heard.append(number)
+
+    def interrupted() -> bool:
+        if heard:
+            task.uncancel()
+        return bool(heard)
+
+    caught: list[signal.Signals] = []
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, hear, number)
+            caught.append(number)
+    except (ValueError, RuntimeError, NotImplementedError):
+        caught.clear()
+    try:
+        yield interrupted
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
