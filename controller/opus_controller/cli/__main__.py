@@ -1,0 +1,3 @@
+from opus_controller.cli import main
+
+main()
