@@ -1,0 +1,266 @@
+"""The transport on loopback: what is sent arrives, a dead peer is told once, a silent or slow one blocks nobody.
+
+Every node here has an address of its own in 127.0.0.0/8, all on one port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any
+
+import grpc.aio
+import pytest
+from opus_node import codec
+from opus_node.core.messages import Message, Probe, ReplicaSet, Reply
+from opus_node.transport import Transport, TransportSettings
+
+LOOPBACK = TransportSettings(verify_source=False)  # the kernel calls from 127.0.0.1 whatever address listens
+_hosts = count(2)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Node:
+    """A transport with what came out of it."""
+
+    def __init__(self, host: str, port: int, settings: TransportSettings = LOOPBACK) -> None:
+        self.host = host
+        self.received: list[tuple[str, Message]] = []
+        self.unreachable: list[str] = []
+        self.changed = asyncio.Event()
+        self.transport = Transport(host, self._message, self._unreachable, settings, port)
+
+    def _message(self, source: str, message: Message) -> None:
+        self.received.append((source, message))
+        self.changed.set()
+
+    def _unreachable(self, peer: str) -> None:
+        self.unreachable.append(peer)
+        self.changed.set()
+
+    async def until(self, fact: Callable[[], bool], deadline: float = 20.0) -> None:
+        async with asyncio.timeout(deadline):
+            while not fact():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@asynccontextmanager
+async def nodes(port: int, number: int, settings: TransportSettings = LOOPBACK) -> Any:
+    made = [Node(f"127.0.0.{i + 2}", port, settings) for i in range(number)]
+    try:
+        for node in made:
+            await node.transport.start(node.host)
+        yield made
+    finally:
+        for node in made:
+            await node.transport.stop()
+
+
+async def eventually(fact: Callable[[], bool], deadline: float = 20.0) -> None:
+    """Wait on a fact that announces itself to nobody."""
+    async with asyncio.timeout(deadline):
+        while not fact():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def body() -> None:
+        await test()
+
+    asyncio.run(body())
+
+
+def test_messages_arrive_in_order_with_their_senders_name() -> None:
+    async def body() -> None:
+        async with nodes(free_port(), 2) as (a, b):
+            for nonce in range(500):
+                a.transport.send(b.host, Probe(nonce))
+            b.transport.send(a.host, Probe(7))
+            await b.until(lambda: len(b.received) == 500)
+            await a.until(lambda: len(a.received) == 1)
+            assert b.received == [(a.host, Probe(nonce)) for nonce in range(500)]
+            assert a.received == [(b.host, Probe(7))]
+            sent, received = a.transport.stats, b.transport.stats
+            assert sent.messages_sent == received.messages_received == 500
+            assert sent.dials == 1
+            assert sent.control_bytes_sent == received.control_bytes_received > 500 * 3
+
+    run(body)
+
+
+def test_requests_and_control_are_counted_apart() -> None:
+    async def body() -> None:
+        reply = Reply("web", "127.0.0.2", 1, 0, 5, 2, ReplicaSet("web", 1, "127.0.0.3", ()), 30_000)
+        async with nodes(free_port(), 2) as (a, b):
+            a.transport.send(b.host, Probe(1))
+            a.transport.send(b.host, reply)
+            await b.until(lambda: len(b.received) == 2)
+            stats = b.transport.stats
+            assert stats.request_bytes_received > 30_000 > 1_000 > stats.control_bytes_received > 0
+
+    run(body)
+
+
+def test_a_refused_connection_is_told_once_and_what_waited_is_counted() -> None:
+    async def body() -> None:
+        async with nodes(free_port(), 1) as (a,):
+            for nonce in range(5):
+                a.transport.send("127.0.0.99", Probe(nonce))
+            await a.until(lambda: bool(a.unreachable))
+            assert a.unreachable == ["127.0.0.99"]
+            assert a.transport.stats.failed == 5
+
+    run(body)
+
+
+def test_sending_into_a_refusing_peer_makes_no_storm() -> None:
+    """One notice a dial, however many messages; and dials back off."""
+
+    async def body() -> None:
+        async with nodes(free_port(), 1) as (a,):
+            loop = asyncio.get_running_loop()
+            start = loop.time()
+            sent = 0
+            while len(a.unreachable) < 4:
+                a.transport.send("127.0.0.99", Probe(sent))
+                sent += 1
+                await asyncio.sleep(0.005)
+            elapsed = loop.time() - start
+            assert a.transport.stats.dials == 4
+            assert sent > 20
+            assert elapsed > 0.9 * (0.1 + 0.2 + 0.4)  # the three backoffs between four dials
+
+    run(body)
+
+
+def test_a_peer_that_dies_is_noticed_at_once_and_its_restart_is_found() -> None:
+    async def body() -> None:
+        port = free_port()
+        async with nodes(port, 2) as (a, b):
+            a.transport.send(b.host, Probe(1))
+            await b.until(lambda: len(b.received) == 1)
+            await b.transport.stop()
+            await a.until(lambda: a.unreachable == [b.host])  # without having sent anything
+
+            again = Node(b.host, port)
+            await again.transport.start(b.host)
+            try:
+                a.transport.send(b.host, Probe(2))
+                await again.until(lambda: (a.host, Probe(2)) in again.received)
+            finally:
+                await again.transport.stop()
+
+    run(body)
+
+
+def test_a_silent_peer_blocks_nobody_and_messages_to_it_expire() -> None:
+    """It accepts connections (its kernel does) and never says a word."""
+
+    async def body() -> None:
+        port = free_port()
+        with socket.socket() as mute:
+            mute.bind(("127.0.0.77", port))
+            mute.listen()
+            settings = TransportSettings(verify_source=False, expiry=0.3, connect_timeout=1.0)
+            async with nodes(port, 2, settings) as (a, b):
+                for nonce in range(20):
+                    a.transport.send("127.0.0.77", Probe(nonce))
+                a.transport.send(b.host, Probe(1))
+                await b.until(lambda: len(b.received) == 1, 1.0)
+                await eventually(lambda: a.transport.stats.expired == 20)
+                assert a.unreachable == []  # silence proves nothing
+                assert a.transport.stats.silent >= 1
+
+    run(body)
+
+
+def test_the_queue_to_a_silent_peer_is_bounded() -> None:
+    async def body() -> None:
+        port = free_port()
+        with socket.socket() as mute:
+            mute.bind(("127.0.0.78", port))
+            mute.listen()
+            settings = TransportSettings(verify_source=False, queue_messages=10)
+            async with nodes(port, 1, settings) as (a,):
+                for nonce in range(50):
+                    a.transport.send("127.0.0.78", Probe(nonce))
+                assert a.transport.queued()[0] == 10
+                assert a.transport.stats.dropped == 40
+
+    run(body)
+
+
+def test_links_are_bounded_the_least_recently_used_goes_and_comes_back() -> None:
+    async def body() -> None:
+        async with nodes(free_port(), 5, TransportSettings(verify_source=False, max_links=2)) as (a, *others):
+            for peer in others:
+                a.transport.send(peer.host, Probe(1))
+                await peer.until(lambda peer=peer: len(peer.received) == 1)
+                assert a.transport.links <= 2
+            first = others[0]
+            a.transport.send(first.host, Probe(2))
+            await first.until(lambda: len(first.received) == 2)
+            assert a.transport.stats.dials == 5
+            assert a.unreachable == []  # closing in good order is no failure
+
+    run(body)
+
+
+def test_idle_links_close_on_both_ends() -> None:
+    async def body() -> None:
+        settings = TransportSettings(verify_source=False, idle_timeout=0.2)
+        async with nodes(free_port(), 2, settings) as (a, b):
+            a.transport.send(b.host, Probe(1))
+            await b.until(lambda: len(b.received) == 1)
+            assert (a.transport.links, b.transport.streams) == (1, 1)
+            await eventually(lambda: a.transport.links == b.transport.streams == 0)
+            assert a.unreachable == []
+
+    run(body)
+
+
+async def _stream(target: str, identity: str, frames: list[bytes]) -> grpc.StatusCode:
+    """A stream by hand; how it ended."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        metadata = (("opus-node", identity),) if identity else ()
+        method: Any = channel.stream_unary("/opus.v1.Overlay/Stream")
+        call = method(iter(frames), metadata=metadata)
+        return await call.code()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("identity", ["127.0.0.9", "", "127.0.0.1:5", "127.0.0"])
+def test_a_false_identity_is_refused(identity: str) -> None:
+    async def body() -> None:
+        port = free_port()
+        async with nodes(port, 1, TransportSettings()) as (a,):
+            target, good = f"127.0.0.2:{port}", codec.frame([codec.encode(Probe(1))])
+            assert await _stream(target, identity, [good]) is grpc.StatusCode.UNAUTHENTICATED
+            assert a.received == []
+            assert await _stream(target, "127.0.0.1", [good]) is grpc.StatusCode.OK
+            assert a.received == [("127.0.0.1", Probe(1))]
+            assert a.transport.stats.rejected == 1
+
+    run(body)
+
+
+def test_a_malformed_frame_ends_the_stream_and_nothing_else() -> None:
+    async def body() -> None:
+        port = free_port()
+        async with nodes(port, 1) as (a,):
+            target = f"127.0.0.2:{port}"
+            assert await _stream(target, "127.0.0.1", [b"\xff\xff"]) is grpc.StatusCode.INVALID_ARGUMENT
+            assert a.transport.stats.rejected == 1
+            good = codec.frame([codec.encode(Probe(1))])
+            assert await _stream(target, "127.0.0.1", [good]) is grpc.StatusCode.OK
+            assert a.received == [("127.0.0.1", Probe(1))]
+
+    run(body)
