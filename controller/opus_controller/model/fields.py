@@ -22,7 +22,31 @@ from opus_controller.model.units import shown
 NAME_PATTERN: Final = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 NAME_LENGTH: Final = 24
 NAME_ALLOWED: Final = f'lower-case letters, digits and "-" between them, at most {NAME_LENGTH}'
-RESERVED: Final = ("a", "all", "an", "any", "everyone", "except", "host", "hosts", "one", "rest", "same", "site", "the")
+RESERVED: Final = (
+    "a",
+    "agent",
+    "agents",
+    "all",
+    "an",
+    "and",
+    "any",
+    "busiest",
+    "everyone",
+    "except",
+    "group",
+    "groups",
+    "host",
+    "hosts",
+    "one",
+    "replica",
+    "replicas",
+    "rest",
+    "same",
+    "site",
+    "sites",
+    "steward",
+    "the",
+)
 """Words of the selectors' language (opus_controller.model.selectors); a name may not be one."""
 
 _MAPPINGS_AND_LISTS = (list, dict, tuple)

@@ -87,12 +87,11 @@ def parse_selector(value: object) -> Selector:
         if share <= 0:
             raise ValueError(f"{shown(text)} is nobody; allowed: a share above 0%")
         return Selector(text, pools=_pools(match[2] or "all", text), share=share, excluded=excluded)
-    if match := re.fullmatch(r"([0-9]{1,6}|an?|one)(?: hosts?)?(?: of (.+))?", head):
-        if head not in ("a", "an", "one") and not head.isdigit():
-            count = int(match[1]) if match[1].isdigit() else 1
-            if count < 1:
-                raise ValueError(f"{shown(text)} is nobody; allowed: at least 1")
-            return Selector(text, pools=_pools(match[2] or "all", text), count=count, excluded=excluded)
+    if match := re.fullmatch(r"([0-9]{1,6}|an?|one)(?: hosts?(?: of (.+))?| of (.+))", head):
+        count = int(match[1]) if match[1].isdigit() else 1
+        if count < 1:
+            raise ValueError(f"{shown(text)} is nobody; allowed: at least 1")
+        return Selector(text, pools=_pools(match[2] or match[3] or "all", text), count=count, excluded=excluded)
     return Selector(text, pools=_pools(head, text), excluded=excluded)
 
 
@@ -161,10 +160,9 @@ class Chooser:
         return tuple(name for name in self._names if name in chosen)
 
     def _some(self, selector: Selector, base: list[str], without: Collection[str], rng: Random) -> list[str]:
+        wanted = selector.count or 1
         if selector.share is not None:
             wanted = max(1, math.floor(selector.share * len(base) + 0.5))
-        else:
-            wanted = selector.count or 1
         # A key for every host, so that a host that is down changes nothing in the order of the others.
         keys = {name: rng.random() for name in base}
         eligible = sorted((name for name in base if name not in without), key=lambda name: keys[name])

@@ -1,0 +1,64 @@
+"""A scenario that has been read, with the topology it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from opus_controller.model.document import Document, load_document
+from opus_controller.model.explain import read_form
+from opus_controller.model.fields import listed, suggestion
+from opus_controller.model.scenario_form import ScenarioForm
+from opus_controller.model.topology import Topology, load_topology
+from opus_controller.model.units import shown
+
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Read and well-formed; whether it fits its topology is checked by `compile_plan`."""
+
+    document: Document
+    form: ScenarioForm
+    topology: Topology
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario and its topology. Raises ScenarioError: one line with file, line, key and what is allowed."""
+    document = load_document(path)
+    form = read_form(document, ScenarioForm)
+    return Scenario(document, form, load_topology(_topology_path(document, form.topology)))
+
+
+def shipped(kind: str) -> dict[str, Path]:
+    """Files that come with Opus, by name; `kind` is topologies or scenarios. In a checkout they are at its root, in an
+    installed wheel inside the package."""
+    for folder in (_PACKAGE / kind, _PACKAGE.parent.parent / kind):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def find(kind: str, given: str) -> Path:
+    """The path of a file given on the command line: itself if there is one, else what comes with Opus under that name."""
+    path = Path(given)
+    known = shipped(kind)
+    if path.exists() or given not in known:
+        return path
+    return known[given]
+
+
+def _topology_path(document: Document, given: str) -> Path:
+    beside = document.path.parent / given
+    known = shipped("topologies")
+    if beside.is_file():
+        return beside
+    if given in known:
+        return known[given]
+    hint = suggestion(given, list(known))
+    raise document.error(
+        ("topology",),
+        f"there is no file {shown(given)} beside the scenario; {hint}allowed: a path from there, or {listed(list(known))}",
+    )

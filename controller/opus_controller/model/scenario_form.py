@@ -1,0 +1,258 @@
+"""A scenario as people write it. What it means is in `compile.py`; who is meant, in `selectors.py`.
+
+One clock: every time is since the run's origin, the instant at which the first node boots.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from opus_controller.model.expectations import FIGURES, OPTIONS, ExpectationForm, parse_expectation
+from opus_controller.model.fields import (
+    Duration,
+    Flag,
+    Form,
+    Frequency,
+    Name,
+    Share,
+    Size,
+    Span,
+    Text,
+    number,
+    whole,
+)
+from opus_controller.model.selectors import Selector, parse_selector
+from opus_controller.model.topology_form import ShapeForm
+from opus_controller.model.units import SECOND, shown
+
+HOST_FAULTS: Final = ("crash", "power-off", "restart", "pause", "resume")
+ACTIONS: Final = (*HOST_FAULTS, "partition", "heal", "link")
+UNDONE_BY: Final = {"crash": "restart", "power-off": "restart", "pause": "resume", "partition": "heal", "link": "heal"}
+"""What `for: 10s` adds at its end."""
+
+MAX_REPLICAS: Final = 1_000
+MAX_SEED: Final = 2**63 - 1
+
+
+def _integer(least: int, most: int) -> Any:
+    return Annotated[
+        int, BeforeValidator(whole(least, most)), WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
+    ]
+
+
+def _real(least: float, most: float) -> Any:
+    return Annotated[
+        float, BeforeValidator(number(least, most)), WithJsonSchema({"type": "number", "minimum": least, "maximum": most})
+    ]
+
+
+def _selectors(value: object) -> tuple[Selector, ...]:
+    phrases = value if isinstance(value, list) else [value]
+    if not phrases:
+        raise ValueError("an empty list means nobody; allowed: at least one selector")
+    return tuple(parse_selector(phrase) for phrase in phrases)
+
+
+Selectors = Annotated[
+    tuple[Selector, ...],
+    BeforeValidator(_selectors),
+    WithJsonSchema(
+        {
+            "description": 'Who: "all", "site NAME", "group NAME", "20% of hosts", "a replica of APP", "same as EVENT", ...',
+            "anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+        }
+    ),
+]
+
+
+class AppForm(Form):
+    """A service that the overlay runs."""
+
+    name: Name
+    replicas: _integer(1, MAX_REPLICAS)  # type: ignore[valid-type]
+    """m, the number of hosts that serve it at any time."""
+
+
+class OverlayForm(Form):
+    """Settings of the overlay in place of its defaults; each is described in opus_node.core.types.NodeConfig."""
+
+    lease_interval: Span | None = None
+    lease_timeout: Span | None = None
+    nodes_per_agent: _integer(1, 100_000) | None = None  # type: ignore[valid-type]
+    near_enough: Duration | None = None
+    known_agents: _integer(1, 1_000) | None = None  # type: ignore[valid-type]
+    probe_interval: Span | None = None
+    indirect_probes: _integer(0, 100) | None = None  # type: ignore[valid-type]
+    suspicion_periods: _integer(1, 1_000) | None = None  # type: ignore[valid-type]
+    timeout_rtts: _real(1, 100) | None = None  # type: ignore[valid-type]
+    timeout_slack: Duration | None = None
+    wave: _integer(1, 100) | None = None  # type: ignore[valid-type]
+    direct: Flag | None = None
+
+    @model_validator(mode="after")
+    def _lease_outlives_interval(self) -> OverlayForm:
+        if self.lease_interval is not None and self.lease_timeout is not None and self.lease_timeout <= self.lease_interval:
+            raise ValueError(
+                "lease_timeout is not above lease_interval; allowed: some missed heartbeats, such as three intervals"
+            )
+        return self
+
+
+class WorkloadForm(Form):
+    """Clients that send requests open loop, at random instants (Poisson)."""
+
+    name: Name | None = None
+    """Seeds its own draws; named entries keep theirs when others are added."""
+    clients: Selectors
+    app: Text | None = None
+    """May be left out while there is one application."""
+    rate: Frequency | None = None
+    """Of each client."""
+    total_rate: Frequency | None = None
+    """Of all clients together, in equal parts."""
+    start: Duration | None = None
+    """Since the origin; the end of `settle` unless given."""
+    stop: Duration | None = None
+    """Since the origin; the end of the run unless given."""
+    deadline: Span = 2 * SECOND
+    """From issue; a request that is not answered by then has failed."""
+    keys: _integer(1, 10_000_000) = 1000  # type: ignore[valid-type]
+    zipf: _real(0, 10) = 0.99  # type: ignore[valid-type]
+    """Exponent of the popularity of keys; 0: all alike. 0.99 is YCSB's."""
+    write_share: Share = 0.0
+    request_size: Size = 100
+    reply_size: Size = 1000
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> WorkloadForm:
+        if (self.rate is None) == (self.total_rate is None):
+            raise ValueError("must say how often, once; allowed: rate (of each client) or total_rate (of all together)")
+        return self
+
+
+class EventForm(Form):
+    """Something done to hosts or links at a time: exactly one of the actions."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [action]} for action in ACTIONS]},
+    )
+
+    at: Duration
+    name: Name | None = None
+    """By which later events and expectations refer to it."""
+    for_: Span | None = Field(default=None, alias="for")
+    """Undone after so long: a restart, a resume or a heal is added."""
+    crash: Selectors | None = None
+    """The process dies; its kernel resets connections."""
+    power_off: Selectors | None = Field(default=None, alias="power-off")
+    """The links are cut, then the process dies: silence."""
+    restart: Selectors | None = None
+    pause: Selectors | None = None
+    resume: Selectors | None = None
+    partition: Selectors | None = None
+    """No packet passes between these hosts and those of `from`."""
+    from_: Selectors | None = Field(default=None, alias="from")
+    """The other side of a partition; everyone else unless given."""
+    both_ways: Flag = True
+    """Of a partition; false: only packets from the first side to the second are lost."""
+    heal: Text | None = None
+    """The name of a partition or link event."""
+    link: Text | None = None
+    """The path between two sites: "a <-> b", or "a -> b" for one direction."""
+    set_: ShapeForm | None = Field(default=None, alias="set")
+    """Values in place of the topology's."""
+    add: ShapeForm | None = None
+    """Values on top of the topology's."""
+
+    @property
+    def action(self) -> str:
+        return next(action for action in ACTIONS if self.given(action))
+
+    def given(self, action: str) -> bool:
+        return getattr(self, action.replace("-", "_")) is not None
+
+    @model_validator(mode="after")
+    def _one_action(self) -> EventForm:
+        actions = [action for action in ACTIONS if self.given(action)]
+        if len(actions) != 1:
+            found = f"{' and '.join(actions)} in one event" if actions else "does nothing"
+            raise ValueError(f"{found}; allowed: exactly one of {', '.join(ACTIONS)}")
+        self._check_companions(actions[0])
+        return self
+
+    def _check_companions(self, action: str) -> None:
+        if action != "partition" and (self.from_ is not None or "both_ways" in self.model_fields_set):
+            raise ValueError(f"from and both_ways belong to a partition, not to {shown(action)}")
+        if action != "link" and (self.set_ is not None or self.add is not None):
+            raise ValueError(f"set and add belong to a link event, not to {shown(action)}")
+        if action == "link" and self.set_ is None and self.add is None:
+            raise ValueError("a link event that changes nothing; allowed: set: {...} or add: {...}, such as add: {rtt: 80ms}")
+        if self.for_ is not None and action not in UNDONE_BY:
+            raise ValueError(f"for undoes what lasts; allowed with {', '.join(UNDONE_BY)}, not with {action}")
+
+
+def _seeds(value: object) -> object:
+    if isinstance(value, int):
+        return whole(1, 1000)(value)
+    return _selectors(value)
+
+
+Seeds = Annotated[
+    int | tuple[Selector, ...],
+    BeforeValidator(_seeds),
+    WithJsonSchema(
+        {
+            "description": "Hosts known to all as the first ways in: how many (in different sites), or which",
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 1000},
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ],
+        }
+    ),
+]
+
+Expected = Annotated[
+    ExpectationForm,
+    BeforeValidator(parse_expectation),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": "(<=|>=|==|≤|≥)", "examples": ["availability >= 99.9% outside 2s after faults"]},
+                {
+                    "type": "object",
+                    "properties": {
+                        **{figure: {"type": "string", "pattern": "(<=|>=|==|≤|≥)"} for figure in FIGURES},
+                        **{option: {"type": ["string", "boolean"]} for option in OPTIONS},
+                    },
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+
+
+class ScenarioForm(Form):
+    """What to run on a topology, what to break, and what to expect."""
+
+    name: Name
+    description: Text = ""
+    topology: Text
+    """A file, relative to this one, or the name of one that comes with Opus."""
+    seed: _integer(0, MAX_SEED) = 1  # type: ignore[valid-type]
+    """Of all random choices, unless the command line gives another."""
+    duration: Span
+    """From the origin to the end; requests still open then are waited for."""
+    settle: Duration = 10 * SECOND
+    """For the hosts to join, before the workload starts."""
+    applications: list[AppForm] = Field(min_length=1)
+    overlay: OverlayForm = OverlayForm()
+    seeds: Seeds = 3
+    workload: list[WorkloadForm] = Field(default_factory=list)
+    timeline: list[EventForm] = Field(default_factory=list)
+    expectations: list[Expected] = Field(default_factory=list)
+    availability_target: Share = 0.999
+    """Recovery from a fault ends with the last second in which availability was below this."""
