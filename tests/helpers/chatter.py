@@ -1,0 +1,39 @@
+"""A process that sends a probe to one peer every `--every` seconds and prints "heard TIME" for each that comes from it.
+
+TIME is CLOCK_MONOTONIC in seconds. On SIGUSR1 it prints its transport's counters as one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import time
+from dataclasses import asdict
+
+from opus_node.core.messages import Message, Probe
+from opus_node.transport import Transport
+
+
+async def chat(me: str, peer: str, every: float) -> None:
+    def heard(source: str, message: Message) -> None:
+        print(f"heard {time.monotonic():.6f}", flush=True)
+
+    transport = Transport(me, heard, lambda peer: print("unreachable", flush=True))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: print(json.dumps(asdict(transport.stats)), flush=True))
+    await transport.start()
+    nonce = 0
+    while True:
+        transport.send(peer, Probe(nonce))
+        nonce += 1
+        await asyncio.sleep(every)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("me")
+    parser.add_argument("peer")
+    parser.add_argument("--every", type=float, default=0.05)
+    options = parser.parse_args()
+    asyncio.run(chat(options.me, options.peer, options.every))
