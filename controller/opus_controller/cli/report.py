@@ -1,0 +1,47 @@
+"""`opus report`: the figures of a run again, from its directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opus_controller.cli._output import JsonOption
+from opus_controller.model.errors import ScenarioError
+
+LATEST = Path("runs/latest")
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def report(
+        run: Annotated[Path, typer.Argument(help="A run's directory.")] = LATEST,
+        html: Annotated[Path | None, typer.Option("--html", help="Write the page here instead of into the directory.")] = None,
+        picture: Annotated[Path | None, typer.Option("--picture", help="Also draw the overview: a .png or .svg file.")] = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Work a run's figures out again and write its result.json and report.html."""
+        if run == LATEST and not run.exists():
+            raise ScenarioError("no run yet (runs/latest is missing); make one with: opus run SCENARIO")
+        _report(run, html, picture, as_json=as_json)
+
+
+def _report(directory: Path, html: Path | None, picture: Path | None, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from opus_controller.report.conclude import conclude, to_json
+    from opus_controller.report.picture import save
+    from opus_controller.report.run import read
+    from opus_controller.report.table import show
+
+    try:
+        if picture is not None:
+            save(read(directory), picture)
+        result = conclude(directory, html=html)
+    except OSError as error:
+        raise ScenarioError(f"cannot write {error.filename}: {error.strerror}") from error
+    if as_json:
+        typer.echo(to_json(result), nl=False)
+    else:
+        show(result, Console(), page=html or directory / "report.html")

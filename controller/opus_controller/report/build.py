@@ -1,0 +1,172 @@
+"""From a run to `result.json`: every figure once, every expectation on the requests it is about."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from opus_controller.engine import checks
+from opus_controller.model.plan import Expectation
+from opus_controller.report import figures, result, steady
+from opus_controller.report.recovery import of_faults
+from opus_controller.report.requests import OTHER, ROUTES
+from opus_controller.report.run import Run
+from opus_controller.report.world import Bools
+
+SECOND = 1_000_000_000
+
+
+def build(run: Run) -> result.Result:
+    """Work the result out. Deterministic: the same directory gives the same result."""
+    all_figures = figures.of(run.judged)
+    faults = of_faults(run.judged, run.world.faults, run.end, run.plan.availability_target)
+    whole = {
+        **all_figures.model_dump(),
+        "requests": _all_requests(run).model_dump(),
+        "state_entries": steady.state_entries(run.steady_samples).model_dump(),
+        "control_bytes_per_s": steady.control_bytes_per_s(steady.control_rates(run.steady_samples, run.starts)).model_dump(),
+        "agents": len(run.world.live(run.world.final, run.world.final.agents)),
+    }
+    judged = checks.evaluate(run.plan.expectations, lambda wanted: _about(run, wanted, whole, faults))
+    validity = _validity(run)
+    about = run.about
+    return result.Result.model_validate(
+        {
+            **whole,
+            "verdict": checks.verdict(judged, validity.reasons),
+            "scenario": run.plan.name,
+            "topology": run.plan.topology,
+            "seed": run.plan.seed,
+            "plan_digest": run.plan.digest,
+            "runtime": about.get("runtime") or "unknown",
+            "links": about.get("links") or "unknown",
+            "hosts": len(run.plan.hosts),
+            "duration_s": run.plan.duration_ns / SECOND,
+            "wall_s": about.get("wall_s"),
+            "first_requests": figures.of(run.judged.where(run.judged.requests.first)),
+            "repeat_requests": figures.of(run.judged.where(~run.judged.requests.first)),
+            "by_route": _by_route(run),
+            "by_site": _by_site(run),
+            "by_app": _by_app(run),
+            "faults": faults,
+            "expectations": [vars(check) for check in judged],
+            "fidelity": about.get("fidelity") or {},
+            "validity": validity,
+            "facts": about.get("facts") or {},
+            "versions": {name: str(version) for name, version in (about.get("versions") or {}).items()},
+            "died": sorted(about.get("died") or ()),
+            "started_at": about.get("started_at"),
+            "command": command(run),
+        }
+    )
+
+
+def command(run: Run) -> str:
+    """The command line that makes this run again, as far as the record tells."""
+    if recorded := run.about.get("command"):
+        return recorded if isinstance(recorded, str) else shlex.join(recorded)
+    scenario = run.about.get("scenario_path") or f"scenarios/{run.plan.name}.yaml"
+    words = ["opus", "run", str(scenario), "--seed", str(run.plan.seed)]
+    for option in ("runtime", "links"):
+        value = run.about.get(option)
+        if value and value != "model":
+            words += [f"--{option}", str(value)]
+    return shlex.join(words)
+
+
+def selection(run: Run, wanted: Expectation) -> Bools:
+    """The requests that an expectation is about: its application, the site of its clients, outside faults, with a path."""
+    requests = run.judged.requests
+    mask = np.ones(requests.size, dtype=np.bool_)
+    if wanted.app:
+        mask &= requests.app == next((i for i, app in enumerate(run.plan.apps) if app.name == wanted.app), -1)
+    if wanted.site:
+        mask &= requests.site == run.world.geometry.index_of_site.get(wanted.site, -1)
+    if wanted.outside_faults_ns is not None:
+        mask &= run.judged.since_fault >= wanted.outside_faults_ns
+    if wanted.reachable:
+        mask &= run.judged.oracle.reachable
+    return mask
+
+
+def _about(run: Run, wanted: Expectation, whole: Mapping[str, Any], faults: list[result.FaultResult]) -> Mapping[str, Any]:
+    """The figures an expectation is judged by: result.json's, those of requests over its selection, recovery over its faults."""
+    narrowed = run.judged.where(selection(run, wanted))
+    return {**whole, **figures.of(narrowed).model_dump(), **_recovery(run, wanted, faults)}
+
+
+def _recovery(run: Run, wanted: Expectation, faults: list[result.FaultResult]) -> dict[str, Any]:
+    """`recovery_s` and `recovery_s.max`: the longest recovery of the faults meant; infinite if from one there was none.
+
+    Of an application, a site or clients with a path only if the expectation says so, then from those requests alone.
+    """
+    if wanted.app or wanted.site or wanted.reachable:
+        some = run.judged.where(selection(run, wanted.model_copy(update={"outside_faults_ns": None})))
+        faults = of_faults(some, run.world.faults, run.end, run.plan.availability_target)
+    meant = [fault for fault in faults if wanted.fault in ("", fault.name)]
+    told = [fault for fault in meant if fault.recovered is not None]
+    seconds = [float("inf") if fault.recovery_s is None else fault.recovery_s for fault in told]
+    # One fault without requests to tell by leaves the bound unproven, so there is no figure at all.
+    longest = max(seconds) if seconds and len(told) == len(meant) else None
+    return {"recovery_s": longest} if wanted.figure == "recovery_s" else {"recovery_s": {"max": longest}}
+
+
+def _all_requests(run: Run) -> result.AllRequests:
+    requests = run.judged.requests
+    return result.AllRequests(
+        **figures.counts(requests).model_dump(),
+        outcomes=figures.outcomes(requests),
+        attempts_mean=float(requests.attempts.mean()) if requests.size else None,
+        reachable=figures.reachable_counts(run.judged),
+    )
+
+
+def _by_route(run: Run) -> dict[str, result.Figures]:
+    route = run.judged.requests.route
+    return {name: figures.of(run.judged.where(route == i)) for i, name in enumerate((*ROUTES, OTHER)) if bool((route == i).any())}
+
+
+def _by_site(run: Run) -> list[result.SiteResult]:
+    """Sites in the plan's order, those without clients too: a reader looks for them."""
+    rows = []
+    clients = {load.client for load in run.plan.workload}
+    for s, site in enumerate(run.plan.sites):
+        of_site = run.judged.where(run.judged.requests.site == s)
+        hosts = [host for host in run.plan.hosts if host.site == site]
+        rows.append(
+            result.SiteResult(
+                site=site,
+                hosts=len(hosts),
+                clients=sum(host.name in clients for host in hosts),
+                requests=figures.counts(of_site.requests),
+                reachable=figures.reachable_counts(of_site),
+                routing_latency_ms=figures.routing_latency_ms(of_site.requests),
+                request_latency_ms=figures.request_latency_ms(of_site.requests),
+            )
+        )
+    return rows
+
+
+def _by_app(run: Run) -> list[result.AppResult]:
+    final = run.world.final
+    return [
+        result.AppResult(
+            app=app.name,
+            replicas_wanted=app.replicas,
+            replicas_live=len(run.world.live(final, final.replicas.get(app.name, ()))),
+            figures=figures.of(run.judged.where(run.judged.requests.app == a)),
+        )
+        for a, app in enumerate(run.plan.apps)
+    ]
+
+
+def _validity(run: Run) -> result.Validity:
+    judged = run.validity
+    return result.Validity(
+        ok=judged.ok,
+        reasons=list(judged.reasons),
+        spans=[result.InvalidSpan(from_s=b.from_s, to_s=b.to_s, reason=f"{b.what}: {b.why}") for b in judged.breaches],
+    )

@@ -1,0 +1,42 @@
+"""What comes after a run, or again at any later time: result.json and report.html of a run's directory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from opus_controller.report.build import build
+from opus_controller.report.html import render
+from opus_controller.report.result import Result
+from opus_controller.report.run import read
+
+RESULT = "result.json"
+HTML = "report.html"
+
+
+def conclude(directory: Path, *, html: Path | None = None) -> Result:
+    """Judge the run in `directory`, write its result.json and report.html (or `html` elsewhere), and return the result.
+
+    Raises ScenarioError if `directory` is no run's directory.
+    """
+    run = read(directory)
+    result = build(run)
+    (directory / RESULT).write_text(to_json(result))
+    (html or directory / HTML).write_text(render(run, result), encoding="utf-8")
+    return result
+
+
+def to_json(result: Result) -> str:
+    """`result.json`: indented, keys in the order of DESIGN section 8 and then our own, newline at the end."""
+    return result.model_dump_json(indent=2) + "\n"
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of result.json, as published in docs/result.schema.json."""
+    schema: dict[str, Any] = Result.model_json_schema(mode="serialization")
+    return schema
+
+
+def json_schema_text() -> str:
+    return json.dumps(json_schema(), indent=2) + "\n"

@@ -1,0 +1,60 @@
+"""report.html: one file that needs nothing else, for whoever was not there when the run ran."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from opus_controller.report import map as role_map
+from opus_controller.report import plots, words
+from opus_controller.report.palette import PAGE, Palette, to_page
+from opus_controller.report.result import Result
+from opus_controller.report.run import Run
+from opus_controller.report.table import worst_first
+
+MOST_ROWS = 60
+"""Of the tables of faults and sites; what is left out is counted."""
+
+
+def render(run: Run, result: Result) -> str:
+    """The page as a string. Deterministic; every text of the run is escaped; nothing is fetched when it is opened."""
+    environment = Environment(
+        loader=PackageLoader("opus_controller.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        r=result,
+        words=words,
+        plots=_plots(run, result),
+        map=role_map.draw(run),
+        colours=PAGE,
+        sites=worst_first(site for site in result.by_site if site.clients or site.requests.issued),
+        most_rows=MOST_ROWS,
+        alone={"link", "heal"},
+    )
+
+
+def _plots(run: Run, result: Result) -> dict[str, Markup]:
+    """Name to <svg>; plots of what the run has no data for are missing."""
+    wanted: dict[str, Callable[[Palette], Figure]] = {"roles": partial(plots.roles, run)}
+    if run.judged.requests.size:
+        wanted["overview"] = partial(plots.overview, run)
+        wanted["sites"] = partial(plots.sites, result)
+    if run.judged.requests.ok.any():
+        wanted["cdf"] = partial(plots.latency_cdf, run)
+    if run.steady_samples:
+        wanted["burden"] = partial(plots.burden, run)
+    if run.health:
+        wanted["health"] = partial(plots.health, run)
+    with mpl.rc_context(plots.style(PAGE)):
+        # The pictures' text is escaped by matplotlib's own XML writer.
+        return {name: Markup(to_page(plots.svg(make(PAGE), name))) for name, make in wanted.items()}

@@ -1,0 +1,28 @@
+"""The overview as a picture of its own, for a README or a slide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from opus_controller.model.errors import ScenarioError
+from opus_controller.report import plots
+from opus_controller.report.palette import LIGHT
+from opus_controller.report.run import Run
+
+KINDS = (".png", ".svg")
+
+
+def save(run: Run, path: Path) -> None:
+    """Availability and latency over time with the faults marked, on white. Raises ScenarioError for a path it cannot serve."""
+    if path.suffix not in KINDS:
+        raise ScenarioError(f"{path}: a picture's name ends in {' or '.join(KINDS)}")
+    if not run.judged.requests.size:
+        raise ScenarioError(f"{run.directory}: no requests were recorded, so there is nothing to draw")
+    look: Any = {**plots.style(LIGHT), "savefig.transparent": False, "savefig.facecolor": "white", "svg.hashsalt": "overview"}
+    with mpl.rc_context(look):
+        figure = plots.overview(run, LIGHT)
+        figure.suptitle(f"{run.plan.name} on {run.plan.topology}: {len(run.plan.hosts)} hosts", x=0.01, ha="left", fontsize=11)
+        figure.savefig(path, dpi=144, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -1,0 +1,286 @@
+"""The plots, as matplotlib figures. Each is one question; none needs the others. Colours come from a `Palette`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from opus_controller.report import figures, series, steady
+from opus_controller.report.palette import Palette
+from opus_controller.report.result import Result, SiteResult
+from opus_controller.report.run import SECOND, Run
+from opus_controller.report.table import worst_first
+from opus_controller.report.world import FaultSeen
+
+WIDTH = 9.6
+"""Inches at 72 dots: the width of the page's column."""
+MOST_SITES = 24
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
+    "text.parse_math": False,  # a "$" in a name is a dollar
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "figure.constrained_layout.use": True,
+    "savefig.transparent": True,
+}
+
+
+def style(colours: Palette) -> Any:
+    """A dict of rcParams for `matplotlib.rc_context` (whose keys matplotlib types as a literal of all their names)."""
+    return {
+        **_STYLE,
+        "text.color": colours.ink,
+        "axes.labelcolor": colours.muted,
+        "axes.edgecolor": colours.grid,
+        "axes.titlecolor": colours.ink,
+        "xtick.color": colours.muted,
+        "ytick.color": colours.muted,
+        "grid.color": colours.grid,
+        "legend.labelcolor": colours.ink,
+    }
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as an <svg> element for a page; `name` makes its inner identifiers the page's only ones, and stable."""
+    text = StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    content = text.getvalue()
+    return content[content.index("<svg") :].replace("DejaVu Sans", "inherit")
+
+
+def overview(run: Run, colours: Palette) -> Figure:
+    """Was it available, how fast was it, and what happened meanwhile?"""
+    figure = Figure(figsize=(WIDTH, 5.2))
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2, 3])
+    _availability(top, run, colours)
+    _latency(bottom, run, colours)
+    for axes in (top, bottom):
+        _mark(axes, run, colours, numbers=axes is top)
+        axes.set_xlim(0, max(run.end / SECOND, 1))
+    bottom.set_xlabel("seconds since the start" if series.width_s(run) == 1 else _windowed(run))
+    return figure
+
+
+def _windowed(run: Run) -> str:
+    return f"seconds since the start; windows of {series.width_s(run)} s"
+
+
+def _availability(axes: Axes, run: Run, colours: Palette) -> None:
+    everyone = series.windows(run)
+    with_path = series.windows(run, run.judged.oracle.reachable)
+    x = everyone.start_s
+    axes.fill_between(x, everyone.availability * 100, 100, step="post", color=colours.bad, alpha=0.25, linewidth=0)
+    axes.step(x, everyone.availability * 100, where="post", color=colours.bad, label="all clients")
+    axes.step(x, with_path.availability * 100, where="post", color=colours.good, label="clients with a path to a live replica")
+    lowest = np.nanmin(np.concatenate([everyone.availability, with_path.availability, [0.99]])) * 100
+    axes.set_ylim(max(0.0, lowest - (100 - lowest) * 0.08), 100 + (100 - lowest) * 0.06)
+    axes.set_title("requests answered in time, %", pad=20)
+    axes.legend(loc="lower right", ncols=2, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+
+
+def _latency(axes: Axes, run: Run, colours: Palette) -> None:
+    over_time = series.windows(run, quantiles=(0.5, 0.9, 0.99))
+    x, q = over_time.start_s, over_time.quantiles_ms
+    axes.fill_between(x, q[0.5], q[0.9], step="post", color=colours.a, alpha=0.18, linewidth=0)
+    for share, line, width in ((0.99, ":", 1.3), (0.9, "--", 1.3), (0.5, "-", 1.8)):
+        axes.step(x, q[share], where="post", color=colours.a, linestyle=line, linewidth=width, label=f"p{share * 100:.0f}")
+    _log_ms(axes.yaxis, axes, np.concatenate(list(q.values())), which="y")
+    axes.set_title("routing latency, ms")
+    axes.legend(loc="lower right", ncols=3, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+
+
+def _log_ms(axis: Any, axes: Axes, values: Any, *, which: str) -> None:
+    """A logarithmic axis of milliseconds with plain numbers, if the values ask for one."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    if not len(positive) or positive.max() / positive.min() < 8:
+        (axes.set_ylim if which == "y" else axes.set_xlim)(0)
+        return
+    (axes.set_yscale if which == "y" else axes.set_xscale)("log")
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=14))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 1 else f"{v:g}"))
+
+
+def in_force(faults: Sequence[FaultSeen], end: int) -> list[tuple[int, int]]:
+    """From when to when (ns) something lay over the links or hosts stood still: until undone, else to `end`."""
+    spans = []
+    for fault in faults:
+        if fault.kind in ("partition", "link", "pause"):
+            undone = (f.t for f in faults if f.t >= fault.t and f is not fault and fault.name and f.undoes == fault.name)
+            spans.append((fault.t, min(undone, default=end)))
+    return spans
+
+
+def _mark(axes: Axes, run: Run, colours: Palette, *, numbers: bool) -> None:
+    """Faults as numbered lines (the numbers of the table of faults), spans in force and invalid ones as bands."""
+    for start, end in in_force(run.world.faults, run.end):
+        axes.axvspan(start / SECOND, end / SECOND, color=colours.span, alpha=0.07, linewidth=0)
+    for breach in run.validity.breaches:
+        axes.axvspan(breach.from_s, max(breach.to_s, breach.from_s + 0.5), color=colours.invalid, alpha=0.25, linewidth=0)
+    last = -math.inf
+    for i, fault in enumerate(run.world.faults, start=1):
+        x = fault.t / SECOND
+        axes.axvline(x, color=colours.fault, linewidth=0.9, alpha=0.8)
+        apart = run.end / SECOND / 60  # nearer numbers would lie over each other
+        if numbers and x - last >= apart:
+            axes.text(
+                x, 1.02, str(i), transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=8.5,
+                fontweight="bold", color=colours.fault,
+            )  # fmt: skip
+            last = x
+
+
+def latency_cdf(run: Run, colours: Palette) -> Figure:
+    """How are latencies spread, with and without a warm cache, and against the best that was possible?"""
+    figure = Figure(figsize=(WIDTH / 2, 3.4))
+    axes = figure.subplots()
+    requests = run.judged.requests
+    comparable = figures.comparable(run.judged)
+    best = run.judged.oracle.best[comparable] / 1e6
+    drawn = [np.array([])]
+    for name, mask, colour, line in (
+        ("repeat requests", requests.ok & ~requests.first, colours.a, "-"),
+        ("first requests", requests.ok & requests.first, colours.b, "--"),
+    ):
+        if mask.any():
+            drawn.append(_cdf(axes, requests.routing_ns[mask] / 1e6, name, colour, line))
+    if len(best):
+        drawn.append(_cdf(axes, best, "one way to the best live replica", colours.muted, ":"))
+    _log_ms(axes.xaxis, axes, np.concatenate(drawn), which="x")
+    axes.set_ylim(0, 101)
+    axes.set_title("routing latency, % of requests within … ms")
+    axes.legend(loc="lower right", fontsize=8.5)
+    return figure
+
+
+def _cdf(axes: Axes, values: Any, name: str, colour: str, line: str) -> Any:
+    x, share = series.distribution(np.asarray(values, dtype=np.float64))
+    axes.plot(x, share * 100, color=colour, linestyle=line, label=name)
+    return x
+
+
+def sites(result: Result, colours: Palette) -> Figure:
+    """Where were requests lost, and had those clients a path at all?"""
+    asked = worst_first([site for site in result.by_site if site.requests.issued])[:MOST_SITES]
+    figure = Figure(figsize=(WIDTH / 2, max(2.2, 0.9 + 0.26 * len(asked))))
+    axes = figure.subplots()
+    rows = np.arange(len(asked))
+    left = np.zeros(len(asked))
+    for name, of_site, colour in (
+        ("ok", _ok, colours.good),
+        ("failed with a path", _failed_with_path, colours.bad),
+        ("failed without", _failed_without, colours.muted),
+    ):
+        width = np.array([100 * of_site(site) / site.requests.issued for site in asked])
+        axes.barh(rows, width, left=left, color=colour, height=0.68, label=name, alpha=0.85, linewidth=0)
+        left += width
+    axes.set_yticks(rows, [site.site for site in asked])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.grid(visible=False, axis="y")
+    axes.set_title("requests by site of the client, %", pad=20)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.1, ncols=3, columnspacing=1, handlelength=1, fontsize=8.5
+    )
+    return figure
+
+
+def _ok(site: SiteResult) -> int:
+    return site.requests.ok
+
+
+def _failed_with_path(site: SiteResult) -> int:
+    return site.reachable.failed
+
+
+def _failed_without(site: SiteResult) -> int:
+    return site.requests.failed - site.reachable.failed
+
+
+def roles(run: Run, colours: Palette) -> Figure:
+    """How many hosts lived, how many were agents, how many served?"""
+    figure = Figure(figsize=(WIDTH, 2.7))
+    left, right = figure.subplots(1, 2)
+    track = run.world.counts
+    times = np.array([*track.times, run.end]) / SECOND
+    values = np.array([*track.values, track.values[-1]]) if track.values else np.zeros((1, 2 + len(run.plan.apps)))
+    left.step(times, values[:, 0], where="post", color=colours.muted, label="hosts up")
+    left.step(times, values[:, 1], where="post", color=colours.a, label="agents")
+    left.set_title("hosts and agents")
+    for i, app in enumerate(run.plan.apps[:4]):
+        colour = (colours.b, colours.c, colours.d, colours.a)[i]
+        right.step(times, values[:, 2 + i], where="post", color=colour, label=f"replicas of {app.name}")
+        right.axhline(app.replicas, color=colour, linestyle=":", linewidth=1)
+    right.set_title("live replicas; dotted: as many as were asked for")
+    for axes in (left, right):
+        _mark(axes, run, colours, numbers=False)
+        axes.set_xlim(0, max(run.end / SECOND, 1))
+        axes.set_ylim(0, max(1.0, axes.get_ylim()[1] * 1.15))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.legend(loc="lower right", fontsize=8.5)
+        axes.set_xlabel("seconds since the start")
+    return figure
+
+
+def burden(run: Run, colours: Palette) -> Figure:
+    """What does the overlay cost each host, in table entries and in control traffic?"""
+    figure = Figure(figsize=(WIDTH, 2.8))
+    left, right = figure.subplots(1, 2)
+    samples = run.steady_samples
+    for name, is_agent, colour in (("nodes", False, colours.a), ("agents", True, colours.b)):
+        entries = np.array([s["entries"] for s in samples if bool(s["is_agent"]) is is_agent], dtype=np.float64)
+        if len(entries):
+            _cdf(left, entries, name, colour, "-")
+    left.set_title("table entries held, % of samples with at most …")
+    ever = {s["host"] for s in samples if s["is_agent"]}
+    rates = steady.control_rates(samples, run.starts)
+    for name, is_agent, colour in (("never an agent", False, colours.a), ("agent at some time", True, colours.b)):
+        of_kind = np.array([rate for host, rate in rates.items() if (host in ever) is is_agent])
+        if len(of_kind):
+            _cdf(right, of_kind, name, colour, "-")
+    right.set_title("control traffic in bytes/s, % of hosts with at most …")
+    for axes in (left, right):
+        axes.set_ylim(0, 101)
+        axes.set_xlim(0)
+        axes.legend(loc="lower right", fontsize=8.5)
+    return figure
+
+
+def health(run: Run, colours: Palette) -> Figure:
+    """Was the testbed itself well enough for the figures to mean something?"""
+    figure = Figure(figsize=(WIDTH, 2.6))
+    left, right = figure.subplots(1, 2)
+    times = np.array([h.t_ns for h in run.health]) / SECOND
+    left.plot(times, [100 * h.cpu_busy for h in run.health], color=colours.a)
+    left.set_ylim(0, 105)
+    left.set_title("processors busy, %")
+    right.plot(times, [h.link_lag_p99_ns / 1e6 for h in run.health], color=colours.a, label="links, p99")
+    right.plot(times, [h.node_lag_p99_ns / 1e6 for h in run.health], color=colours.b, linestyle="--", label="nodes' timers, p99")
+    right.set_ylim(0)
+    right.set_title("how late the testbed was, ms")
+    right.legend(loc="upper right", fontsize=8.5)
+    for axes in (left, right):
+        axes.set_xlim(0, max(run.end / SECOND, float(times[-1]) if len(times) else 1, 1))
+        axes.set_xlabel("seconds since the start")
+        for breach in run.validity.breaches:
+            axes.axvspan(breach.from_s, max(breach.to_s, breach.from_s + 0.5), color=colours.invalid, alpha=0.3, linewidth=0)
+    return figure

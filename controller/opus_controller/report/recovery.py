@@ -1,0 +1,83 @@
+"""What each fault cost: how long until availability was back, and how many requests it took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from opus_node.folds import recovery_s
+
+from opus_controller.report import result
+from opus_controller.report.figures import Judged, counts
+from opus_controller.report.requests import Requests
+from opus_controller.report.world import FaultSeen, Ints
+
+SECOND = 1_000_000_000
+TOGETHER_NS = SECOND
+"""Faults nearer than one window cannot be told apart and share the recovery of them all."""
+NEVER = np.iinfo(np.int64).max // 4
+
+
+def since_last_fault(faults: Sequence[FaultSeen], issued: Ints) -> Ints:
+    """For each time of issue: ns since the latest fault at or before it, NEVER if there was none."""
+    times = np.array(sorted(fault.t for fault in faults), dtype=np.int64)
+    places = np.searchsorted(times, issued, side="right") - 1
+    since = np.full(len(issued), NEVER, dtype=np.int64)
+    after = places >= 0
+    since[after] = issued[after] - times[places[after]]
+    return since
+
+
+def span(faults: Sequence[FaultSeen], i: int, end: int) -> tuple[int, int]:
+    """From fault i (in order of time) to the next that is not one with it, or to `end`."""
+    start = faults[i].t
+    return start, min((fault.t for fault in faults[i + 1 :] if fault.t - start >= TOGETHER_NS), default=max(end, start))
+
+
+def recovery(requests: Requests, start: int, until: int, target: float) -> float | None:
+    """Seconds from `start` to the end of the last 1 s window below `target`; 0 if none was, inf if the last one was.
+
+    None: no requests in the span to tell by.
+    """
+    low, high = np.searchsorted(requests.issued, (start, until))
+    if low == high:
+        return None
+    rows = zip(requests.issued[low:high].tolist(), requests.ok[low:high].tolist(), strict=True)
+    return recovery_s(({"issued_at": t, "outcome": "ok" if ok else "failed"} for t, ok in rows), start, target, until)
+
+
+def of_faults(judged: Judged, faults: Sequence[FaultSeen], end: int, target: float) -> list[result.FaultResult]:
+    """Every fault that happened, in order of time; `end`: ns, when the last request was issued or the timeline ended."""
+    reachable = judged.requests.where(judged.oracle.reachable)
+    rows = []
+    for i, fault in enumerate(faults):
+        start, until = span(faults, i, end)
+        everyone = recovery(judged.requests, start, until, target)
+        with_path = recovery(reachable, start, until, target)
+        low, high = np.searchsorted(judged.requests.issued, (start, until))
+        issued = np.zeros(judged.requests.size, dtype=np.bool_)
+        issued[low:high] = True
+        rows.append(
+            result.FaultResult(
+                at_s=fault.t / SECOND,
+                name=fault.name,
+                kind=fault.kind,
+                target=fault.target,
+                victims=list(fault.victims),
+                recovery_s=_finite(everyone),
+                recovered=_recovered(everyone),
+                recovery_reachable_s=_finite(with_path),
+                recovered_reachable=_recovered(with_path),
+                availability=counts(judged.requests.where(issued)).availability,
+            )
+        )
+    return rows
+
+
+def _finite(seconds: float | None) -> float | None:
+    return None if seconds is None or math.isinf(seconds) else seconds
+
+
+def _recovered(seconds: float | None) -> bool | None:
+    return None if seconds is None else not math.isinf(seconds)

@@ -1,0 +1,212 @@
+"""`result.json`, typed: what a run came to. Other tools read it; its JSON Schema is docs/result.schema.json.
+
+Shares are in [0, 1], latencies in milliseconds, spans in seconds, as the keys say. null: nothing was measured.
+DESIGN section 7 and docs/glossary.md define every figure.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Latency(Part):
+    """Of ok requests, milliseconds."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+class Hops(Part):
+    """Overlay hops to the replica, of ok requests."""
+
+    mean: float | None = None
+    p50: float | None = None
+    max: int | None = None
+
+
+class Regret(Part):
+    """Routing latency less the one-way delay to the best live replica, milliseconds, of clients that are no replicas."""
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+class Requests(Part):
+    issued: int = 0
+    ok: int = 0
+    failed: int = 0
+    availability: float | None = None
+
+
+class Figures(Part):
+    """What is said of any selection of requests: all of them, one site's, first ones, ..."""
+
+    requests: Requests
+    routing_latency_ms: Latency
+    request_latency_ms: Latency
+    hops: Hops
+    stretch: float | None
+    """Sum of routing latencies / sum of one-way delays to the best live replica, of clients that are no replicas."""
+    regret_ms: Regret
+    cost_of_self_organization: float | None
+    """Sum of routing latencies / sum of one-way delays to a full-knowledge k-median placement of as many replicas."""
+
+
+class AllRequests(Requests):
+    outcomes: dict[str, int]
+    """How many ended how: ok, deadline, refused."""
+    attempts_mean: float | None
+    """Messages that clients sent for a request."""
+    reachable: Requests
+    """Of clients that had a path, both ways, to a live replica when they issued them."""
+
+
+class Spread(Part):
+    p50: float | None = None
+    max: float | None = None
+
+
+class StateEntries(Part):
+    """Table entries a host holds, in steady state: samples since the workload began."""
+
+    node: Spread = Spread()
+    agent: Spread = Spread()
+
+
+class ControlBytes(Part):
+    """All traffic but requests and replies, sent plus received, per host and second; over hosts."""
+
+    mean: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+class FaultResult(Part):
+    at_s: float
+    name: str
+    kind: str
+    target: str
+    victims: list[str]
+    recovery_s: float | None
+    """To the end of the last 1 s window below the availability target, before the next fault. 0: no window was below.
+    null: no requests to tell by, or no recovery (see `recovered`)."""
+    recovered: bool | None
+    """Whether availability was back at the target before the next fault; null: no requests to tell by."""
+    recovery_reachable_s: float | None
+    """The same of clients that had a path to a live replica."""
+    recovered_reachable: bool | None
+    availability: float | None
+    """Of requests issued between this fault and the next."""
+
+
+class ExpectationResult(Part):
+    name: str
+    target: float
+    actual: float | None
+    ok: bool
+    op: str
+    note: str = ""
+
+
+class RttError(Part):
+    p50: float | None = None
+    p99: float | None = None
+
+
+class Fidelity(Part):
+    """Measured against asked-for round trips, on sampled pairs of hosts; `pairs` 0: not measured (sim has nothing to)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    pairs: int = 0
+    rtt_error_ms: RttError = RttError()
+
+
+class InvalidSpan(Part):
+    from_s: float
+    to_s: float
+    reason: str
+
+
+class Validity(Part):
+    ok: bool
+    reasons: list[str] = Field(default_factory=list)
+    spans: list[InvalidSpan] = Field(default_factory=list)
+    """When, for plots; a reason about the whole run has none."""
+
+
+class SiteResult(Part):
+    site: str
+    hosts: int
+    clients: int
+    requests: Requests
+    reachable: Requests
+    routing_latency_ms: Latency
+    request_latency_ms: Latency
+
+
+class AppResult(Part):
+    app: str
+    replicas_wanted: int
+    replicas_live: int
+    """At the end."""
+    figures: Figures
+
+
+class Result(Part):
+    """The whole of `result.json`."""
+
+    format: Literal[1] = 1
+    verdict: Literal["pass", "fail", "invalid"]
+    scenario: str
+    seed: int
+    plan_digest: str
+    runtime: str
+    links: str
+    hosts: int
+    agents: int
+    """Live agents at the end."""
+    duration_s: float
+    wall_s: float | None
+    requests: AllRequests
+    routing_latency_ms: Latency
+    request_latency_ms: Latency
+    hops: Hops
+    stretch: float | None
+    """As in `Figures`, which says what the three are."""
+    regret_ms: Regret
+    cost_of_self_organization: float | None
+    state_entries: StateEntries
+    control_bytes_per_s: ControlBytes
+    faults: list[FaultResult]
+    expectations: list[ExpectationResult]
+    fidelity: Fidelity
+    validity: Validity
+    first_requests: Figures
+    """Each client's first to an application: no cache could help."""
+    repeat_requests: Figures
+    """All others."""
+    by_route: dict[str, Figures]
+    """self, direct (from the client's cache of replicas), agent; and none for requests without an answer."""
+    by_site: list[SiteResult]
+    """By the client's site."""
+    by_app: list[AppResult]
+    topology: str
+    facts: dict[str, Any]
+    """What the runtime says of itself: kernel, why these links, the hop cost given to sim and where it came from."""
+    died: list[str]
+    """Hosts that ended by themselves: a fault of the node, not of the timeline."""
+    versions: dict[str, str]
+    started_at: str | None
+    command: str
+    """Reproduces the run."""

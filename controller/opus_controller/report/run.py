@@ -1,0 +1,97 @@
+"""One run, read from its directory and worked out once: what the figures, the tables and the plots are all made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from opus_controller.engine.record import RecordReader
+from opus_controller.engine.runtime import Health
+from opus_controller.engine.validity import Validity, judge
+from opus_controller.model.plan import Plan
+from opus_controller.report.figures import Judged
+from opus_controller.report.ideal import ideal_delay
+from opus_controller.report.recovery import since_last_fault
+from opus_controller.report.requests import columns, consult
+from opus_controller.report.steady import Sample, steady
+from opus_controller.report.world import World
+
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a report knows. Times in ns since the origin."""
+
+    directory: Path
+    plan: Plan
+    about: Mapping[str, Any]
+    """run.json; what a broken-off run did not write is missing."""
+    world: World
+    judged: Judged
+    samples: list[Sample]
+    """All of samples/hosts.ndjson; see `steady_samples`."""
+    health: list[Health]
+    ended: bool
+    """The record has its "end"."""
+    end: int
+    """Of the timeline, or of the last request issued if that was later."""
+    workload_start: int | None
+    starts: Mapping[str, list[int]]
+    """When each host came up, ascending."""
+
+    @cached_property
+    def validity(self) -> Validity:
+        """What the player judged it to be, judged again for a run that broke off before it could say."""
+        problems = [] if self.ended else [_broken_off(self)]
+        said = self.about.get("validity")
+        judged = judge(self.health)
+        if isinstance(said, Mapping):
+            lines = {str(breach) for breach in judged.breaches}
+            problems = [*problems, *(reason for reason in said.get("reasons", ()) if reason not in lines)]
+        return Validity(judged.breaches, tuple(problems))
+
+    @property
+    def steady_samples(self) -> list[Sample]:
+        return steady(self.samples, self.workload_start if self.workload_start is not None else self.end // 2)
+
+
+def read(directory: Path) -> Run:
+    """Read and work out the run in `directory`, finished or broken off. Raises ScenarioError if it is no run's directory."""
+    reader = RecordReader(directory)
+    requests: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    for event in reader.events():
+        (requests if event["kind"] == "request" else others).append(event)
+    last = max([e["t"] for e in others if e["kind"] in ("fault", "end")] + [r["issued_at"] for r in requests], default=0)
+    ended = any(e["kind"] == "end" for e in others)
+    end = max(reader.plan.duration_ns, max((r["issued_at"] for r in requests), default=0)) if ended else int(last)
+    world = World(reader.plan, others, end)
+    table = columns(world.geometry, requests)
+    judged = Judged(table, consult(world, table), ideal_delay(world, table), since_last_fault(world.faults, table.issued))
+    starts: dict[str, list[int]] = {}
+    for event in others:
+        if event["kind"] == "host_up":
+            starts.setdefault(event["host"], []).append(int(event["t"]))
+    return Run(
+        directory=directory,
+        plan=reader.plan,
+        about=reader.about(),
+        world=world,
+        judged=judged,
+        samples=list(reader.samples()),
+        health=list(reader.health()),
+        ended=ended,
+        end=end,
+        workload_start=next((int(e["t"]) for e in others if e["kind"] == "workload_start"), None),
+        starts={host: sorted(times) for host, times in starts.items()},
+    )
+
+
+def _broken_off(run: Run) -> str:
+    how = {"interrupted": "was interrupted", "failed": "failed"}.get(str(run.about.get("ended")), "broke off")
+    error = f": {run.about['error']}" if run.about.get("error") else ""
+    return f"the run {how} after {run.end / SECOND:.0f} of {run.plan.duration_ns / SECOND:.0f} s{error}"

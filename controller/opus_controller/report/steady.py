@@ -1,0 +1,59 @@
+"""What a host holds and sends while nothing special happens, from the samples of its counters."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from opus_controller.report import result
+
+Sample = Mapping[str, Any]
+
+
+def steady(samples: Iterable[Sample], since: int) -> list[Sample]:
+    """Samples from `since` (ns) on: the workload's begin; joining is over by then, or the scenario wanted it counted."""
+    return [sample for sample in samples if sample["t"] >= since]
+
+
+def state_entries(samples: Iterable[Sample]) -> result.StateEntries:
+    """State: table entries a host holds, over all samples, nodes and agents apart (by what the host was at that time)."""
+    node: list[int] = []
+    agent: list[int] = []
+    for sample in samples:
+        (agent if sample["is_agent"] else node).append(int(sample["entries"]))
+    return result.StateEntries(node=_spread(node), agent=_spread(agent))
+
+
+def control_rates(samples: Iterable[Sample], starts: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Control bytes, sent plus received, per second, of each host with two samples or more of one life.
+
+    Counters begin anew with each start of the host (`starts`: ns, ascending, by host): the time across one is left out, since
+    nobody counted what was sent between the last sample and the end.
+    """
+    last: dict[str, tuple[int, int]] = {}
+    sums: dict[str, tuple[int, int]] = {}
+    for sample in sorted(samples, key=lambda s: int(s["t"])):
+        host, t = sample["host"], int(sample["t"])
+        count = int(sample["control_bytes_sent"]) + int(sample["control_bytes_received"])
+        if host in last:
+            t0, count0 = last[host]
+            if bisect_right(starts.get(host, ()), t0) == bisect_right(starts.get(host, ()), t) and count >= count0:
+                spent, grown = sums.get(host, (0, 0))
+                sums[host] = (spent + t - t0, grown + count - count0)
+        last[host] = (t, count)
+    return {host: grown * 1e9 / spent for host, (spent, grown) in sums.items() if spent}
+
+
+def control_bytes_per_s(rates: Mapping[str, float]) -> result.ControlBytes:
+    """Mean, 99th percentile and maximum over hosts."""
+    if not rates:
+        return result.ControlBytes()
+    values = np.array(sorted(rates.values()))
+    return result.ControlBytes(mean=float(values.mean()), p99=float(np.quantile(values, 0.99)), max=float(values.max()))
+
+
+def _spread(values: list[int]) -> result.Spread:
+    return result.Spread(p50=float(np.median(values)), max=float(max(values))) if values else result.Spread()

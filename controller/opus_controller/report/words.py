@@ -1,0 +1,141 @@
+"""Figures as people read them: the same words in the terminal and in report.html."""
+
+from __future__ import annotations
+
+from opus_controller.report.result import ExpectationResult, FaultResult, Latency, Result
+
+NOTHING = "–"
+
+
+def count(n: int, noun: str) -> str:
+    """ "1 host", "1,200 hosts"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def ms(value: float | None) -> str:
+    """Three significant digits and never fewer than whole milliseconds: "0.42 ms", "12.3 ms", "1,240 ms"."""
+    return NOTHING if value is None else f"{_significant(value)} ms"
+
+
+def seconds(value: float | None) -> str:
+    return NOTHING if value is None else f"{_significant(value)} s"
+
+
+def number(value: float | None) -> str:
+    return NOTHING if value is None else _significant(value)
+
+
+def ratio(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"
+
+
+def share(value: float | None) -> str:
+    """A percentage that never rounds up to a whole 100%: "99.97%", "100%", "99.9996%"."""
+    if value is None:
+        return NOTHING
+    if value == 1.0:
+        return "100%"
+    for digits in (2, 3, 4, 5):
+        text = f"{100 * value:.{digits}f}"
+        if not text.startswith("100"):
+            return f"{text}%"
+    return "99.99999%"
+
+
+def bytes_per_s(value: float | None) -> str:
+    return NOTHING if value is None else f"{_significant(value)} B/s"
+
+
+def _significant(value: float) -> str:
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def latency(value: Latency) -> str:
+    """ "mean 41.2 ms   p50 38.1   p90 80.2   p99 110   max 240 "."""
+    if value.mean is None:
+        return NOTHING
+    rest = "  ".join(f"{name} {number(getattr(value, name))}" for name in ("p50", "p90", "p99", "max"))
+    return f"{rest}  mean {number(value.mean)} ms"
+
+
+def recovery(seconds_: float | None, recovered: bool | None) -> str:
+    """ "no dip", "1 s", or that availability was not back by the next fault."""
+    if recovered is None:
+        return "no requests"
+    if seconds_ is None:
+        return "not before the next"
+    return "no dip" if seconds_ == 0 else seconds(seconds_)
+
+
+def victims(fault: FaultResult, most: int) -> str:
+    """Who was hit, the first `most` by name. Of link events the target says it all."""
+    if fault.kind in ("link", "heal"):
+        return ""
+    shown = ", ".join(fault.victims[:most])
+    return f"{shown} +{len(fault.victims) - most}" if len(fault.victims) > most else shown or "nobody"
+
+
+def measured(expected: ExpectationResult) -> str:
+    """An expectation's figure in the unit its own name uses, or why there is none."""
+    if expected.actual is None:
+        return expected.note or "no data"
+    text = share(expected.actual) if "%" in expected.name else number(expected.actual)
+    return f"{text} ({expected.note})" if expected.note else text
+
+
+def headline(result: Result) -> list[tuple[str, str]]:
+    """The run in a dozen lines: (what, figures)."""
+    asked, routes = result.requests, result.by_route
+    rows = [
+        ("requests", f"{asked.issued:,} issued, {asked.ok:,} ok, {asked.failed:,} failed{_why(result)}"),
+        ("availability", f"{share(asked.availability)}; of clients with a path {share(asked.reachable.availability)}"),
+        ("routing latency", latency(result.routing_latency_ms)),
+        ("request latency", latency(result.request_latency_ms)),
+        ("hops", f"mean {ratio(result.hops.mean)}  p50 {number(result.hops.p50)}  max {number(result.hops.max)}"),
+        ("first / repeat", f"routing p50 {_pair(result)}"),
+        ("stretch", f"{ratio(result.stretch)}, regret p50 {ms(result.regret_ms.p50)}  p95 {ms(result.regret_ms.p95)}"),
+        ("self-organization", f"{ratio(result.cost_of_self_organization)} times the latency of a full-knowledge placement"),
+        ("agents, replicas", f"{result.agents:,} agents; {_replicas(result)}"),
+        ("state", _state(result)),
+        ("control traffic", _control(result)),
+    ]
+    if not asked.issued:
+        kept = {"agents, replicas", "state", "control traffic"}
+        return [("requests", "none"), *(row for row in rows if row[0] in kept)]
+    if routes:
+        shares = ", ".join(f"{name} {share(figures.requests.issued / asked.issued)}" for name, figures in routes.items())
+        rows.insert(5, ("routes", shares))
+    return rows
+
+
+def _why(result: Result) -> str:
+    why = ", ".join(f"{n:,} {name}" for name, n in result.requests.outcomes.items() if name != "ok")
+    return f" ({why})" if why else ""
+
+
+def _pair(result: Result) -> str:
+    first, repeat = result.first_requests.routing_latency_ms.p50, result.repeat_requests.routing_latency_ms.p50
+    return f"{ms(first)} / {ms(repeat)}"
+
+
+def _replicas(result: Result) -> str:
+    return ", ".join(f"{app.app} {app.replicas_live} of {app.replicas_wanted}" for app in result.by_app) or "no application"
+
+
+def _state(result: Result) -> str:
+    node, agent = result.state_entries.node, result.state_entries.agent
+    if node.max is None and agent.max is None:
+        return "not sampled"
+    of_agent = f"of an agent p50 {number(agent.p50)} max {number(agent.max)}"
+    return f"entries of a node p50 {number(node.p50)} max {number(node.max)}, {of_agent}"
+
+
+def _control(result: Result) -> str:
+    control = result.control_bytes_per_s
+    if control.mean is None:
+        return "not sampled"
+    return f"mean {bytes_per_s(control.mean)}  p99 {bytes_per_s(control.p99)}  max {bytes_per_s(control.max)} a host"
