@@ -13,6 +13,7 @@ from random import Random
 
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
+from opus_controller.model.expectations import PER_REQUEST
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings, Plan, Workload
 from opus_controller.model.scenario import Scenario

@@ -55,7 +55,7 @@ _MAPPINGS_AND_LISTS = (list, dict, tuple)
 class Form(BaseModel):
     """A YAML mapping as people write it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod

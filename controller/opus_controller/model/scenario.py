@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from opus_controller.model.document import Document, load_document
+from opus_controller.model.errors import ScenarioError
 from opus_controller.model.explain import read_form
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.scenario_form import ScenarioForm
@@ -42,12 +43,17 @@ def shipped(kind: str) -> dict[str, Path]:
 
 
 def find(kind: str, given: str) -> Path:
-    """The path of a file given on the command line: itself if there is one, else what comes with Opus under that name."""
-    path = Path(given)
-    known = shipped(kind)
-    if path.exists() or given not in known:
+    """The path of a file named on the command line: itself if there is one, else what comes with Opus under that name.
+
+    Raises ScenarioError if there is neither.
+    """
+    path, known = Path(given), shipped(kind)
+    if path.exists():
         return path
-    return known[given]
+    if given in known:
+        return known[given]
+    hint = suggestion(given, list(known)) if path.parent == Path() else ""
+    raise ScenarioError(f"{given}: there is no such file; {hint}allowed: a path, or {listed(list(known))}")
 
 
 def _topology_path(document: Document, given: str) -> Path:

@@ -171,10 +171,12 @@ def format_rate(bps: int) -> str:
 
 def format_size(size: int) -> str:
     """Binary units where they fit exactly, else decimal, else bytes."""
-    for unit in ("TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "kB"):
-        factor = SIZE_UNITS[unit]
-        if size >= factor and size % factor == 0:
-            return f"{size // factor}{unit}"
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size >= SIZE_UNITS[unit] and size % SIZE_UNITS[unit] == 0:
+            return f"{size // SIZE_UNITS[unit]}{unit}"
+    for unit in ("TB", "GB", "MB", "kB"):
+        if size >= SIZE_UNITS[unit] and size % (SIZE_UNITS[unit] // 1000) == 0:
+            return f"{_plain(Decimal(size) / SIZE_UNITS[unit])}{unit}"
     return f"{size}B"
 
 

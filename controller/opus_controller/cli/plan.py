@@ -1,0 +1,83 @@
+"""`opus plan`: a scenario with every random choice made, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opus_controller.cli._output import print_json, print_table
+from opus_controller.model.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from opus_controller.model.plan import Fault, Plan, Target
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def plan(
+        scenario: Annotated[str, typer.Argument(help="A scenario's file, or the name of one that comes with Opus.")],
+        seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the scenario's.")] = None,
+        out: Annotated[Path | None, typer.Option("--out", help="Write the plan here (plan.json).")] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the plan itself, as JSON, and nothing else.")] = False,
+    ) -> None:
+        """Compile a scenario and show what would happen: hosts, clients, faults, expectations, and the plan's digest."""
+        from opus_controller.model.compile import compile_plan, save_plan
+        from opus_controller.model.scenario import find, load_scenario
+
+        compiled = compile_plan(load_scenario(find("scenarios", scenario)), seed)
+        if out is not None:
+            try:
+                save_plan(compiled, out)
+            except OSError as error:
+                raise ScenarioError(f"cannot write {out}: {error.strerror}") from None
+        if as_json:
+            print_json(compiled.model_dump(mode="json"))
+        else:
+            _show(compiled)
+
+
+def _show(plan: Plan) -> None:
+    from opus_controller.model.units import format_duration, format_frequency
+
+    typer.echo(f"{plan.name}, seed {plan.seed}: {len(plan.hosts)} hosts in {len(plan.sites)} sites of {plan.topology}")
+    typer.echo(f"digest {plan.digest}")
+    typer.echo(f"seeds {', '.join(plan.seeds)}; applications {', '.join(f'{app.name} x{app.replicas}' for app in plan.apps)}")
+    total = sum(load.rate_per_s for load in plan.workload)
+    if plan.workload:
+        start, stop = min(load.start_ns for load in plan.workload), max(load.stop_ns for load in plan.workload)
+        typer.echo(
+            f"{len({load.client for load in plan.workload})} clients, {format_frequency(round(total, 6))} in all, "
+            f"from {format_duration(start)} to {format_duration(stop)}"
+        )
+    typer.echo(f"ends at {format_duration(plan.duration_ns)}")
+    if plan.timeline:
+        typer.echo("")
+        print_table(("at", "name", "event", "whom"), [(format_duration(f.at_ns), f.name, f.kind, whom(f)) for f in plan.timeline])
+    if plan.expectations:
+        typer.echo("")
+        print_table(("expected",), [(expectation.name,) for expectation in plan.expectations])
+
+
+def whom(fault: Fault) -> str:
+    """Whom a fault is about, for people: as written, and who was drawn already."""
+    from opus_controller.model.units import format_duration, format_share
+
+    if fault.kind == "heal":
+        return fault.undoes
+    if fault.kind == "partition":
+        return f"{_target(fault.a)} {'|' if fault.both_ways else '-x>'} {_target(fault.b) if fault.b.text else 'everyone else'}"
+    if fault.kind == "link":
+        shape = fault.shape
+        loss = f", loss {format_share(shape.loss_mean)}" if shape.loss_mean else ""
+        arrow = "<->" if fault.both_ways else "->"
+        return f"{fault.source} {arrow} {fault.target}: {format_duration(shape.delay_ns)} one way{loss}"
+    return _target(fault.target)
+
+
+def _target(target: Target) -> str:
+    names: Iterator[str] = iter(target.hosts[:6])
+    drawn = ", ".join(names) + (f" and {len(target.hosts) - 6} more" if len(target.hosts) > 6 else "")
+    return f"{target.text} ({drawn})" if drawn and drawn != target.text else target.text
