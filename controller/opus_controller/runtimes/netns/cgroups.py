@@ -1,0 +1,135 @@
+"""Declared abilities, enforced: a cgroup a host, v1 or v2, whichever this machine's controllers are mounted as.
+
+Best effort: where root may not make cgroups (a container without the right to), the run goes on without limits and its
+record says so.
+
+    <mount>/opus-<run>/<host>     v1: one below the mounts of cpu and memory; v2: one
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from opus_controller.model.plan import Host, HostAbilities
+
+PERIOD_US = 100_000
+"""Of the CPU quota: the kernel's default."""
+MEMORY_LEAST = 48 << 20
+"""No limit is set below this: a node with its interpreter needs about 10 MB of its own, and some more when it starts."""
+
+
+@dataclass(frozen=True)
+class Mounts:
+    """Where the controllers are; None: not available."""
+
+    v2: Path | None = None
+    cpu: Path | None = None
+    memory: Path | None = None
+
+    def bases(self) -> list[Path]:
+        return [path for path in (self.v2, self.cpu, self.memory) if path is not None]
+
+
+def find_mounts(mountinfo: str) -> Mounts:
+    """Read /proc/self/mountinfo's text. v2 counts only if it offers both controllers, else v1's are taken."""
+    v1: dict[str, Path] = {}
+    v2: Path | None = None
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        point = Path(before.split()[4])
+        kind, _, options = after.split(" ", 2)
+        if kind == "cgroup2" and _offers(point, {"cpu", "memory"}):
+            v2 = point
+        elif kind == "cgroup":
+            v1.update({option: point for option in options.split(",") if option in ("cpu", "memory")})
+    return Mounts(v2=v2) if v2 is not None else Mounts(cpu=v1.get("cpu"), memory=v1.get("memory"))
+
+
+def _offers(v2: Path, wanted: set[str]) -> bool:
+    try:
+        return wanted <= set((v2 / "cgroup.controllers").read_text().split())
+    except OSError:
+        return False
+
+
+class Limits:
+    """One run's cgroups."""
+
+    def __init__(self, run: str, mounts: Mounts | None = None) -> None:
+        self._mounts = mounts if mounts is not None else find_mounts(Path("/proc/self/mountinfo").read_text())
+        self.directories: list[Path] = [base / f"opus-{run}" for base in self._mounts.bases()]
+        self.refused = "" if self.directories else "no cgroup controllers for cpu and memory are mounted"
+        """Why hosts run without limits; empty if they do not."""
+
+    def create(self, hosts: Iterable[Host]) -> dict[str, list[str]]:
+        """Make a cgroup for every host with its limits in force; host name to directories (empty lists if refused)."""
+        wanted = list(hosts)
+        try:
+            for directory in self.directories:
+                directory.mkdir(exist_ok=True)
+                if self._mounts.v2 is not None:
+                    (self._mounts.v2 / "cgroup.subtree_control").write_text("+cpu +memory")
+                    (directory / "cgroup.subtree_control").write_text("+cpu +memory")
+            return {host.name: [str(path) for path in self._limit(host)] for host in wanted}
+        except OSError as error:
+            self.refused = f"cgroups cannot be made here ({error.strerror}: {error.filename})"
+            remove(self.directories)
+            self.directories = []
+            return {host.name: [] for host in wanted}
+
+    def _limit(self, host: Host) -> list[Path]:
+        paths = [directory / host.name for directory in self.directories]
+        for path, base in zip(paths, self._mounts.bases(), strict=True):
+            path.mkdir(exist_ok=True)
+            for name, value in self._settings(base, host.abilities):
+                (path / name).write_text(value)
+        return paths
+
+    def _settings(self, base: Path, abilities: HostAbilities) -> list[tuple[str, str]]:
+        quota = str(max(1_000, round(abilities.cpu * PERIOD_US)))
+        memory = str(max(MEMORY_LEAST, abilities.memory))
+        if base == self._mounts.v2:
+            return [("cpu.max", f"{quota} {PERIOD_US}"), ("memory.max", memory)]
+        if base == self._mounts.cpu:
+            settings = [("cpu.cfs_period_us", str(PERIOD_US)), ("cpu.cfs_quota_us", quota)]
+            return settings + ([("memory.limit_in_bytes", memory)] if base == self._mounts.memory else [])
+        return [("memory.limit_in_bytes", memory)]
+
+
+def remove(directories: Iterable[Path], *, wait_s: float = 5.0) -> list[Path]:
+    """Remove cgroups with all inside; a cgroup can go only when its last process has been reaped, so this waits for it.
+
+    Returns what was removed. No error for what is not there.
+    """
+    deadline = time.monotonic() + wait_s
+    return [path for path in directories if path.is_dir() and _remove_tree(path, deadline)]
+
+
+def _remove_tree(top: Path, deadline: float) -> bool:
+    for directory, _, _ in os.walk(top, topdown=False):
+        while True:
+            try:
+                os.rmdir(directory)
+            except FileNotFoundError:
+                pass
+            except OSError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.01)
+                continue
+            break
+    return True
+
+
+def of_runs() -> dict[str, list[Path]]:
+    """Every directory of ours in the cgroup file systems, by the name of its run."""
+    found: dict[str, list[Path]] = {}
+    for base in find_mounts(Path("/proc/self/mountinfo").read_text()).bases():
+        for path in base.glob("opus-????????"):
+            if path.is_dir() and all(letter in "0123456789abcdef" for letter in path.name[5:]):
+                found.setdefault(path.name[5:], []).append(path)
+    return found

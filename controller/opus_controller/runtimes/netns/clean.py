@@ -1,0 +1,119 @@
+"""Takes a run off the machine, from any process, whatever state it is in; and nothing else.
+
+What belongs to a run is known by exact names that carry the run's eight digits, by pid and start time from its run.json,
+and by being inside its namespaces. Everything missing is fine: cleaning twice, or after half a start, works.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from opus_controller.model.errors import OpusError
+from opus_controller.net import namespaces
+from opus_controller.net.userspace import kill_shaper
+from opus_controller.runtimes.netns import cgroups, state
+from opus_controller.runtimes.netns.processes import Process, end, wait_gone
+from opus_controller.runtimes.netns.state import RunState
+
+OWNER_ENDS_S = 60.0
+"""How long a living controller may take to clean up by itself when it is asked to (a thousand devices take a while)."""
+
+
+@dataclass
+class Removed:
+    """What was taken away from one run."""
+
+    run: str
+    processes: list[int] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)
+    cgroups: list[str] = field(default_factory=list)
+    directories: list[str] = field(default_factory=list)
+    links: bool = False
+    """Whether the links' process was still there."""
+    left: list[str] = field(default_factory=list)
+    """What could not be removed, and why."""
+
+    def __str__(self) -> str:
+        counts = {
+            "process": len(self.processes) + self.links,
+            "namespace": len(self.namespaces),
+            "cgroup": len(self.cgroups),
+            "directory": len(self.directories),
+        }
+        plural = {"process": "processes", "directory": "directories"}
+        parts = [f"{n} {name if n == 1 else plural.get(name, name + 's')}" for name, n in counts.items() if n]
+        return f"{self.run}: removed {', '.join(parts) or 'nothing'}" + "".join(f"; left: {what}" for what in self.left)
+
+
+def take_down(run: RunState) -> Removed:
+    """End a run that somebody may still own: ask its owner first (SIGTERM makes a player end cleanly), then remove."""
+    owner = run.owner
+    if run.mode == "run" and owner != Process.own() and owner.signal(signal.SIGTERM) and not wait_gone([owner], OWNER_ENDS_S):
+        owner.signal(signal.SIGKILL)
+        wait_gone([owner], OWNER_ENDS_S)
+    return remove(run.run)
+
+
+def remove(run: str) -> Removed:
+    """Remove everything of the run called `run` (eight digits), with or without its state directory."""
+    removed = Removed(run)
+    directory = state.STATE_DIR / run
+    with suppress(OpusError):  # no run.json: names alone must do
+        _end_recorded(state.load(run), removed)
+    removed.links = directory.is_dir() and kill_shaper(directory)
+    _end_members(run, removed)
+    for name in namespaces.of_run(run):
+        if namespaces.delete(name):
+            removed.namespaces.append(name)
+    groups = cgroups.of_runs().get(run, [])
+    gone = cgroups.remove(groups)
+    removed.cgroups = [str(path) for path in gone]
+    removed.left = [f"cgroup {path} (a process is still in it)" for path in groups if path not in gone]
+    _remove_directories(directory, removed)
+    return removed
+
+
+def stale() -> list[str]:
+    """Runs of which something is left on this machine and nobody's any more, sorted."""
+    known = set(namespaces.runs()) | set(cgroups.of_runs()) | set(state.runs())
+    return sorted(run for run in known if not _alive(run))
+
+
+def _alive(run: str) -> bool:
+    try:
+        return state.load(run).alive()
+    except OpusError:  # no state directory: it is made first and removed last, so nobody is at it
+        return False
+
+
+def _end_recorded(run: RunState, removed: Removed) -> None:
+    """The zygote first, so that no node is started behind our back, then the nodes."""
+    zygote = [run.zygote] if run.zygote is not None else []
+    nodes = [host.node for host in run.hosts.values() if host.node is not None]
+    removed.processes += _pids(end(zygote)) + _pids(end(nodes))
+
+
+def _end_members(run: str, removed: Removed) -> None:
+    """Whatever else lives in the run's namespaces: nodes not yet recorded, what `opus exec` started."""
+    for _ in range(3):  # one of them may have been forking
+        members = namespaces.processes_in(namespaces.of_run(run))
+        found = [process for pids in members.values() for pid in pids if (process := Process.of(pid)) is not None]
+        if not found:
+            return
+        removed.processes += _pids(end(found))
+
+
+def _remove_directories(directory: Path, removed: Removed) -> None:
+    for path in (directory, directory.parent / f".new-{directory.name}"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+            (removed.left if path.exists() else removed.directories).append(str(path))
+
+
+def _pids(processes: Iterable[Process]) -> list[int]:
+    return [process.pid for process in processes]

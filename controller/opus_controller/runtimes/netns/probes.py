@@ -1,0 +1,159 @@
+"""Fidelity while a run goes on: round trips on sampled pairs of hosts, measured against those asked for.
+
+An ICMP echo is answered by the far host's kernel and its answer stamped by the near host's, so no process of ours has to
+be quick: only the emulated links are in the figure. One echo a pair and second is far below what would disturb a run.
+A pair counts only while its path has a delay alone and nothing changed on the way: jitter and loss are asked-for errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from opus_controller.model.network import Network
+from opus_controller.model.plan import Host
+from opus_controller.net.namespaces import path_of, run_inside
+
+PAIRS = 16
+EVERY_S = 1.0
+_MOST_ERRORS = 100_000
+_SENDING_MOST_NS = 300_000
+"""An echo whose sending took longer says more about this process (it lost the processor) than about the links: left out."""
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@qq")
+_ECHO = struct.Struct("!BBHHH")
+
+
+def sample_pairs(hosts: Sequence[Host], seed: str, most: int = PAIRS) -> list[tuple[Host, Host]]:
+    """Up to `most` pairs, drawn by `seed`, from different sites where there are several."""
+    rng = random.Random(seed)
+    pairs = [(a, b) for a in hosts[:200] for b in hosts[:200] if a.index < b.index and (a.site != b.site or len(hosts) < 3)]
+    return rng.sample(pairs, min(most, len(pairs)))
+
+
+@dataclass
+class _Pair:
+    source: Host
+    target: Host
+    identifier: int
+    """Tells its echoes from another pair's: a raw socket hears all of its host's."""
+    socket: socket.socket
+    sequence: int = 0
+    sent_ns: int = 0
+    """Wall clock of the echo under way; 0: none is."""
+    asked_ns: int = 0
+    network: Network | None = None
+
+
+@dataclass
+class Probes:
+    """Call `start` once the links are up, `stop` before they go; `figures` any time."""
+
+    network: Callable[[], Network]
+    """The state of the links now."""
+    errors_ns: list[int] = field(default_factory=list)
+    """Measured less asked, of every echo that counts."""
+    lost: int = 0
+    """Echoes without an answer in time."""
+    _pairs: list[_Pair] = field(default_factory=list)
+    _task: asyncio.Task[None] | None = None
+    _measured: set[tuple[str, str]] = field(default_factory=set)
+
+    def start(self, pairs: Sequence[tuple[Host, Host]], netns_of: Callable[[str], str]) -> None:
+        loop = asyncio.get_running_loop()
+        for number, (source, target) in enumerate(pairs):
+            pair = _Pair(source, target, number + 1, run_inside(path_of(netns_of(source.name)), _echo_socket))
+            self._pairs.append(pair)
+            loop.add_reader(pair.socket, self._receive, pair)
+        self._task = asyncio.create_task(self._send_on_and_on(), name="fidelity probes")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        for pair in self._pairs:
+            asyncio.get_running_loop().remove_reader(pair.socket)
+            pair.socket.close()
+        self._pairs.clear()
+
+    def figures(self) -> dict[str, object]:
+        """`fidelity` of result.json: RTT errors in ms (absolute), over all echoes that count."""
+        errors = sorted(abs(error) for error in self.errors_ns)
+        quantiles = {name: _quantile(errors, share) for name, share in (("p50", 0.5), ("p99", 0.99))}
+        return {"pairs": len(self._measured), "rtt_error_ms": quantiles, "echoes": len(errors), "unanswered": self.lost}
+
+    async def _send_on_and_on(self) -> None:
+        while True:
+            for pair in self._pairs:
+                self._send(pair)
+                await asyncio.sleep(EVERY_S / len(self._pairs))
+
+    def _send(self, pair: _Pair) -> None:
+        network = self.network()
+        if pair.sent_ns:
+            self.lost += 1
+        pair.sent_ns = 0
+        if not _delay_alone(network, pair.source, pair.target):
+            return
+        pair.sequence = (pair.sequence + 1) & 0xFFFF
+        pair.network = network
+        pair.asked_ns = network.one_way_ns(pair.source, pair.target) + network.one_way_ns(pair.target, pair.source)
+        echo = _echo(pair)
+        with suppress(OSError):  # the host is down or its device is being replaced
+            sent_ns = time.time_ns()
+            pair.socket.sendto(echo, (pair.target.address, 0))
+            if time.time_ns() - sent_ns < _SENDING_MOST_NS:
+                pair.sent_ns = sent_ns
+
+    def _receive(self, pair: _Pair) -> None:
+        try:
+            data, ancillary, _, _ = pair.socket.recvmsg(2048, 256)
+        except OSError:
+            return
+        header = (data[0] & 0x0F) * 4
+        if len(data) < header + _ECHO.size:
+            return
+        kind, _, _, identifier, sequence = _ECHO.unpack_from(data, header)
+        if (kind, identifier, sequence) != (0, pair.identifier, pair.sequence) or not pair.sent_ns:
+            return
+        stamp = next((_TIMESPEC.unpack(value[:16]) for _, what, value in ancillary if what == _SO_TIMESTAMPNS), None)
+        if stamp is not None and self.network() is pair.network and len(self.errors_ns) < _MOST_ERRORS:
+            seconds, nanos = stamp
+            self.errors_ns.append(seconds * 1_000_000_000 + nanos - pair.sent_ns - pair.asked_ns)
+            self._measured.add((pair.source.name, pair.target.name))
+        pair.sent_ns = 0
+
+
+def _delay_alone(network: Network, source: Host, target: Host) -> bool:
+    """Whether nothing but the delay is asked for, both ways (an access link's loss loses echoes, which only counts as lost)."""
+    there, back = network.path(source, target), network.path(target, source)
+    cut = network.is_cut(source.name, target.name) or network.is_cut(target.name, source.name)
+    return not cut and not any(shape.jitter_ns or shape.reorder or shape.duplicate for shape in (there, back))
+
+
+def _echo_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMP)
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    return sock
+
+
+def _echo(pair: _Pair) -> bytes:
+    """An ICMP echo request (RFC 792) of 64 bytes in all."""
+    body = _ECHO.pack(8, 0, 0, pair.identifier, pair.sequence) + bytes(56)
+    total = sum(struct.unpack(f"!{len(body) // 2}H", body))
+    total = (total >> 16) + (total & 0xFFFF)
+    checksum = ~(total + (total >> 16)) & 0xFFFF
+    return _ECHO.pack(8, 0, checksum, pair.identifier, pair.sequence) + bytes(56)
+
+
+def _quantile(ordered: Sequence[int], share: float) -> float | None:
+    """In ms; nearest rank."""
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1e6, 4) if ordered else None
