@@ -210,10 +210,13 @@ def _news(head: Record) -> str:
 
 
 def _write_about(record: RunRecord, runtime: Runtime, outcome: Outcome) -> None:
+    facts = dict(runtime.info.facts)
+    fidelity = facts.pop("fidelity", {})
     record.about(
         runtime=runtime.info.runtime,
         links=runtime.info.links,
-        facts=runtime.info.facts,
+        facts=facts,
+        fidelity=fidelity,
         ended=outcome.ended,
         error=f"{type(outcome.error).__name__}: {outcome.error}" if outcome.error else None,
         wall_s=round(outcome.wall_s, 3),

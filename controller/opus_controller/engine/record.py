@@ -77,6 +77,22 @@ class RunRecord:
             raise PlatformError(f"cannot write a run's directory under {base}: {error.strerror}; name another: --out") from error
         return cls(directory, plan)
 
+    @classmethod
+    def at(cls, directory: Path, plan: Plan) -> RunRecord:
+        """Take `directory` itself, made if it is missing. ScenarioError if there is something in it already."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            taken = any(directory.iterdir())
+        except OSError as error:
+            raise PlatformError(
+                f"cannot write a run's directory at {directory}: {error.strerror}; name another: --out"
+            ) from error
+        if taken:
+            raise ScenarioError(
+                f"{directory} is not empty; a run's record is never overwritten: name another directory with --out"
+            )
+        return cls(directory, plan)
+
     def events(self, records: Iterable[Record]) -> None:
         """Append to events.ndjson; records of kind "sample" go to samples/hosts.ndjson instead."""
         events: list[str] = []

@@ -46,7 +46,8 @@ class RunInfo:
     links: str
     """netem, userspace, or model (sim)."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Kernel, why these links were chosen, hop cost given to sim and where it came from, ..."""
+    """Kernel, why these links were chosen, hop cost given to sim and where it came from, ... "fidelity", if there is any, is
+    result.json's: {"pairs", "rtt_error_ms": {"p50", "p99"}}."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Health:
 class Runtime(Protocol):
     """A plan's hosts, alive. The player calls these in one task; only `sleep_until` lets time pass."""
 
-    info: RunInfo
+    @property
+    def info(self) -> RunInfo: ...
 
     async def up(self, plan: Plan) -> None:
         """Create hosts and links, start and boot every node (origin is here), raise PlatformError with the mend if it cannot."""
