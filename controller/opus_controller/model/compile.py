@@ -234,9 +234,7 @@ class _Compiler:
                     hint = suggestion(name, known)
                     allowed = listed(known) or "none, the timeline is empty"
                     self._problems.add(("expectations", k), f"there is no {what} {shown(name)}; {hint}allowed: {allowed}")
-            if not self._form.workload and form.figure.startswith(
-                ("availability", "routing", "request_latency", "hops", "recovery")
-            ):
+            if not self._form.workload and form.figure.split(".")[0] in PER_REQUEST:
                 self._problems.add(("expectations", k), f"{form.figure} without a workload; allowed: what needs no requests")
             if form.figure.startswith("recovery_s") and not self._form.timeline:
                 self._problems.add(("expectations", k), f"{form.figure} without a timeline; allowed: expectations of steady runs")

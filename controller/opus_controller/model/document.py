@@ -167,6 +167,8 @@ class _Composer:
         self._path = path
         self._events: Iterator[Any] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         self._anchors: dict[str, Node | None] = {}
+        self._keys: list[str | int] = []
+        """The way to what is being composed, for errors."""
 
     def document(self) -> Node:
         next(self._events)  # stream start
@@ -182,7 +184,7 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event)
         if depth > MAX_DEPTH:
-            raise self._refuse(event, f"nested more than {MAX_DEPTH} deep")
+            raise self._refuse(event, f"nested more than {MAX_DEPTH} deep; allowed: at most that")
         if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
             raise self._refuse(event, f"the tag {shown(event.tag)} means nothing here; allowed: plain YAML values")
         if event.anchor:
@@ -211,7 +213,9 @@ class _Composer:
         items: list[Node] = []
         size = 1
         while not isinstance(child := next(self._events), yaml.SequenceEndEvent):
+            self._keys.append(len(items))
             items.append(self._node(child, depth + 1))
+            self._keys.pop()
             size += items[-1].size
             if size > MAX_VALUES:
                 raise self._refuse(child, f"more than {MAX_VALUES} values, aliases expanded; allowed: at most that")
@@ -224,7 +228,9 @@ class _Composer:
         while not isinstance(key_event := next(self._events), yaml.MappingEndEvent):
             merge = isinstance(key_event, yaml.ScalarEvent) and key_event.value == "<<" and key_event.implicit[0]
             key = "<<" if merge else self._key(key_event, depth)
+            self._keys.append(key)
             node = self._node(next(self._events), depth + 1)
+            self._keys.pop()
             if merge:
                 merged.append((key_event, node))
             elif key in values:
@@ -258,7 +264,8 @@ class _Composer:
             raise self._refuse(event, str(error)) from None
 
     def _refuse(self, event: Any, message: str) -> ScenarioError:
-        return ScenarioError(f"{self._path}:{_line(event)}: {message}")
+        where = f"{dotted(tuple(self._keys))}: " if 0 < len(self._keys) <= 12 else ""
+        return ScenarioError(f"{self._path}:{_line(event)}: {where}{message}")
 
 
 def _resolve(text: str) -> Any:

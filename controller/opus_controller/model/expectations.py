@@ -138,7 +138,7 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
     if figure not in FIGURES:
         parts = [known for known in FIGURES if known.startswith(f"{figure}.")]
         hint = "" if parts else suggestion(figure, list(FIGURES))
-        raise ValueError(f"there is no figure {shown(figure)}; {hint}allowed: {listed(parts or list(FIGURES), 40)}")
+        raise ValueError(f"there is no figure {shown(figure)}; {hint}allowed: {listed(parts or _heads(), 40)}")
     match = re.fullmatch(r"\s*(<=|>=|==|≤|≥)\s*(\S.*?)\s*", bound) if isinstance(bound, str) else None
     if match is None:
         raise ValueError(f"{shown(bound)} is not a bound for {figure}; allowed: {BOUND_ALLOWED}")
@@ -161,6 +161,15 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
         reachable=parse_flag(options.get("reachable", False)),
         after=_word(options, "after"),
     )
+
+
+def _heads() -> list[str]:
+    """All figures, in short: availability, hops.(mean|p50|max), ..."""
+    heads: dict[str, list[str]] = {}
+    for figure in FIGURES:
+        head, _, part = figure.partition(".")
+        heads.setdefault(head, []).extend([part] if part else [])
+    return [f"{head}.({'|'.join(parts)})" if parts else head for head, parts in heads.items()]
 
 
 def _word(options: dict[str, object], key: str) -> str:

@@ -21,9 +21,20 @@ def read_form(document: Document, form: type[F]) -> F:
         return form.model_validate(document.plain())
     except ValidationError as error:
         problems = Problems(document)
-        for detail in error.errors(include_url=False):
-            _explain(problems, detail, form)
+        details = error.errors(include_url=False)
+        for detail in details:
+            if not _is_misspelt(detail, details):
+                _explain(problems, detail, form)
         raise problems.error() from None
+
+
+def _is_misspelt(missing: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a key is only missing because an unknown one beside it is its misspelling, which is told instead."""
+    if missing["type"] != "missing":
+        return False
+    *parent, name = missing["loc"]
+    unknown = [str(d["loc"][-1]) for d in details if d["type"] == "extra_forbidden" and [*d["loc"][:-1]] == parent]
+    return any(suggestion(key, [str(name)]) for key in unknown)
 
 
 def _explain(problems: Problems, detail: ErrorDetails, form: type[Form]) -> None:

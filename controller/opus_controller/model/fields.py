@@ -23,13 +23,10 @@ NAME_PATTERN: Final = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 NAME_LENGTH: Final = 24
 NAME_ALLOWED: Final = f'lower-case letters, digits and "-" between them, at most {NAME_LENGTH}'
 RESERVED: Final = (
-    "a",
     "agent",
     "agents",
     "all",
-    "an",
     "and",
-    "any",
     "busiest",
     "everyone",
     "except",
@@ -37,7 +34,6 @@ RESERVED: Final = (
     "groups",
     "host",
     "hosts",
-    "one",
     "replica",
     "replicas",
     "rest",
@@ -45,7 +41,6 @@ RESERVED: Final = (
     "site",
     "sites",
     "steward",
-    "the",
 )
 """Words of the selectors' language (opus_controller.model.selectors); a name may not be one."""
 
@@ -66,7 +61,7 @@ class Form(BaseModel):
         fields = {info.alias or name: info for name, info in cls.model_fields.items()}
         for key, value in data.items():
             if value is None and key in fields and not _is_container(fields[key].annotation):
-                raise PydanticCustomError("no_value", "has no value; give one, or remove the key", {"key": key})
+                raise PydanticCustomError("no_value", "has no value; allowed: a value, or no key at all", {"key": key})
         return {key: value for key, value in data.items() if value is not None}
 
 

@@ -58,7 +58,8 @@ def _from_csv(path: Path) -> str:
 
 
 def _from_graphml(path: Path) -> str:
-    """Nodes with a place become sites; those without are left out, with their cables, and named in a comment."""
+    """Nodes with a place become sites. Those without one are left out, and then what no cable joins to the greatest part
+    (a map may fall apart without them); a comment names them."""
     import networkx as nx
 
     try:
@@ -69,6 +70,9 @@ def _from_graphml(path: Path) -> str:
     placed = [node for node, data in graph.nodes(data=True) if "Latitude" in data and "Longitude" in data]
     if not placed:
         raise ScenarioError(f"{path}: no node has Latitude and Longitude, so no delay can be told from it")
+    parts = nx.connected_components(nx.Graph(graph.subgraph(placed)))
+    greatest = max(parts, key=lambda part: (len(part), sorted(map(str, part))))
+    placed = [node for node in placed if node in greatest]
     _check_size(path, len(placed))
     labels = [str(graph.nodes[node].get("label", node)) for node in placed]
     sites = dict(zip(placed, _distinct(labels), strict=True))
@@ -85,9 +89,9 @@ def _from_graphml(path: Path) -> str:
         "  edges:",
     ]
     lines += [f"    - [{_plain(a)}, {_plain(b)}]" for a, b in cables]
-    left_out = [str(graph.nodes[node].get("label", node)) for node in graph.nodes if node not in sites]
+    left_out = [" ".join(str(graph.nodes[node].get("label", node)).split()) for node in graph.nodes if node not in sites]
     if left_out:
-        lines.append("# Without a place, so left out: " + ", ".join(" ".join(label.split()) for label in left_out))
+        lines.append("# Without a place or a cable to the others, so left out: " + ", ".join(left_out))
     return "\n".join(lines) + "\n"
 
 

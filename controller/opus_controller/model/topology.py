@@ -112,10 +112,15 @@ def _site(form: SiteForm) -> Site:
 
 
 def _check_unique(problems: Problems, sites: Sequence[Site]) -> None:
-    for what, names in (("name", [site.name for site in sites]), ("short name", [site.short for site in sites])):
-        for k, name in enumerate(names):
-            if name in names[:k]:
-                problems.add(("sites", k), f"the {what} {shown(name)} is given twice; allowed: names that differ")
+    seen: dict[str, Site] = {}
+    shorts: dict[str, Site] = {}
+    for k, site in enumerate(sites):
+        if site.name in seen:
+            problems.add(("sites", k), f"the site {shown(site.name)} is given twice; allowed: names that differ")
+        elif site.short in shorts:
+            other = shorts[site.short].name
+            problems.add(("sites", k), f"the short name {shown(site.short)} is that of {other} too; allowed: names that differ")
+        seen[site.name] = shorts[site.short] = site
 
 
 def _from_file(problems: Problems, form: TopologyForm, sites: list[Site]) -> tuple[dict[Pair, float], list[Site]]:

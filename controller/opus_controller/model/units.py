@@ -210,7 +210,12 @@ def _refuse_bare(value: object, what: str, allowed: str, unit: str) -> None:
             raise ValueError(f"{number} is negative and has no unit; allowed: {allowed}")
         if number in ("nan", "inf"):
             raise _not_a(value, what, allowed)
-        raise ValueError(f"{number} has no unit (did you mean {number}{unit}?); allowed: {allowed}")
+        meant = f"{number}{unit}"
+        if unit == "ms":
+            meant += f" or {number}s"
+        elif unit == "%" and 0 < Decimal(number) <= 1:
+            meant += f" or {_plain(Decimal(number) * 100)}%"
+        raise ValueError(f"{number} has no unit (did you mean {meant}?); allowed: {allowed}")
 
 
 def _not_a(value: object, what: str, allowed: str) -> ValueError:
