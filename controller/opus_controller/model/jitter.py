@@ -34,13 +34,13 @@ def _uniform() -> tuple[int, ...]:
 
 
 def _normal() -> tuple[int, ...]:
-    return tuple(_normal_entry(4 * i) for i in range(SIZE))
+    return tuple(max(-_LONGEST - 1, _normal_entry(4 * i)) for i in range(SIZE))
 
 
 def _normal_entry(i: int) -> int:
     """Where the cumulative normal distribution leaves the i-th of 16,384 steps (normal.c: the same on a grid of 0.00005)."""
     x = NormalDist().inv_cdf((i + 0.5) / _FINE)
-    return max(-_LONGEST - 1, round(x * SCALE))
+    return round(x * SCALE)
 
 
 def _pareto() -> tuple[int, ...]:
@@ -48,7 +48,7 @@ def _pareto() -> tuple[int, ...]:
 
 
 def _pareto_entry(i: int) -> int:
-    value = ((1 - i / _FINE) ** (-1 / _PARETO_SHAPE) - 1.5) * (4 / 3) * SCALE
+    value: float = ((1 - i / _FINE) ** (-1 / _PARETO_SHAPE) - 1.5) * (4 / 3) * SCALE
     return round(min(value, _LONGEST))
 
 

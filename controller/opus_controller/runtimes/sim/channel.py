@@ -1,0 +1,90 @@
+"""A dialed connection as its dialer sees it; the states of `opus_node.transport`'s links, and one of the kernel's.
+
+    state        leaves it by
+    CONNECTING   connected: OPEN · refused: WAITING, peer unreachable, what waited is lost · no answer in time: WAITING
+    OPEN         message into a cut path: STALLED · reset: WAITING, peer unreachable · evicted or idle: CLOSED
+    STALLED      a retransmission gets through: OPEN · silent for too long: WAITING, what was sent is lost · reset: as OPEN
+    WAITING      backoff over: CONNECTING if messages wait, else CLOSED
+
+What a channel does is in `fabric.py`; this is its state.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from opus_node.core.messages import DROPPABLE, Message
+from opus_node.core.types import Nanos
+
+from opus_controller.runtimes.sim.costs import BACKOFF_FIRST, EXPIRY, QUEUE_MESSAGES
+from opus_controller.runtimes.sim.path import Path
+
+if TYPE_CHECKING:
+    from opus_controller.runtimes.sim.host import SimHost
+
+
+class State(Enum):
+    CONNECTING = auto()
+    OPEN = auto()
+    STALLED = auto()
+    """Open as far as both ends know, but the path swallows everything; what was sent waits in the kernel."""
+    WAITING = auto()
+    CLOSED = auto()
+
+
+class Channel:
+    """From `source` to `target`; messages travel one way (each end dials its own)."""
+
+    __slots__ = (
+        "backoff", "dialed_at", "hold", "incarnation", "last", "number", "path", "queue", "resetting", "rto", "source", "state",
+        "target", "unheard_since", "used_at", "version",
+    )  # fmt: skip
+
+    def __init__(self, source: SimHost, target: SimHost, path: Path, version: int) -> None:
+        self.source = source
+        self.target = target
+        self.path = path
+        self.version = version
+        """Of the network that `path` was made for."""
+        self.state = State.CONNECTING
+        self.queue: deque[tuple[Nanos, Message]] = deque()
+        """Since when each message waits, and it."""
+        self.incarnation = -1
+        """The process at the far end that the connection is with."""
+        self.used_at: Nanos = 0
+        self.last: Nanos = 0
+        """When the last message arrives; none arrives before the one before it."""
+        self.hold: Nanos = 0
+        """Until when arrivals wait for one that the target's access link dropped."""
+        self.dialed_at: Nanos = 0
+        self.backoff = BACKOFF_FIRST
+        """From the last dial to the next one, should it fail."""
+        self.number = 0
+        """Connections made; tells timers of an earlier one apart."""
+        self.unheard_since: Nanos | None = None
+        """When the oldest message was sent of which no acknowledgement can come."""
+        self.rto: Nanos = 0
+        self.resetting = False
+        """A reset is on its way back."""
+
+    def enqueue(self, now: Nanos, message: Message) -> bool:
+        """Let `message` wait. Full: the oldest goes that can be dropped, or else the newcomer; then False."""
+        queue = self.queue
+        fits = len(queue) < QUEUE_MESSAGES
+        if not fits:
+            place = next((i for i, (_, waiting) in enumerate(queue) if isinstance(waiting, DROPPABLE)), None)
+            if place is None:
+                return False
+            del queue[place]
+        queue.append((now, message))
+        return fits
+
+    def expire(self, now: Nanos) -> int:
+        """Drop what has waited too long; how many."""
+        dropped = 0
+        while self.queue and self.queue[0][0] + EXPIRY <= now:
+            self.queue.popleft()
+            dropped += 1
+        return dropped

@@ -1,0 +1,66 @@
+"""What the simulator charges for what it does not execute. Every constant says where it comes from.
+
+Those about channels repeat what the node's transport does (`opus_node.transport`, which may not be imported here: it
+needs grpc); tests/sim compares the numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opus_node.core.types import MICROSECOND, MILLISECOND, SECOND, Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class HopCost:
+    """Time a message takes beyond its path: serializing, gRPC, the kernels' stacks and scheduling at both ends."""
+
+    per_message_ns: Nanos = 1_000 * MICROSECOND
+    """Added to the one-way time of every message. The default is the CPU time of a sparse 100 B message over a stream, both
+    sides together (0.8 to 1.1 ms, DESIGN section 6); `opus bench hop` measures it on the machine at hand."""
+    source: str = "default: CPU time of a sparse stream message on a 2-core machine (DESIGN section 6)"
+    """Where the figures came from, for `result.json`."""
+    dial_ns: Nanos = 0
+    """Added to a dial beyond its round trips."""
+
+
+# Packets. IPv4 and TCP with timestamps on an MTU of 1500.
+
+MSS = 1448
+INITIAL_WINDOW = 10
+"""Segments a connection sends before the first acknowledgement (RFC 6928), also after idling (RFC 2861)."""
+DEFAULT_QUEUE_NS = 100 * MILLISECOND
+DEFAULT_QUEUE_BYTES = 10 * 1500
+"""A rate without a queue gets one of 100 ms, of ten large packets at least: as the userspace links do."""
+
+# TCP's timers (RFC 6298 with Linux' constants).
+
+MIN_RTO = 200 * MILLISECOND
+"""Linux: RTO = SRTT + max(200 ms, 4 RTTVAR). With one packet outstanding the tail-loss probe waits as long."""
+SYN_RTO = 1 * SECOND
+"""A lost SYN or SYN-ACK."""
+PROBE_RTTS = 2
+"""Tail-loss probe with several packets outstanding: 2 SRTT (RFC 8985)."""
+
+# Channels, as `opus_node.transport.TransportSettings` has them by the same names.
+
+DIAL_ROUND_TRIPS = 2
+"""From the dial to the first message leaving: TCP's handshake and HTTP/2's settings. With the message's own way and the
+acknowledgement that is three round trips, as DESIGN has it; measured, see tests/netns/test_sim_dial.py."""
+DIAL_BYTES = 600
+"""What a dial carries each way: SYN, preface, settings, headers, their acknowledgements."""
+MAX_LINKS = 64
+MAX_LINKS_SERVING = 512
+"""Of an agent or a replica."""
+IDLE_TIMEOUT = 60 * SECOND
+CONNECT_TIMEOUT = 1 * SECOND
+SILENCE_TIMEOUT = 1_500 * MILLISECOND
+"""A connection whose oldest unacknowledged data is this old is given up (TCP_USER_TIMEOUT)."""
+BACKOFF_FIRST = 100 * MILLISECOND
+BACKOFF_MAX = 1 * SECOND
+"""From the start of one dial to the start of the next; doubling."""
+BACKOFF_SPREAD = 0.1
+"""Each is shortened by up to this share."""
+EXPIRY = 3 * SECOND
+QUEUE_MESSAGES = 512
+"""What waits for a connection. The transport bounds bytes as well; no message here is near 4 MiB."""

@@ -1,0 +1,359 @@
+"""Between the hosts: channels over paths over access links. Takes messages from cores and brings them to cores, later.
+
+    send -> channel (dial if cold) -> up link -> path -> down link -> hop cost -> core
+
+What is in flight when a link changes or is cut stays in flight, as with the real links. What cannot be delivered is counted
+in `drops`, and told to the sender's core as `Unreachable` only where its kernel would be told: a connection refused or
+reset. Silence is never told (see `opus_node.transport`).
+
+A frame carries one message here; the transport puts what leaves together into one, which saves a few bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from random import Random
+
+from opus_node.core.events import Event, Receive, Unreachable
+from opus_node.core.messages import REQUEST_TRAFFIC, Message
+from opus_node.core.types import Nanos, NodeId
+from opus_node.sizes import ACK_OVERHEAD, GRPC_OVERHEAD, TCP_IP_OVERHEAD, encoded_size, in_frame
+
+from opus_controller.model.network import Network
+from opus_controller.runtimes.sim.agenda import Agenda
+from opus_controller.runtimes.sim.channel import Channel, State
+from opus_controller.runtimes.sim.costs import (
+    BACKOFF_FIRST,
+    BACKOFF_MAX,
+    BACKOFF_SPREAD,
+    CONNECT_TIMEOUT,
+    DIAL_BYTES,
+    DIAL_ROUND_TRIPS,
+    IDLE_TIMEOUT,
+    INITIAL_WINDOW,
+    MAX_LINKS,
+    MAX_LINKS_SERVING,
+    MSS,
+    SILENCE_TIMEOUT,
+    SYN_RTO,
+    HopCost,
+)
+from opus_controller.runtimes.sim.host import SimHost
+from opus_controller.runtimes.sim.path import Path
+
+Step = Callable[[SimHost, Event, Nanos], None]
+
+_UNCOUNTED = frozenset(REQUEST_TRAFFIC)
+
+
+class Fabric:
+    """`step` is called with what arrives for a running, unpaused node."""
+
+    def __init__(
+        self, agenda: Agenda, network: Network, hosts: Mapping[NodeId, SimHost], random: Random, hop: HopCost, step: Step
+    ) -> None:
+        self._agenda = agenda
+        self._network = network
+        self._version = 0
+        self._hosts = hosts
+        self._random = random
+        self._hop = hop
+        self._hop_ns = hop.per_message_ns
+        self._step = step
+        self.drops: Counter[str] = Counter()
+        """Messages that never arrived, by reason."""
+        self.dials = 0
+        self.delivered = 0
+
+    # What the runtime does
+
+    def apply(self, network: Network) -> None:
+        """Channels notice when they are next used: by the version."""
+        self._network = network
+        self._version += 1
+
+    def crashed(self, host: SimHost, now: Nanos) -> None:
+        """The dead process's kernel resets its connections: the peers that its resets reach learn one way later."""
+        for peer in self._hosts.values():
+            channel = peer.channels.get(host.id)
+            if channel is not None and channel.state in (State.OPEN, State.STALLED):
+                self._send_reset(now, channel)
+        self.forget(host)
+
+    def forget(self, host: SimHost) -> None:
+        """The host's process is gone, and what waited in its channels with it."""
+        for channel in list(host.channels.values()):
+            self._close(channel, "sender died")
+
+    # Sending
+
+    def send(self, source: SimHost, to: NodeId, message: Message, now: Nanos) -> None:
+        channel = source.channels.get(to)
+        if channel is None or channel.state is not State.OPEN or channel.version != self._version:
+            self._send_slowly(source, to, message, now)
+        elif now - channel.used_at > IDLE_TIMEOUT:
+            self._close(channel, "idle")
+            self._send_slowly(source, to, message, now)
+        else:
+            channel.used_at = now
+            if channel.path.dialable:
+                self._transmit(channel, message, now)
+            else:
+                self._send_into_cut(channel, message, now)
+
+    def _send_slowly(self, source: SimHost, to: NodeId, message: Message, now: Nanos) -> None:
+        """All but the usual case."""
+        target = self._hosts.get(to)
+        if target is None:
+            self.drops["no such host"] += 1
+            return
+        if target is source:
+            self._agenda.at(now + self._hop.per_message_ns, self._loop_back, source, source.incarnation, message)
+            return
+        channel = source.channels.get(to)
+        if channel is None:
+            channel = self._new_channel(source, target)
+            self._agenda.at(now, self._dial, channel)
+        channel.used_at = now
+        self._refresh(channel)
+        if channel.state is State.OPEN:
+            self.send(source, to, message, now)
+        elif not channel.enqueue(now, message):
+            self.drops["queue full"] += 1
+
+    def _new_channel(self, source: SimHost, target: SimHost) -> Channel:
+        channels = source.channels
+        while len(channels) >= (MAX_LINKS_SERVING if source.serving else MAX_LINKS):
+            self._close(min(channels.values(), key=lambda channel: (len(channel.queue) > 0, channel.used_at)), "evicted")
+        channel = Channel(source, target, Path(self._network, source.plan, target.plan), self._version)
+        channels[target.id] = channel
+        return channel
+
+    def _refresh(self, channel: Channel) -> None:
+        if channel.version != self._version:
+            channel.path = Path(self._network, channel.source.plan, channel.target.plan)
+            channel.version = self._version
+
+    def _transmit(self, channel: Channel, message: Message, now: Nanos) -> None:
+        """Onto an open connection over a path that carries something."""
+        source, path = channel.source, channel.path
+        size = in_frame(encoded_size(message)) + GRPC_OVERHEAD
+        packets = 1 if size <= MSS else -(-size // MSS)
+        wire = size + packets * TCP_IP_OVERHEAD
+        if type(message) not in _UNCOUNTED:
+            source.control_sent += wire
+        leaves = now
+        if source.up is not None:
+            left = source.up.enter(now, wire)
+            leaves = left if left is not None else now + path.rto  # dropped by the full queue, sent again
+        arrives = leaves + self._hop_ns
+        if path.plain and packets <= INITIAL_WINDOW:
+            arrives += path.base
+        else:
+            arrives += path.transit(packets, self._random.random)
+            if path.lossy and (late := path.recovery(packets, self._random.random)):
+                if late >= SILENCE_TIMEOUT:
+                    self._stall(channel, message, now, hopeless=True)
+                    return
+                arrives += late
+        down = channel.target.down
+        if down is not None:
+            arrives += down.takes(wire)
+        if arrives < channel.last:
+            arrives = channel.last
+        channel.last = arrives
+        self._agenda.at(arrives, self._arrive, channel, message, wire)
+
+    # Arriving
+
+    def _arrive(self, now: Nanos, channel: Channel, message: Message, wire: int) -> None:
+        """The last bit would be in, were the target's access link idle."""
+        if now < channel.hold:
+            self._agenda.at(channel.hold, self._arrive, channel, message, wire)
+            return
+        down = channel.target.down
+        if down is not None:
+            left = down.enter(now - down.takes(wire), wire)
+            if left is None:  # dropped by the full queue: sent again, and what follows on the stream waits for it
+                channel.hold = now + channel.path.rto
+                self._agenda.at(channel.hold, self._arrive, channel, message, wire)
+                return
+            if left > now:
+                self._agenda.at(left, self._deliver, channel, message, wire)
+                return
+        self._deliver(now, channel, message, wire)
+
+    def _deliver(self, now: Nanos, channel: Channel, message: Message, wire: int) -> None:
+        target = channel.target
+        if target.core is None or target.incarnation != channel.incarnation:
+            self.drops["receiver died"] += 1
+            if target.powered:
+                self._send_reset(now, channel)
+            return
+        if target.paused:
+            target.waiting.append((0, self._deliver, channel, message, wire))
+            return
+        if type(message) not in _UNCOUNTED:
+            target.control_received += wire
+            target.control_sent += ACK_OVERHEAD
+            channel.source.control_received += ACK_OVERHEAD
+        self.delivered += 1
+        self._step(target, Receive(channel.source.id, message), now)
+
+    def _loop_back(self, now: Nanos, host: SimHost, incarnation: int, message: Message) -> None:
+        """A node's message to itself costs no path."""
+        if host.core is None or host.incarnation != incarnation:
+            return
+        if host.paused:
+            host.waiting.append((0, self._loop_back, host, incarnation, message))
+            return
+        self._step(host, Receive(host.id, message), now)
+
+    # Connecting
+
+    def _dial(self, now: Nanos, channel: Channel, _b: None, _c: None) -> None:
+        if channel.state is State.CLOSED:
+            return
+        if channel.source.paused:
+            channel.source.waiting.append((0, self._dial, channel, None, None))
+            return
+        self._refresh(channel)
+        self.dials += 1
+        path, target = channel.path, channel.target
+        channel.state = State.CONNECTING
+        channel.dialed_at = now
+        if path.dialable and target.core is None and target.powered:
+            self._agenda.at(now + path.rtt, self._ended, channel, True)
+            return
+        if path.dialable and target.core is not None and not target.paused:
+            takes = path.handshake(DIAL_ROUND_TRIPS, SYN_RTO, self._random.random)
+            if takes <= CONNECT_TIMEOUT:
+                self._agenda.at(now + takes + self._hop.dial_ns, self._connected, channel, target.incarnation)
+                return
+        self._agenda.at(now + CONNECT_TIMEOUT, self._ended, channel, False)
+
+    def _connected(self, now: Nanos, channel: Channel, incarnation: int, _c: None) -> None:
+        if channel.state is not State.CONNECTING:
+            return
+        if channel.source.paused:
+            channel.source.waiting.append((0, self._connected, channel, incarnation, None))
+            return
+        if channel.target.core is None or channel.target.incarnation != incarnation:
+            self._ended(now, channel, channel.target.powered, None)
+            return
+        self._refresh(channel)
+        channel.state = State.OPEN
+        channel.incarnation = incarnation
+        channel.number += 1
+        channel.backoff = BACKOFF_FIRST
+        channel.unheard_since = None
+        channel.resetting = False
+        for end in (channel.source, channel.target):
+            end.control_sent += DIAL_BYTES
+            end.control_received += DIAL_BYTES
+        self.drops["expired"] += channel.expire(now)
+        self._flush(channel, now)
+
+    def _flush(self, channel: Channel, now: Nanos) -> None:
+        """Send what waited, in order, as far as the path carries it."""
+        waited = list(channel.queue)
+        channel.queue.clear()
+        for since, message in waited:
+            if channel.state is State.STALLED:
+                channel.queue.append((since, message))
+            elif channel.path.dialable:
+                self._transmit(channel, message, now)
+            else:
+                self._send_into_cut(channel, message, now)
+
+    def _ended(self, now: Nanos, channel: Channel, refused: bool, _c: None) -> None:
+        """A dial has failed or a connection is over. Refused or reset: the core is told, and what waits is lost with it."""
+        if channel.state is State.CLOSED:
+            return
+        source = channel.source
+        if source.paused:
+            source.waiting.append((0, self._ended, channel, refused, None))
+            return
+        channel.state = State.WAITING
+        due = channel.dialed_at + round(channel.backoff * (1.0 - BACKOFF_SPREAD * self._random.random()))
+        channel.backoff = min(2 * channel.backoff, BACKOFF_MAX)
+        self._agenda.at(max(now, due), self._back_off_over, channel)
+        if refused:
+            self._lose(channel, "refused or reset")
+            self._step(source, Unreachable(channel.target.id), now)
+
+    def _back_off_over(self, now: Nanos, channel: Channel, _b: None, _c: None) -> None:
+        if channel.state is not State.WAITING:
+            return
+        self.drops["expired"] += channel.expire(now)
+        if channel.queue:
+            self._dial(now, channel, None, None)
+        else:
+            self._close(channel, "")
+
+    # Breaking
+
+    def _send_into_cut(self, channel: Channel, message: Message, now: Nanos) -> None:
+        """Onto an open connection whose path is cut in this direction, or in the other."""
+        if channel.path.cut:
+            self._stall(channel, message, now)
+            return
+        if channel.unheard_since is None:  # it arrives, its acknowledgement does not
+            channel.unheard_since = now
+            self._agenda.at(now + SILENCE_TIMEOUT, self._unheard, channel, channel.number)
+        self._transmit(channel, message, now)
+
+    def _unheard(self, now: Nanos, channel: Channel, number: int, _c: None) -> None:
+        if channel.state is not State.OPEN or channel.number != number:
+            return
+        self._refresh(channel)
+        if channel.path.deaf:
+            self._ended(now, channel, False, None)
+        channel.unheard_since = None
+
+    def _stall(self, channel: Channel, message: Message, now: Nanos, *, hopeless: bool = False) -> None:
+        """The path swallows this one, and the kernel tries again; `hopeless`: no try will succeed before it gives up."""
+        channel.state = State.STALLED
+        channel.unheard_since = now
+        channel.rto = SILENCE_TIMEOUT if hopeless else channel.path.rto
+        channel.enqueue(now, message)
+        self._agenda.at(now + min(channel.rto, SILENCE_TIMEOUT), self._retransmit, channel, channel.number)
+
+    def _retransmit(self, now: Nanos, channel: Channel, number: int, _c: None) -> None:
+        if channel.state is not State.STALLED or channel.number != number:
+            return
+        self._refresh(channel)
+        assert channel.unheard_since is not None
+        give_up = channel.unheard_since + SILENCE_TIMEOUT
+        if now >= give_up:
+            self._lose(channel, "silence")
+            self._ended(now, channel, False, None)
+        elif channel.path.cut:
+            channel.rto *= 2
+            self._agenda.at(min(now + channel.rto, give_up), self._retransmit, channel, number)
+        else:
+            channel.state = State.OPEN
+            channel.unheard_since = None
+            self._flush(channel, now)
+
+    def _send_reset(self, now: Nanos, channel: Channel) -> None:
+        """From the target's kernel to the source."""
+        self._refresh(channel)
+        if not channel.path.deaf and not channel.resetting:
+            channel.resetting = True
+            self._agenda.at(now + channel.path.rtt - channel.path.base, self._reset, channel, channel.number)
+
+    def _reset(self, now: Nanos, channel: Channel, number: int, _c: None) -> None:
+        if channel.state in (State.OPEN, State.STALLED) and channel.number == number:
+            self._ended(now, channel, True, None)
+
+    def _lose(self, channel: Channel, why: str) -> None:
+        if channel.queue:
+            self.drops[why] += len(channel.queue)
+            channel.queue.clear()
+
+    def _close(self, channel: Channel, why: str) -> None:
+        self._lose(channel, why)
+        channel.state = State.CLOSED
+        del channel.source.channels[channel.target.id]

@@ -1,0 +1,96 @@
+"""An emulated host as the simulator keeps it: its node, its kernel's state, its clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from opus_node.core.events import Event, Ready, Snapshot
+from opus_node.core.types import SECOND, Nanos
+from opus_node.workload import Arrivals
+
+from opus_controller.model.plan import Host
+from opus_controller.model.shapes import Direction
+from opus_controller.runtimes.sim.agenda import Handler
+from opus_controller.runtimes.sim.channel import Channel
+from opus_controller.runtimes.sim.costs import DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_NS
+
+
+class Core(Protocol):
+    """The core's one door, as `opus_node.core.node.NodeCore` and the baselines have it."""
+
+    def step(self, event: Event, now: Nanos) -> Ready: ...
+
+    def snapshot(self) -> Snapshot: ...
+
+
+class Rate:
+    """One direction of an access link as a virtual clock: busy until `free`; what waits is what it carries until then."""
+
+    __slots__ = ("_byte_ns", "_queue_ns", "dropped", "free")
+
+    def __init__(self, direction: Direction) -> None:
+        rate = direction.rate_bps
+        self._byte_ns = 8 * SECOND / rate if rate else 0.0
+        if direction.queue_bytes is not None:
+            self._queue_ns = round(direction.queue_bytes * self._byte_ns)
+        else:
+            self._queue_ns = max(DEFAULT_QUEUE_NS, round(DEFAULT_QUEUE_BYTES * self._byte_ns))
+        self.free: Nanos = 0
+        self.dropped = 0
+
+    def takes(self, size: int) -> Nanos:
+        """Time that so many bytes occupy the link."""
+        return round(size * self._byte_ns)
+
+    def enter(self, now: Nanos, size: int) -> Nanos | None:
+        """When the last bit of so many bytes has left; None if the queue has no room (an idle link takes anything)."""
+        takes = self.takes(size)
+        if self.free <= now:
+            self.free = now + takes
+        elif self.free - now + takes > self._queue_ns:
+            self.dropped += 1
+            return None
+        else:
+            self.free += takes
+        return self.free
+
+
+@dataclass(slots=True, eq=False)
+class SimHost:
+    plan: Host
+    id: str
+    """The node's identity, its address."""
+    core: Core | None = None
+    """None: no process runs."""
+    powered: bool = True
+    """Whether its kernel is there to refuse what comes for a dead process."""
+    paused: bool = False
+    incarnation: int = -1
+    """Of the running or last process; -1: never started."""
+    wake_at: Nanos | None = None
+    """What the core asked for."""
+    woken_at: Nanos | None = None
+    """The earliest wake-up on the agenda; may be for an earlier wish, and then is only passed on."""
+    channels: dict[str, Channel] = field(default_factory=dict)
+    """By peer."""
+    up: Rate | None = None
+    down: Rate | None = None
+    """None: no limit."""
+    clients: list[Arrivals] = field(default_factory=list)
+    serving: set[tuple[str, str]] = field(default_factory=set)
+    """Roles it has told of that need many channels: (agent or replica, application)."""
+    requests: int = 0
+    """Issued by the running process."""
+    waiting: list[tuple[int, Handler, Any, Any, Any]] = field(default_factory=list)
+    """What came up while it was paused: rank, then the agenda's entry."""
+    control_sent: int = 0
+    control_received: int = 0
+    """Bytes, since the process started."""
+
+    @staticmethod
+    def of(plan: Host) -> SimHost:
+        host = SimHost(plan, plan.address)
+        host.up = Rate(plan.access.up) if plan.access.up.rate_bps else None
+        host.down = Rate(plan.access.down) if plan.access.down.rate_bps else None
+        return host

@@ -1,0 +1,83 @@
+"""The digest of everything that every node did: equal digests mean equal runs, step by step.
+
+Each step adds its time, host, event, and all of Ready. A received message is not hashed again: it was when it was sent,
+and a stream keeps order, so its source and the time say which it is. Nothing that Python's hash randomization could
+change enters (no `hash()`, no set order), nor does object identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from hashlib import sha256
+from operator import attrgetter
+from typing import Any, get_args, get_type_hints
+
+from opus_node.core.events import Event, Ready, Receive
+from opus_node.core.types import Nanos
+
+Flat = tuple[Any, ...]
+_BATCH = 512
+
+
+class Trace:
+    """Grows by `step`; `digest()` can be asked at any time."""
+
+    def __init__(self) -> None:
+        self._sha = sha256()
+        self._lines: list[str] = []
+        self.steps = 0
+
+    def step(self, now: Nanos, host: int, event: Event, ready: Ready) -> None:
+        what = event.source if type(event) is Receive else flat(event)
+        done = [(send.to, flat(send.message)) for send in ready.sends]
+        told = [flat(notice) for notice in ready.notices] if ready.notices else ()
+        replies = [flat(reply) for reply in ready.replies] if ready.replies else ()
+        self._lines.append(repr((now, host, what, done, told, replies, ready.wake_at)))
+        self.steps += 1
+        if len(self._lines) >= _BATCH:
+            self._absorb()
+
+    def _absorb(self) -> None:
+        self._sha.update("\n".join(self._lines).encode())
+        self._sha.update(b"\n" if self._lines else b"")
+        self._lines.clear()
+
+    def digest(self) -> str:
+        self._absorb()
+        return self._sha.hexdigest()
+
+
+_FLATTENERS: dict[type, Callable[[Any], Flat]] = {}
+
+
+def flat(value: Any) -> Flat:
+    """A dataclass as nested tuples of its class's name and its fields: fast to make, fast to print, the same everywhere."""
+    cls = type(value)
+    flattener = _FLATTENERS.get(cls)
+    if flattener is None:
+        flattener = _FLATTENERS[cls] = _flattener(cls)
+    return flattener(value)
+
+
+def _flattener(cls: type) -> Callable[[Any], Flat]:
+    """Fields of plain values are fetched by one call in C; only dataclasses within are descended into."""
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]
+    nested = [name for name in names if _holds_dataclass(hints[name])]
+    plain = [name for name in names if name not in nested]
+    name = cls.__name__
+    get = attrgetter(*plain) if plain else lambda value: ()
+    if not nested:
+        return lambda value: (name, get(value))
+    return lambda value: (name, get(value), [_inner(getattr(value, field)) for field in nested])
+
+
+def _inner(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [flat(item) if is_dataclass(item) else item for item in value]
+    return flat(value) if is_dataclass(value) else value
+
+
+def _holds_dataclass(hint: Any) -> bool:
+    return is_dataclass(hint) or any(_holds_dataclass(arg) for arg in get_args(hint))

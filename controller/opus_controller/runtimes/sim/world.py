@@ -1,0 +1,223 @@
+"""All hosts of a plan, alive in virtual time: steps their cores and does what each `Ready` says."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+from opus_node.core.events import Boot, Event, Request, RoleChanged, Wake
+from opus_node.core.types import Abilities, AppConfig, Nanos, NodeConfig, NodeId
+from opus_node.folds import notice_to_record
+from opus_node.workload import Arrival, Arrivals, WorkloadSpec
+
+from opus_controller.model.network import Network
+from opus_controller.model.plan import Host, Plan
+from opus_controller.runtimes.sim.agenda import Agenda
+from opus_controller.runtimes.sim.costs import HopCost
+from opus_controller.runtimes.sim.fabric import Fabric
+from opus_controller.runtimes.sim.host import Core, SimHost
+from opus_controller.runtimes.sim.trace import Trace
+
+MakeCore = Callable[[NodeId, NodeConfig, Random], Core]
+
+_MOST_STEPS_AT_ONCE = 100_000
+"""A node stepped so often in one instant wakes itself for ever."""
+
+
+class World:
+    def __init__(self, plan: Plan, make_core: MakeCore, hop: HopCost, sample_every: Nanos, trace: Trace | None) -> None:
+        self.agenda = Agenda()
+        self.hosts = {host.name: SimHost.of(host) for host in plan.hosts}
+        self.trace = trace
+        self.records: list[dict[str, Any]] = []
+        self.died: dict[str, str] = {}
+        self._plan = plan
+        self._make_core = make_core
+        self._sample_every = sample_every
+        self._by_id = {host.id: host for host in self.hosts.values()}
+        self._seeds = tuple(self.hosts[name].id for name in plan.seeds)
+        self._specs: dict[str, tuple[WorkloadSpec, ...]] = {}
+        self._instant: Nanos = -1
+        self._steps_at_instant = 0
+        self.fabric = Fabric(self.agenda, Network.of(plan), self._by_id, Random(f"{plan.seed}/network"), hop, self.step)
+        for host in self.hosts.values():
+            self.agenda.at(host.plan.boot_at_ns, self._boot, host, 0)
+        self.agenda.at(sample_every, self._sample)
+
+    # Processes
+
+    def _boot(self, now: Nanos, host: SimHost, incarnation: int, _c: None) -> None:
+        """Start the host's node, unless it has been started or switched off before its time came."""
+        if host.incarnation >= incarnation or not host.powered:
+            return
+        host.incarnation = incarnation
+        host.control_sent = host.control_received = host.requests = 0
+        rng = Random(f"{self._plan.seed}/{host.id}" if incarnation == 0 else f"{self._plan.seed}/{host.id}/{incarnation}")
+        host.core = self._make_core(host.id, config_of(self._plan, host.plan), rng)
+        self._start_clients(host, now)
+        self.step(host, Boot(self._seeds, incarnation), now)
+
+    def kill(self, host: SimHost, *, powered: bool) -> None:
+        """End the host's process; with `powered` its kernel stays and resets connections."""
+        now = self.agenda.now
+        host.powered = powered
+        if host.core is None:
+            return
+        host.core = None
+        host.paused = False
+        host.waiting.clear()
+        host.wake_at = host.woken_at = None
+        host.clients = []
+        host.serving.clear()
+        if powered:
+            self.fabric.crashed(host, now)
+        else:
+            self.fabric.forget(host)
+
+    def restart(self, host: SimHost) -> None:
+        host.powered = True
+        if host.core is None:
+            self._boot(self.agenda.now, host, host.incarnation + 1, None)
+
+    def resume(self, host: SimHost) -> None:
+        """What its kernel kept comes first, then what its clocks missed."""
+        host.paused = False
+        waiting, host.waiting = host.waiting, []
+        for _, handler, a, b, c in sorted(waiting, key=lambda entry: entry[0]):
+            self.agenda.at(self.agenda.now, handler, a, b, c)
+
+    # Steps
+
+    def step(self, host: SimHost, event: Event, now: Nanos) -> None:
+        """One event into a core that runs, and everything that comes out done."""
+        core = host.core
+        assert core is not None
+        try:
+            ready = core.step(event, now)
+        except Exception:  # noqa: BLE001  (a bug ends this node as it would its process; the engine reports who died, and why)
+            self._die(host, traceback.format_exc())
+            return
+        if self.trace is not None:
+            self.trace.step(now, host.plan.index, event, ready)
+        send = self.fabric.send
+        for out in ready.sends:
+            send(host, out.to, out.message, now)
+        for notice in ready.notices:
+            self.records.append(notice_to_record(now, host.plan.name, notice))
+            if type(notice) is RoleChanged:
+                _note_role(host, notice)
+        wake_at = ready.wake_at
+        if wake_at != host.wake_at:
+            host.wake_at = wake_at
+            if wake_at is not None and (host.woken_at is None or wake_at < host.woken_at):
+                host.woken_at = wake_at
+                self.agenda.at(wake_at, self._wake, host, wake_at, host.incarnation)
+
+    def _wake(self, now: Nanos, host: SimHost, asked_for: Nanos, incarnation: int) -> None:
+        """Wishes change with nearly every step, so one entry is kept, and passed on if it is for an older, earlier wish."""
+        if host.core is None or host.incarnation != incarnation or host.woken_at != asked_for:
+            return
+        if host.paused:
+            host.waiting.append((1, self._wake, host, asked_for, incarnation))
+            return
+        host.woken_at = None
+        wake_at = host.wake_at
+        if wake_at is None:
+            return
+        if wake_at > now:
+            host.woken_at = wake_at
+            self.agenda.at(wake_at, self._wake, host, wake_at, incarnation)
+            return
+        host.wake_at = None
+        self._guard(host, now)
+        self.step(host, Wake(), now)
+
+    def _guard(self, host: SimHost, now: Nanos) -> None:
+        if now != self._instant:
+            self._instant, self._steps_at_instant = now, 0
+        self._steps_at_instant += 1
+        if self._steps_at_instant > _MOST_STEPS_AT_ONCE:
+            raise RuntimeError(f"the node of {host.plan.name} asks again and again to be woken at {now} ns: time stands still")
+
+    def _die(self, host: SimHost, why: str) -> None:
+        self.died[host.plan.name] = why
+        self.kill(host, powered=True)
+
+    # Clients
+
+    def start_workload(self, specs: Iterable[tuple[str, WorkloadSpec]]) -> None:
+        """From now on these (client host, requests), instead of any before."""
+        self._specs = {}
+        for name, spec in specs:
+            self._specs[name] = (*self._specs.get(name, ()), spec)
+        for host in self.hosts.values():
+            if host.core is not None:
+                self._start_clients(host, self.agenda.now)
+
+    def _start_clients(self, host: SimHost, now: Nanos) -> None:
+        """A process takes up its workload where time is now; what a dead one would have asked is never asked."""
+        host.clients = [Arrivals(spec) for spec in self._specs.get(host.plan.name, ())]
+        for client in host.clients:
+            self._await_arrival(host, client, client.next_after(now - 1))
+
+    def _await_arrival(self, host: SimHost, client: Arrivals, arrival: Arrival | None) -> None:
+        if arrival is not None:
+            self.agenda.at(arrival.at_ns, self._arrival, host, client, arrival)
+
+    def _arrival(self, now: Nanos, host: SimHost, client: Arrivals, arrival: Arrival) -> None:
+        if client not in host.clients:  # of a process or a workload that has ended
+            return
+        if host.paused:
+            host.waiting.append((1, self._arrival, host, client, arrival))
+            return
+        self._await_arrival(host, client, client.next())
+        host.requests += 1
+        spec = client.spec
+        request = Request(
+            spec.app, host.requests, arrival.key, arrival.write, spec.request_bytes, spec.reply_bytes, now + spec.deadline_ns
+        )
+        self.step(host, request, now)
+
+    # Samples
+
+    def _sample(self, now: Nanos, _a: None, _b: None, _c: None) -> None:
+        """What a scrape of every running node's metrics would give."""
+        for host in self.hosts.values():
+            if host.core is not None and not host.paused:
+                self.records.append(sample_of(now, host, host.core))
+        self.agenda.at(now + self._sample_every, self._sample)
+
+
+def _note_role(host: SimHost, notice: RoleChanged) -> None:
+    """An agent or a replica may keep more channels."""
+    if notice.role in ("agent", "replica"):
+        (host.serving.add if notice.active else host.serving.discard)((notice.role, notice.app))
+
+
+def sample_of(now: Nanos, host: SimHost, core: Core) -> dict[str, Any]:
+    snapshot = core.snapshot()
+    return {
+        "t": now,
+        "host": host.plan.name,
+        "kind": "sample",
+        "entries": snapshot.entries,
+        "state_bytes": snapshot.state_bytes,
+        "is_agent": snapshot.is_agent,
+        "nodes": snapshot.nodes,
+        "requests_served": snapshot.requests_served,
+        "requests_routed": snapshot.requests_routed,
+        "control_bytes_sent": host.control_sent,
+        "control_bytes_received": host.control_received,
+    }
+
+
+def config_of(plan: Plan, host: Host) -> NodeConfig:
+    """What the node is told at boot: applications, its abilities, the overlay's settings; nothing of other hosts."""
+    abilities = host.abilities
+    return NodeConfig(
+        apps=tuple(AppConfig(app.name, app.replicas) for app in plan.apps),
+        abilities=Abilities(abilities.cpu, abilities.memory, abilities.storage, abilities.bandwidth),
+        **{name: value for name, value in plan.overlay.model_dump().items() if value is not None},
+    )

@@ -1,0 +1,192 @@
+"""What cores see of cuts, crashes, power-offs, pauses and restarts. Paths: 20 ms each way, so RTT 40 ms and RTO 240 ms."""
+
+from __future__ import annotations
+
+from helpers.sim import Bench, plan, request, warm
+from opus_controller.model.network import Cut, Network
+from opus_controller.runtimes.sim.costs import DIAL_ROUND_TRIPS, IDLE_TIMEOUT, MAX_LINKS, QUEUE_MESSAGES
+from opus_node.core.events import Boot, Receive
+from opus_node.core.messages import Message, Probe
+from opus_node.core.types import MILLISECOND, SECOND
+
+MS = MILLISECOND
+Outbox = list[tuple[str, int, str, Message]]
+
+
+def numbered(times_ms: list[int], source: str = "a", target: str = "b") -> Outbox:
+    """Request number i at the i-th time."""
+    return [(source, t * MS, target, request(0, i)) for i, t in enumerate(times_ms)]
+
+
+def got(bench: Bench, name: str = "b") -> list[tuple[float, int]]:
+    """(ms, number) of the requests that arrived."""
+    return [(t / MS, number) for t, _, number in bench.toy(name).requests()]
+
+
+# Cuts
+
+
+def test_what_is_in_flight_when_a_path_is_cut_arrives() -> None:
+    bench = Bench(plan(), [warm(), *numbered([1000])]).until(1010 * MS)
+    bench.cut("a", "b")
+    assert got(bench.until(2 * SECOND)) == [(1020, 0)]
+
+
+def test_a_short_cut_delays_until_the_next_retransmission() -> None:
+    """Sent at 1000 into a cut that heals at 1500: retransmissions at 1240 (lost) and 1720."""
+    bench = Bench(plan(), [warm(), *numbered([1000, 1300, 1600])]).until(900 * MS)
+    bench.cut("a", "b")
+    bench.until(1500 * MS).apply()
+    bench.until(5 * SECOND)
+    assert got(bench) == [(1740, 0), (1740, 1), (1740, 2)], "and what follows waits behind it"
+    assert bench.toy("a").unreachable() == []
+
+
+def test_a_long_cut_loses_what_was_sent_and_later_messages_redial() -> None:
+    """1.5 s unacknowledged: given up. Then dials of 1 s each, at 2600 and 3600; healed at 4000; dialed again at 4600."""
+    bench = Bench(plan(), [warm(), *numbered([1000, 2600, 3700])]).until(900 * MS)
+    bench.cut("a", "b")
+    bench.until(4 * SECOND).apply()
+    bench.until(10 * SECOND)
+    healed = 4600 + DIAL_ROUND_TRIPS * 40 + 20
+    assert got(bench) == [(healed, 1), (healed, 2)]
+    assert bench.toy("a").unreachable() == [], "silence is never told"
+    bench.do(bench.sim.down())
+    assert bench.sim.info.facts["undelivered"] == {"silence": 1}
+
+
+def test_what_waits_longer_than_three_seconds_is_worthless() -> None:
+    """The dial at 4000 still finds the cut, and number 0 has expired by then; healed at 4500, dialed at 5000."""
+    bench = Bench(plan(), numbered([1000, 3900]))
+    bench.cut("a", "b")
+    bench.until(4500 * MS).apply()
+    bench.until(10 * SECOND)
+    assert got(bench) == [(5000 + DIAL_ROUND_TRIPS * 40 + 20, 1)]
+
+
+def test_a_one_way_cut_lets_the_other_way_through_for_as_long_as_the_connection_lives() -> None:
+    """b hears a until a's kernel gives up for want of acknowledgements, 1.5 s after the first of them is missing."""
+    bench = Bench(plan(), [warm(), *numbered([1000, 2000, 2600])]).until(900 * MS)
+    bench.cut("b", "a", both=False)
+    bench.until(10 * SECOND)
+    assert got(bench) == [(1020, 0), (2020, 1)]
+
+
+def test_a_waiting_queue_is_bounded() -> None:
+    bench = Bench(plan(), [*((("a", SECOND, "b", Probe(i))) for i in range(QUEUE_MESSAGES)), ("a", SECOND, "b", request(0, 7))])
+    bench.cut("a", "b")
+    bench.until(1500 * MS).apply()
+    bench.until(3 * SECOND)
+    arrived = [m.nonce for _, m in bench.toy("b").received() if isinstance(m, Probe)]
+    assert arrived == list(range(1, QUEUE_MESSAGES)), "the oldest droppable one made room"
+    assert len(got(bench)) == 1
+
+
+# Dead hosts
+
+
+def test_a_crash_is_told_by_the_dead_hosts_kernel_one_way_later() -> None:
+    bench = Bench(plan(names=("a", "b", "c")), [warm(), ("c", 0, "a", Probe(0))]).until(SECOND)
+    bench.do(bench.sim.crash(["b"]))
+    bench.until(2 * SECOND)
+    assert bench.toy("a").unreachable() == [SECOND + 20 * MS]
+    assert bench.toy("c").unreachable() == [], "c had no connection to b"
+
+
+def test_dialing_a_dead_process_is_refused_after_a_round_trip() -> None:
+    bench = Bench(plan(), numbered([1000, 3000]))
+    bench.do(bench.sim.crash(["b"]))
+    bench.until(4 * SECOND)
+    assert bench.toy("a").unreachable() == [1040 * MS, 3040 * MS]
+
+
+def test_a_powered_off_host_is_silent() -> None:
+    bench = Bench(plan(), [warm(), *numbered([1500, 4000])]).until(SECOND)
+    bench.do(bench.sim.power_off(["b"], bench.apply(down=["b"])))
+    bench.until(20 * SECOND)
+    assert bench.toy("a").unreachable() == []
+    assert not any(isinstance(event, Receive) for t, event in bench.toy("b").log if t > SECOND)
+
+
+def test_what_a_dead_host_had_sent_still_arrives_and_nothing_more() -> None:
+    bench = Bench(plan(), [warm(), *numbered([1000, 1010, 1030])]).until(1015 * MS)
+    bench.do(bench.sim.crash(["a"]))
+    bench.until(2 * SECOND)
+    assert got(bench) == [(1020, 0), (1030, 1)]
+
+
+def test_a_restarted_host_has_a_new_self_and_old_connections_are_reset() -> None:
+    """A power-off and restart that a never noticed: its next message meets a kernel that does not know the connection."""
+    bench = Bench(plan(), [warm(), *numbered([3000, 4000])]).until(SECOND)
+    down = bench.apply(down=["b"])
+    bench.do(bench.sim.power_off(["b"], down))
+    bench.until(2 * SECOND)
+    bench.do(bench.sim.restart(["b"], Network.of(bench.plan)))
+    bench.until(10 * SECOND)
+    assert [toy.boots() for toy in bench.toys["b"]] == [[0], [1]]
+    assert bench.toy("a").unreachable() == [3040 * MS]
+    assert got(bench) == [(4000 + DIAL_ROUND_TRIPS * 40 + 20, 1)]
+    assert bench.toys["b"][0].rng.random() != bench.toys["b"][1].rng.random(), "and draws anew"
+
+
+def test_a_host_that_boots_later_refuses_until_then() -> None:
+    shapes = plan()
+    late = shapes.hosts[1].model_copy(update={"boot_at_ns": 2 * SECOND})
+    bench = Bench(shapes.model_copy(update={"hosts": (shapes.hosts[0], late)}), numbered([1000, 3000])).until(5 * SECOND)
+    assert bench.toy("a").unreachable() == [1040 * MS]
+    assert [t for t, event in bench.toy("b").log if isinstance(event, Boot)] == [2 * SECOND]
+    assert [number for _, number in got(bench)] == [1]
+
+
+# Pause
+
+
+def test_a_paused_node_hears_late_and_wakes_late_but_loses_nothing() -> None:
+    from_b: Outbox = [("b", 0, "a", Probe(0)), ("b", 1200 * MS, "a", Probe(9))]
+    bench = Bench(plan(), [warm(), *numbered([1000, 1500]), *from_b]).until(900 * MS)
+    bench.do(bench.sim.pause(["b"]))
+    bench.until(3 * SECOND)
+    assert got(bench) == []
+    bench.do(bench.sim.resume(["b"]))
+    bench.until(4 * SECOND)
+    assert got(bench) == [(3000, 0), (3000, 1)]
+    assert bench.arrivals("a")[-1] == 3020 * MS, "its own timer of 1200 fired at 3000"
+    assert bench.toy("a").unreachable() == []
+
+
+def test_dialing_a_paused_node_meets_silence() -> None:
+    """TCP connects, HTTP/2 does not: given up after 1 s, again and again, until it runs on."""
+    bench = Bench(plan(), numbered([1000])).until(500 * MS)
+    bench.do(bench.sim.pause(["b"]))
+    bench.until(2500 * MS)
+    bench.do(bench.sim.resume(["b"]))
+    bench.until(5 * SECOND)
+    assert got(bench) == [(3000 + DIAL_ROUND_TRIPS * 40 + 20, 0)]
+
+
+# Channels
+
+
+def test_an_idle_channel_is_dialed_anew() -> None:
+    later = IDLE_TIMEOUT // MS + 2000
+    bench = Bench(plan(), numbered([1000, later])).until(2 * IDLE_TIMEOUT)
+    assert got(bench)[1] == (later + DIAL_ROUND_TRIPS * 40 + 20, 1)
+
+
+def test_the_least_recently_used_channel_makes_room() -> None:
+    names = ("a", *(f"p{i}" for i in range(MAX_LINKS + 1)))
+    outbox: Outbox = [("a", (i + 1) * SECOND, name, Probe(0)) for i, name in enumerate(names[1:])]
+    end = (MAX_LINKS + 5) * SECOND
+    outbox += [("a", end, "p1", request(0, 1)), ("a", end, "p0", request(0, 0))]
+    shapes = plan(names=names)
+    assert end < IDLE_TIMEOUT + 10 * SECOND
+    bench = Bench(shapes, outbox).until(end + SECOND)
+    assert bench.toy("p0").requests()[0][0] - end == (DIAL_ROUND_TRIPS * 40 + 20) * MS, "p0 had been evicted by the last one"
+
+
+def test_cuts_name_hosts_and_spare_others() -> None:
+    outbox = [warm(), ("a", 0, "c", Probe(0)), *numbered([1000]), *numbered([1000], target="c")]
+    bench = Bench(plan(names=("a", "b", "c")), outbox)
+    bench.until(900 * MS).apply((Cut(frozenset(["a"]), frozenset(["b"])),))
+    bench.until(1200 * MS)
+    assert (got(bench, "b"), got(bench, "c")) == ([], [(1020, 0)])
