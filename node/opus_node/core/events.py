@@ -30,7 +30,7 @@ class Receive:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """The runtime could not deliver to `peer` (connection refused or reset). Advice, never proof: silence gives none."""
+    """The runtime could not deliver to `peer`: refused or reset, or, seconds later, given up for silence. Advice, never proof."""
 
     peer: NodeId
 

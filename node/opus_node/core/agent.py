@@ -1,0 +1,171 @@
+"""The agent's role: what a node does besides, while it is an agent. Built at promotion, thrown away at demotion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opus_node.core.context import Context
+from opus_node.core.leases import Leases
+from opus_node.core.messages import (
+    AgentHint,
+    AgentsKnown,
+    FindAgents,
+    LeaseReply,
+    MemberUpdate,
+    ReplicaSet,
+    ReplicaSilent,
+)
+from opus_node.core.prober import Prober
+from opus_node.core.promotion import Promotion
+from opus_node.core.relay import Relay
+from opus_node.core.sets import ReplicaSets
+from opus_node.core.steward import Stewards
+from opus_node.core.summaries import EARLY, EVERY, Summaries
+from opus_node.core.swim import DEAD, Member, Swim
+from opus_node.core.timers import Timer
+from opus_node.core.types import MILLISECOND, AppId, Nanos, NodeId
+
+KNOWN_TOLD = 8
+"""Agents named to somebody who looks for one."""
+
+
+class AgentRole:
+    __slots__ = (
+        "_ctx",
+        "_rate",
+        "_retire",
+        "_seed",
+        "_summary_timer",
+        "_tick_timer",
+        "leases",
+        "promotion",
+        "relay",
+        "sets",
+        "stewards",
+        "summaries",
+        "swim",
+    )
+
+    def __init__(
+        self,
+        ctx: Context,
+        prober: Prober,
+        learn: Callable[[ReplicaSet], None],
+        rate: Callable[[AppId], float],
+        retire: Callable[[], None],
+        seed: bool,
+    ) -> None:
+        """`learn` compares and spreads a replica set, `rate` is the demand of local clients, `retire` ends this role."""
+        self._ctx = ctx
+        self._rate = rate
+        self._retire = retire
+        self._seed = seed
+        self.sets = ReplicaSets()
+        self.swim = Swim(ctx, prober, self.sets, learn, self._changed, self._measured)
+        self.leases = Leases(ctx, self.swim)
+        self.promotion = Promotion(ctx, self.leases, self.swim, self.sets)
+        self.stewards = Stewards(ctx, self.swim, self.sets, learn)
+        self.summaries = Summaries(ctx, self.leases)
+        self.relay = Relay(ctx, prober, self._report)
+        self._tick_timer: Timer | None = None
+        self._summary_timer: Timer | None = None
+
+    def start(self, agents: tuple[MemberUpdate, ...]) -> None:
+        ctx = self._ctx
+        self.swim.join(agents)
+        self._tick_timer = ctx.timers.at(ctx.now + ctx.jitter(ctx.config.probe_interval, 0.2, 1.0), self._tick)
+        self._summary_timer = ctx.timers.at(ctx.now + ctx.jitter(EARLY, 0.5, 1.0), self._summarise)
+        self.stewards.consider()
+
+    def stop(self) -> None:
+        """Steps down: agents hear `left`, nodes where to go, requests under way are handed back."""
+        for timer in (self._tick_timer, self._summary_timer):
+            if timer is not None:
+                timer.cancel()
+        for node, held in self.leases.table.items():
+            self._ctx.send(node, LeaseReply(0, False, self.leases.ring(held.rtt, KNOWN_TOLD, node)))
+        self.relay.stop()
+        self.stewards.stop()
+        self.swim.leave()
+
+    def _tick(self, _: object) -> None:
+        ctx = self._ctx
+        self.leases.expire()
+        self.relay.tick()
+        self.stewards.consider()
+        self.promotion.tick()
+        period = self.swim.tick()
+        if not self._seed and self.promotion.idle():
+            self._retire()
+        else:
+            self._tick_timer = ctx.timers.at(ctx.now + period, self._tick)
+
+    def slept(self, span: Nanos) -> None:
+        self.swim.slept()
+        self.leases.slept(span)
+
+    # Among agents
+
+    def _changed(self, member: Member, new: bool) -> None:
+        if member.live:
+            self.promotion.on_agent(member)
+            if not new and member.state != DEAD:
+                self.stewards.agent_returned()
+        self.stewards.consider()
+
+    def _measured(self, member: Member) -> None:
+        self.leases.offer(member)
+
+    def on_find_agents(self, source: NodeId, message: FindAgents) -> None:
+        """Itself, then a sample: not all askers should hear of the same few."""
+        ctx = self._ctx
+        others = [node for node in self.swim.agents() if node not in (ctx.me, source)]
+        told = ctx.rng.sample(others, min(KNOWN_TOLD - 1, len(others)))
+        hints = (AgentHint(node, self.swim.members[node].rtt.srtt) for node in told)
+        ctx.send(source, AgentsKnown(message.nonce, (AgentHint(ctx.me, 0), *hints)))
+
+    # Among stewards
+
+    def learned(self, new: ReplicaSet, before: ReplicaSet | None) -> None:
+        self.sets.put(new, len(self.swim.agents()))
+        self.relay.learn(new)
+        self.summaries.learned(before, new)
+        self.stewards.learned(new, before)
+        if (before is None or before.steward != new.steward) and self._summary_timer is not None:
+            self._summary_timer.cancel()  # the new steward knows nobody yet
+            soon = self._ctx.now + self._ctx.jitter(50 * MILLISECOND, 0.1, 1.0)
+            self._summary_timer = self._ctx.timers.at(soon, self._summarise)
+
+    def _summarise(self, _: object) -> None:
+        ctx = self._ctx
+        every = EVERY
+        for app in self.stewards.desks:
+            known = self.sets.get(app)
+            if known is None:
+                every = EARLY
+            summary = self.summaries.build(app, known, self._rate(app))
+            told = self.stewards.acting(app)
+            first = self.stewards.first(app)
+            for steward in (told,) if told == first else (told, first):
+                if steward == ctx.me:
+                    self.stewards.on_summary(ctx.me, summary)
+                elif steward:
+                    ctx.send(steward, summary)
+        self._summary_timer = ctx.timers.at(ctx.now + ctx.jitter(every), self._summarise)
+
+    def _report(self, app: AppId, replica: NodeId) -> None:
+        """A replica did not answer: the steward will want to know at once."""
+        steward = self.stewards.acting(app)
+        if steward == self._ctx.me:
+            self.stewards.on_replica_silent(app, replica)
+        elif steward:
+            known = self.sets.get(app)
+            self._ctx.send(steward, ReplicaSilent(app, known.epoch if known else 0, replica))
+
+    def entries(self) -> int:
+        return (
+            len(self.leases.table)
+            + len(self.swim.members)
+            + sum(len(one.members) for one in self.sets.all())
+            + sum(len(desk.summaries) + len(desk.watched) for desk in self.stewards.desks.values())
+        )

@@ -1,0 +1,154 @@
+"""The replicas a client remembers: at most three a application, the nearest by its own measurements, not the first to answer."""
+
+from __future__ import annotations
+
+from opus_node.core.context import Context
+from opus_node.core.messages import Demand, ProbeReply, ReplicaSet
+from opus_node.core.prober import Prober
+from opus_node.core.rtt import Rtt
+from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+
+KEPT = 3
+"""Entries for one application (DESIGN section 4)."""
+SAMPLED = 6
+"""Members of a larger set that are measured when it is learned."""
+REMEASURE: Nanos = 10 * SECOND
+"""While requests flow, one entry or unmeasured member is measured again after so long."""
+SUSPECT_FIRST: Nanos = 500 * MILLISECOND
+SUSPECT_MAX: Nanos = 16 * SECOND
+
+
+class Entry:
+    """One replica; one with `strikes` is not gone to directly until it answers a probe."""
+
+    __slots__ = ("asked_at", "node", "rtt", "strikes")
+
+    def __init__(self, node: NodeId) -> None:
+        self.node = node
+        self.rtt = Rtt()
+        self.strikes = 0
+        self.asked_at: Nanos = 0
+
+
+class AppCache:
+    """What one node knows of one application it uses."""
+
+    __slots__ = (
+        "_app",
+        "_ctx",
+        "_fresh_at",
+        "_prober",
+        "_rate",
+        "_rate_at",
+        "_requests",
+        "entries",
+        "epoch",
+        "reply",
+        "steward",
+        "used",
+    )
+
+    def __init__(self, ctx: Context, prober: Prober, app: AppId) -> None:
+        self._ctx = ctx
+        self._prober = prober
+        self._app = app
+        self.entries: dict[NodeId, Entry] = {}
+        self.epoch = -1
+        self.steward: NodeId = ""
+        self.reply = Rtt()
+        """From sending by an agent to the reply."""
+        self.used = False
+        self._fresh_at: Nanos = 0
+        self._requests = 0
+        self._rate = 0.0
+        self._rate_at: Nanos = ctx.now
+
+    # Demand
+
+    def count(self) -> None:
+        self._requests += 1
+
+    def demand(self) -> Demand:
+        """Requests per second, smoothed over about three calls (one a lease)."""
+        now = self._ctx.now
+        span = now - self._rate_at
+        if span >= SECOND // 2:
+            rate = self._requests * SECOND / span
+            self._rate = rate if not self._rate else self._rate + (rate - self._rate) / 3
+            self._requests = 0
+            self._rate_at = now
+        return Demand(self._app, round(self._rate, 3))
+
+    # Replicas
+
+    def learn(self, replica_set: ReplicaSet, responder: NodeId) -> None:
+        """From a reply: a greater set drops those that are no longer in it; members not yet known are measured."""
+        key = (replica_set.epoch, replica_set.steward)
+        if key < (self.epoch, self.steward):
+            return
+        now = self._ctx.now
+        if key > (self.epoch, self.steward):
+            self.epoch, self.steward = key
+            for node in [node for node in self.entries if node not in replica_set.members]:
+                del self.entries[node]
+            self._fresh_at = now
+            fresh = [node for node in replica_set.members if node not in self.entries and node != self._ctx.me]
+            if len(fresh) > SAMPLED:
+                near = [responder] if responder in fresh else []
+                fresh = near + self._ctx.rng.sample([node for node in fresh if node != responder], SAMPLED - len(near))
+            for node in fresh:
+                self._prober.ask(node, self._measured)
+        elif now - self._fresh_at >= REMEASURE:
+            self._fresh_at = now
+            others = [node for node in replica_set.members if node not in (responder, self._ctx.me)]
+            if others:
+                self._prober.ask(self._ctx.rng.choice(others), self._measured)
+
+    def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
+        """Only a warm measurement makes an entry, and only one better than the worst when three are held."""
+        entry = self.entries.get(node)
+        if entry is not None:
+            entry.strikes = 0
+            entry.rtt.sample(rtt)
+            return
+        if not warm:
+            return
+        entry = Entry(node)
+        entry.rtt.sample(rtt)
+        if len(self.entries) >= KEPT:
+            worst = max(self.entries.values(), key=lambda one: (one.strikes, one.rtt.delay(), one.node))
+            if not worst.strikes and worst.rtt.delay() <= rtt:
+                return
+            del self.entries[worst.node]
+        self.entries[node] = entry
+
+    def best(self, tried: list[NodeId]) -> Entry | None:
+        """The nearest that answers. Silent ones are probed here, with growing pauses, instead of risking a request."""
+        found: Entry | None = None
+        now = self._ctx.now
+        for entry in self.entries.values():
+            if entry.strikes:
+                if now - entry.asked_at >= min(SUSPECT_MAX, SUSPECT_FIRST << min(entry.strikes, 6)):
+                    entry.asked_at = now
+                    entry.strikes += 1
+                    self._prober.ask(entry.node, self._measured)
+            elif entry.node not in tried and (found is None or entry.rtt.srtt < found.rtt.srtt):
+                found = entry
+        return found
+
+    def strike(self, node: NodeId) -> None:
+        """It owed an answer."""
+        entry = self.entries.get(node)
+        if entry is not None and not entry.strikes:
+            entry.strikes = 1
+            entry.asked_at = self._ctx.now
+
+    def refused(self, node: NodeId) -> None:
+        """It is no replica any more."""
+        self.entries.pop(node, None)
+
+    def answered(self, node: NodeId, rtt: Nanos) -> None:
+        entry = self.entries.get(node)
+        if entry is not None:
+            entry.strikes = 0
+            entry.rtt.sample(rtt)

@@ -1,0 +1,354 @@
+"""A local client's requests: try the way that should be fastest, notice silence early, then try several ways at once.
+
+    direct to a cached replica --silent--> agent and another replica --silent--> waves over backups, with growing pauses
+    agent --silent--> a wave over backups (and the agent is put to the question)
+
+Every request ends in exactly one RequestDone, at the latest at its deadline. Retries are bounded in rate, not in memory
+of the dead: after a total cut the old ways are tried again with every request, so the first ones after a heal succeed.
+"""
+
+from __future__ import annotations
+
+from opus_node.core.attach import Attachment
+from opus_node.core.cache import AppCache
+from opus_node.core.context import Context
+from opus_node.core.events import ClientReply, Request, RequestDone
+from opus_node.core.messages import Demand, Reply, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.prober import Prober
+from opus_node.core.relay import ATTEMPT_BITS, HEDGE_UNKNOWN, Relay
+from opus_node.core.replica import Replica
+from opus_node.core.rtt import Rtt
+from opus_node.core.timers import Timer
+from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+
+PENDING = 1024
+"""Requests of local clients under way at most; more are refused at once and counted."""
+REPLY_UNKNOWN: Nanos = 1 * SECOND
+"""How long an acknowledged request may take before any reply time was learned."""
+REPLY_SLACK: Nanos = 100 * MILLISECOND
+ROUND_FIRST: Nanos = 100 * MILLISECOND
+ROUND_MAX: Nanos = 1 * SECOND
+"""Pauses between rounds of retries double from the first to this."""
+BITS = 8 * SECOND
+
+DIRECT, AGENT = "direct", "agent"
+
+
+class Flight:
+    """One message sent for a request."""
+
+    __slots__ = ("expires", "number", "peer", "sent_at", "state", "via")
+    SENT, ACKED, LOST = 0, 1, 2
+
+    def __init__(self, number: int, peer: NodeId, via: str, sent_at: Nanos, expires: Nanos) -> None:
+        self.number = number
+        self.peer = peer
+        self.via = via
+        self.sent_at = sent_at
+        self.expires = expires
+        self.state = Flight.SENT
+
+
+class Pending:
+    """One request under way."""
+
+    __slots__ = ("event", "first", "flights", "issued_at", "next_round_at", "rounds", "timer", "transfer", "tried")
+
+    def __init__(self, event: Request, issued_at: Nanos, first: bool, transfer: Nanos) -> None:
+        self.event = event
+        self.issued_at = issued_at
+        self.first = first
+        self.transfer = transfer
+        """What the payloads themselves may take on the access link."""
+        self.flights: list[Flight] = []
+        self.tried: list[NodeId] = []
+        self.rounds = 0
+        self.next_round_at: Nanos = 0
+        self.timer: Timer | None = None
+
+
+class Client:
+    __slots__ = ("_attachment", "_attempts", "_ctx", "_pending", "_prober", "_replica", "caches", "refused", "relay")
+
+    def __init__(self, ctx: Context, prober: Prober, attachment: Attachment, replica: Replica) -> None:
+        self._ctx = ctx
+        self._prober = prober
+        self._attachment = attachment
+        self._replica = replica
+        self._pending: dict[int, Pending] = {}
+        self.caches: dict[AppId, AppCache] = {}
+        self.relay: Relay | None = None
+        """Of this node's own agent, if it is one: its clients use the agent's table."""
+        self.refused = 0
+
+    def demand(self) -> tuple[Demand, ...]:
+        return tuple(cache.demand() for cache in self.caches.values())
+
+    def cache(self, app: AppId) -> AppCache:
+        found = self.caches.get(app)
+        if found is None:
+            found = self.caches[app] = AppCache(self._ctx, self._prober, app)
+        return found
+
+    # A request begins
+
+    def request(self, event: Request) -> None:
+        ctx = self._ctx
+        cache = self.cache(event.app)
+        cache.count()
+        transfer = (event.request_bytes + event.reply_bytes) * BITS // ctx.config.abilities.bandwidth
+        pending = Pending(event, ctx.now, not cache.used, 2 * transfer)
+        cache.used = True
+        if self._replica.serves(event.app):
+            self._replica.served += 1
+            self._finish(pending, "ok", ctx.me, ctx.now, 0, "self")
+        elif event.deadline <= ctx.now:
+            self._finish(pending, "deadline")
+        elif len(self._pending) >= PENDING or event.request in self._pending:
+            self.refused += 1
+            self._finish(pending, "refused")
+        else:
+            self._pending[event.request] = pending
+            self._first_try(pending, cache)
+            self._watch(pending)
+
+    def _first_try(self, pending: Pending, cache: AppCache) -> None:
+        if self.relay is not None:
+            if not self._by_own_agent(pending, 1):
+                self._round(pending)
+            return
+        entry = cache.best(pending.tried) if self._ctx.config.direct else None
+        if entry is not None:
+            self._fly(pending, entry.node, DIRECT, entry.rtt)
+        elif self._attachment.agent:
+            self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
+        else:
+            self._attachment.nudge()
+            self._round(pending)
+
+    def _by_own_agent(self, pending: Pending, attempt: int) -> bool:
+        """A client on an agent goes to the replica its agent would choose; whether there was one."""
+        if self.relay is None:
+            return False
+        target = self.relay.choose(pending.event.app, pending.tried, attempt)
+        if target is None:
+            return False
+        self.relay.routed += 1
+        self._fly(pending, target.node, DIRECT, target.rtt, HEDGE_UNKNOWN)
+        return True
+
+    def _fly(self, pending: Pending, peer: NodeId, via: str, rtt: Rtt | None, unknown: Nanos = 400 * MILLISECOND) -> None:
+        ctx = self._ctx
+        event = pending.event
+        wait = (unknown if rtt is None else rtt.timeout(ctx.config, unknown)) + pending.transfer
+        number = (ctx.incarnation << ATTEMPT_BITS) + len(pending.flights) + 1
+        pending.flights.append(Flight(number, peer, via, ctx.now, ctx.now + wait))
+        pending.tried.append(peer)
+        ctx.send(
+            peer,
+            RouteRequest(
+                event.app,
+                ctx.me,
+                event.request,
+                number,
+                event.key,
+                event.write,
+                1,
+                via is DIRECT,
+                event.deadline,
+                event.reply_bytes,
+                event.request_bytes,
+            ),
+        )
+
+    # Silence
+
+    def _watch(self, pending: Pending) -> None:
+        """One timer a request: at the next moment at which something would have to be done."""
+        due = pending.event.deadline
+        alive = False
+        for flight in pending.flights:
+            if flight.state != Flight.LOST:
+                alive = True
+                if flight.expires < due:
+                    due = flight.expires
+        if not alive and pending.next_round_at < due:
+            due = max(pending.next_round_at, self._ctx.now + 1)
+        if pending.timer is not None:
+            if pending.timer.run is not None and pending.timer.when == due:
+                return
+            pending.timer.cancel()
+        pending.timer = self._ctx.timers.at(due, self._due, pending)
+
+    def _due(self, pending: Pending) -> None:
+        now = self._ctx.now
+        if now >= pending.event.deadline:
+            self._finish(pending, "deadline")
+            return
+        for flight in pending.flights:
+            if flight.state != Flight.LOST and flight.expires <= now:
+                if flight.state == Flight.SENT:
+                    self._silent(pending.event.app, flight)
+                flight.state = Flight.LOST  # still welcome if it answers after all
+        self._go_on(pending)
+
+    def _silent(self, app: AppId, flight: Flight) -> None:
+        if flight.via is AGENT:
+            self._attachment.agent_silent(flight.peer)
+        elif self.relay is not None:
+            target = self.relay.target(app, flight.peer)
+            if target is not None:
+                self.relay.strike(app, target)
+        else:
+            self.cache(app).strike(flight.peer)
+
+    def _go_on(self, pending: Pending) -> None:
+        if all(flight.state == Flight.LOST for flight in pending.flights) and self._ctx.now >= pending.next_round_at:
+            self._round(pending)
+        self._watch(pending)
+
+    def _round(self, pending: Pending) -> None:
+        """Several ways at once: those untried first; when all were tried, all over again."""
+        ctx = self._ctx
+        width = ctx.config.wave
+        targets = self._targets(pending)
+        if not targets and pending.tried:
+            pending.tried = []
+            targets = self._targets(pending)
+        for peer, via, rtt in targets[:width]:
+            self._fly(pending, peer, via, rtt)
+        pause = min(ROUND_MAX, ROUND_FIRST << min(pending.rounds, 5))
+        pending.rounds += 1
+        pending.next_round_at = ctx.now + ctx.jitter(pause, 0.75, 1.25)
+
+    def _targets(self, pending: Pending) -> list[tuple[NodeId, str, Rtt | None]]:
+        """Ways left for this request, best first: the agent, one cached replica, backups; then the remaining replicas."""
+        app, tried = pending.event.app, pending.tried
+        attachment = self._attachment
+        if self.relay is not None:
+            ranked = sorted(self.relay.targets.get(app, ()), key=lambda target: target.rank())
+            return [(target.node, DIRECT, target.rtt) for target in ranked if target.node not in tried]
+        found: list[tuple[NodeId, str, Rtt | None]] = []
+        if attachment.agent and attachment.agent not in tried:
+            found.append((attachment.agent, AGENT, attachment.rtt_of(attachment.agent)))
+        entries = sorted(self.cache(app).entries.values(), key=lambda entry: (min(entry.strikes, 1), entry.rtt.delay()))
+        replicas: list[tuple[NodeId, str, Rtt | None]] = [
+            (entry.node, DIRECT, entry.rtt) for entry in entries if entry.node not in tried
+        ]
+        found += replicas[:1]
+        if pending.rounds == 0 and pending.flights and pending.flights[0].via is DIRECT and len(found) == 2:
+            return found  # a silent replica says nothing against the agent: no wave yet
+        for agent in attachment.backups():
+            if agent not in tried:
+                found.append((agent, AGENT, attachment.rtt_of(agent)))
+        return found + replicas[1:]
+
+    # Answers
+
+    def _flight(self, client: NodeId, request: int, attempt: int) -> tuple[Pending, Flight] | None:
+        if client != self._ctx.me:
+            return None
+        pending = self._pending.get(request)
+        if pending is None:
+            return None
+        index = attempt - (self._ctx.incarnation << ATTEMPT_BITS) - 1
+        if not 0 <= index < len(pending.flights):
+            return None
+        return pending, pending.flights[index]
+
+    def on_ack(self, source: NodeId, message: RouteAck) -> None:
+        found = self._flight(message.client, message.request, message.attempt)
+        if found is None or found[1].peer != source or found[1].state == Flight.ACKED:
+            return
+        pending, flight = found
+        rtt = self._ctx.now - flight.sent_at
+        self._answered(pending.event.app, flight, rtt)
+        flight.state = Flight.ACKED
+        cache = self.cache(pending.event.app)
+        flight.expires = flight.sent_at + cache.reply.timeout(self._ctx.config, REPLY_UNKNOWN) + REPLY_SLACK + pending.transfer
+        # The timer stands at the old, earlier time and finds the new one then: cheaper than setting it twice.
+
+    def _answered(self, app: AppId, flight: Flight, rtt: Nanos) -> None:
+        if flight.via is AGENT:
+            self._attachment.heard(flight.peer, rtt)
+        elif self.relay is not None:
+            target = self.relay.target(app, flight.peer)
+            if target is not None:
+                target.strikes = 0
+                target.rtt.sample(rtt)
+        else:
+            self.cache(app).answered(flight.peer, rtt)
+
+    def on_refuse(self, source: NodeId, message: RouteRefuse) -> None:
+        found = self._flight(message.client, message.request, message.attempt)
+        if found is None or found[1].peer != source:
+            return
+        pending, flight = found
+        flight.state = Flight.LOST
+        if flight.via is DIRECT:
+            if self.relay is not None:
+                target = self.relay.target(pending.event.app, source)
+                if target is not None:
+                    target.refused = True
+            else:
+                self.cache(pending.event.app).refused(source)
+        self._go_on(pending)
+
+    def on_reply(self, source: NodeId, message: Reply) -> None:
+        found = self._flight(message.client, message.request, message.attempt)
+        if found is None:
+            return
+        pending, flight = found
+        took = self._ctx.now - flight.sent_at
+        cache = self.cache(message.app)
+        if flight.via is AGENT:
+            cache.reply.sample(took)
+        elif flight.state != Flight.ACKED and flight.peer == source and not pending.transfer > MILLISECOND:
+            self._answered(message.app, flight, took)
+        self._finish(pending, "ok", source, message.arrived_at, message.hops, self._via(flight))
+        if self.relay is None:
+            cache.learn(message.replica_set, source)
+
+    def _via(self, flight: Flight) -> str:
+        return AGENT if self.relay is not None else flight.via
+
+    def on_unreachable(self, peer: NodeId) -> None:
+        for pending in list(self._pending.values()):
+            hit = False
+            for flight in pending.flights:
+                if flight.peer == peer and flight.state == Flight.SENT:
+                    self._silent(pending.event.app, flight)
+                    flight.state = Flight.LOST
+                    hit = True
+            if hit:
+                self._go_on(pending)
+
+    def _finish(
+        self, pending: Pending, outcome: str, replica: NodeId = "", arrived_at: Nanos = 0, hops: int = 0, via: str = ""
+    ) -> None:
+        ctx = self._ctx
+        event = pending.event
+        if pending.timer is not None:
+            pending.timer.cancel()
+        if self._pending.get(event.request) is pending:
+            del self._pending[event.request]
+        if not via:
+            via = self._via(pending.flights[-1]) if pending.flights else AGENT
+        ctx.notices.append(
+            RequestDone(
+                event.app,
+                event.request,
+                event.key,
+                event.write,
+                pending.issued_at,
+                ctx.now,
+                outcome,
+                replica,
+                arrived_at,
+                hops,
+                len(pending.flights),
+                via,
+                pending.first,
+            )
+        )
+        ctx.replies.append(ClientReply(event.app, event.request, outcome))

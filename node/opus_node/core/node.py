@@ -1,0 +1,353 @@
+"""The core's one door: `NodeCore.step(event, now) -> Ready`.
+
+    Event --dispatch--> parts --sends, replies, notices, timers--> Ready
+
+Parts: attach (a node's way in), client (its requests), replica (what it serves), and, while the node is an agent, agent
+(membership, leases, promotion, stewardship, relaying). They share one `Context` and call each other directly; nothing
+outside is touched. The same events at the same times give the same answers, whatever machine, whatever hash seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from opus_node.core.agent import AgentRole
+from opus_node.core.attach import Attachment
+from opus_node.core.client import Client
+from opus_node.core.context import Context
+from opus_node.core.events import Boot, Event, Ready, Receive, Request, RoleChanged, Snapshot, Unreachable, Wake
+from opus_node.core.messages import (
+    Ack,
+    AgentsKnown,
+    Appoint,
+    AppointReply,
+    BeatReply,
+    FindAgents,
+    Lease,
+    LeaseReply,
+    MemberUpdate,
+    Nack,
+    Ping,
+    PingReq,
+    Probe,
+    ProbeReply,
+    Promote,
+    Release,
+    ReplicaBeat,
+    ReplicaSet,
+    ReplicaSilent,
+    Reply,
+    RouteAck,
+    RouteRefuse,
+    RouteRequest,
+    Summary,
+    Sync,
+)
+from opus_node.core.prober import Prober
+from opus_node.core.replica import Replica
+from opus_node.core.sets import newer
+from opus_node.core.swim import ALIVE, LEFT
+from opus_node.core.types import SECOND, AppId, Nanos, NodeConfig, NodeId
+
+REFUTATIONS = 20
+"""Bits of an agent's incarnation left for refutations within one life of its process."""
+SLEPT: Nanos = 3 * SECOND // 2
+"""A wake so late means that the process stood still (paused, swapped out), not that others were silent."""
+KNOWN_TOLD = 8
+ENTRY_BYTES = 40
+"""About what one table entry takes when encoded: a name of 12 to 14 bytes, a few integers, tags."""
+
+
+class NodeCore:
+    """One node of the overlay. Not thread-safe; `now` must never go backward (an earlier one is taken for the last)."""
+
+    def __init__(self, node_id: NodeId, config: NodeConfig, rng: Random) -> None:
+        ctx = self._ctx = Context(node_id, config, rng)
+        self._booted = False
+        self._seeds: tuple[NodeId, ...] = ()
+        self._prober = Prober(ctx)
+        self._attachment = Attachment(ctx, self._prober, self._demand)
+        self._replica = Replica(ctx, self._agent_id)
+        self._client = Client(ctx, self._prober, self._attachment, self._replica)
+        self._role: AgentRole | None = None
+        self._handlers: dict[type, Callable[[NodeId, Any], None]] = {
+            RouteRequest: self._on_route_request,
+            Reply: self._client.on_reply,
+            RouteAck: self._on_route_ack,
+            RouteRefuse: self._on_route_refuse,
+            Lease: self._on_lease,
+            LeaseReply: self._attachment.on_lease_reply,
+            Release: self._on_release,
+            Probe: self._on_probe,
+            ProbeReply: self._prober.on_reply,
+            FindAgents: self._on_find_agents,
+            AgentsKnown: self._attachment.on_agents_known,
+            Promote: self._on_promote,
+            Ping: self._on_ping,
+            PingReq: self._on_ping_req,
+            Ack: self._on_ack,
+            Nack: self._on_nack,
+            Sync: self._on_sync,
+            Summary: self._on_summary,
+            Appoint: self._on_appoint,
+            AppointReply: self._on_appoint_reply,
+            ReplicaBeat: self._on_beat,
+            BeatReply: self._on_beat_reply,
+            ReplicaSilent: self._on_replica_silent,
+        }
+
+    # The door
+
+    def step(self, event: Event, now: Nanos) -> Ready:
+        """Takes one event at `now` (absolute) and returns all that the runtime must do. Before Boot all else is ignored."""
+        ctx = self._ctx
+        if now > ctx.now:
+            ctx.now = now
+        if self._booted:
+            kind = event.__class__
+            if kind is Receive:
+                handler = self._handlers.get(event.message.__class__)  # type: ignore[union-attr]
+                if handler is not None:
+                    handler(event.source, event.message)  # type: ignore[union-attr]
+            elif kind is Wake:
+                self._wake()
+            elif kind is Request:
+                self._client.request(event)  # type: ignore[arg-type]
+            elif kind is Unreachable:
+                self._unreachable(event.peer)  # type: ignore[union-attr]
+        elif isinstance(event, Boot):
+            self._boot(event)
+        return self._ready()
+
+    def _ready(self) -> Ready:
+        ctx = self._ctx
+        wake_at = ctx.timers.next()
+        if not (ctx.sends or ctx.notices or ctx.replies):
+            return Ready((), (), (), wake_at)
+        ready = Ready(tuple(ctx.sends), tuple(ctx.replies), tuple(ctx.notices), wake_at)
+        ctx.sends.clear()
+        if ctx.notices:
+            ctx.notices.clear()
+            ctx.replies.clear()
+        return ready
+
+    def _boot(self, event: Boot) -> None:
+        ctx = self._ctx
+        self._booted = True
+        self._seeds = event.seeds
+        ctx.booted_at = ctx.now
+        ctx.incarnation = event.incarnation
+        ctx.agent_incarnation = (event.incarnation << REFUTATIONS) + 1
+        if ctx.me in event.seeds:
+            others = tuple(MemberUpdate(seed, ALIVE, 0, "") for seed in event.seeds if seed != ctx.me)
+            self._become_agent(others, ())
+        else:
+            self._attachment.start(event.seeds)
+
+    def _wake(self) -> None:
+        ctx = self._ctx
+        due = ctx.timers.next()
+        if due is not None and ctx.now - due > SLEPT and self._role is not None:
+            self._role.slept(ctx.now - due)
+        ctx.timers.fire(ctx.now)
+
+    def _unreachable(self, peer: NodeId) -> None:
+        """Advice: whoever waits for that peer need not wait out the time-out."""
+        self._client.on_unreachable(peer)
+        self._attachment.on_unreachable(peer)
+        if self._role is not None:
+            self._role.relay.on_unreachable(peer)
+
+    def snapshot(self) -> Snapshot:
+        """What this node would say of itself; changes nothing."""
+        role, replica = self._role, self._replica
+        epochs = {app: one.replica_set.epoch for app, one in replica.serving.items()}
+        if role is not None:
+            epochs.update({one.app: one.epoch for one in role.sets.all()})
+        entries = (
+            len(self._attachment.ways)
+            + sum(len(cache.entries) for cache in self._client.caches.values())
+            + len(replica.serving)
+            + (role.entries() if role is not None else 0)
+        )
+        return Snapshot(
+            agent=self._attachment.agent,
+            is_agent=role is not None,
+            replica_of=replica.active(),
+            steward_of=role.stewards.acting_for() if role is not None else (),
+            epochs=tuple(sorted(epochs.items())),
+            nodes=len(role.leases.table) if role is not None else 0,
+            entries=entries,
+            state_bytes=entries * ENTRY_BYTES,
+            requests_served=replica.served,
+            requests_routed=self._routed + (role.relay.routed if role is not None else 0),
+        )
+
+    # Small links between the parts
+
+    _routed = 0
+
+    def _demand(self) -> Any:
+        return self._client.demand()
+
+    def _agent_id(self) -> NodeId:
+        return self._attachment.agent
+
+    def _rate(self, app: AppId) -> float:
+        cache = self._client.caches.get(app)
+        return 0.0 if cache is None else cache.demand().rate
+
+    def _known_set(self, app: AppId) -> ReplicaSet | None:
+        if self._role is not None:
+            return self._role.sets.get(app)
+        serving = self._replica.serving.get(app)
+        return None if serving is None else serving.replica_set
+
+    def _learn(self, new: ReplicaSet) -> None:
+        """The one place where replica sets are compared: only a greater one has any effect."""
+        before = self._known_set(new.app)
+        if not newer(new, before):
+            return
+        self._replica.learn(new)
+        if self._role is not None:
+            self._role.learned(new, before)
+
+    # The agent's role
+
+    def _become_agent(self, agents: tuple[MemberUpdate, ...], replica_sets: tuple[ReplicaSet, ...]) -> None:
+        ctx = self._ctx
+        former = self._attachment.agent
+        self._attachment.stop()
+        role = self._role = AgentRole(ctx, self._prober, self._learn, self._rate, self._step_down, ctx.me in self._seeds)
+        self._client.relay = role.relay
+        ctx.notices.append(RoleChanged("agent", True))
+        served = [serving.replica_set for serving in self._replica.serving.values()]
+        role.start(agents)
+        for known in (*served, *replica_sets):
+            before = role.sets.get(known.app)
+            if newer(known, before):
+                self._replica.learn(known)
+                role.learned(known, before)
+        if former and former != ctx.me:
+            ctx.send(former, Release())
+
+    def _step_down(self) -> None:
+        role, ctx = self._role, self._ctx
+        if role is None:
+            return
+        ctx.agent_incarnation += 1
+        agents = [agent for agent in role.swim.agents() if agent != ctx.me]
+        role.stop()
+        self._routed += role.relay.routed
+        self._role = None
+        self._client.relay = None
+        ctx.notices.append(RoleChanged("agent", False))
+        self._attachment.start(self._seeds, agents[: ctx.config.known_agents])
+
+    def _on_promote(self, source: NodeId, message: Promote) -> None:
+        if self._role is None:
+            self._ctx.agent_incarnation += 1
+            self._become_agent(message.agents, message.replica_sets)
+
+    def _left(self) -> tuple[MemberUpdate, ...]:
+        """This node is no agent (any more, or since its restart): greater than whatever it once said as one."""
+        return (MemberUpdate(self._ctx.me, LEFT, self._ctx.agent_incarnation, ""),)
+
+    def _on_ping(self, source: NodeId, message: Ping) -> None:
+        if self._role is not None:
+            self._role.swim.on_ping(source, message)
+        else:
+            self._ctx.send(source, Ack(message.seq, self._left(), ()))
+
+    def _on_ping_req(self, source: NodeId, message: PingReq) -> None:
+        if self._role is not None:
+            self._role.swim.on_ping_req(source, message)
+
+    def _on_ack(self, source: NodeId, message: Ack) -> None:
+        if self._role is not None:
+            self._role.swim.on_ack(source, message)
+
+    def _on_nack(self, source: NodeId, message: Nack) -> None:
+        if self._role is not None:
+            self._role.swim.on_nack(message)
+
+    def _on_sync(self, source: NodeId, message: Sync) -> None:
+        if self._role is not None:
+            self._role.swim.on_sync(source, message)
+        elif message.reply:
+            self._ctx.send(source, Sync(False, self._left(), ()))
+
+    # Ways in
+
+    def _on_probe(self, source: NodeId, message: Probe) -> None:
+        role = self._role
+        reply = ProbeReply(message.nonce, role is not None, role.leases.room() if role is not None else 0)
+        self._ctx.send(source, reply)
+
+    def _on_find_agents(self, source: NodeId, message: FindAgents) -> None:
+        if self._role is not None:
+            self._role.on_find_agents(source, message)
+        else:
+            self._ctx.send(source, AgentsKnown(message.nonce, self._attachment.hints(KNOWN_TOLD)))
+
+    def _on_lease(self, source: NodeId, message: Lease) -> None:
+        if self._role is not None:
+            self._role.leases.on_lease(source, message)
+        else:
+            self._ctx.send(source, LeaseReply(message.seq, False, self._attachment.hints(KNOWN_TOLD)))
+
+    def _on_release(self, source: NodeId, message: Release) -> None:
+        if self._role is not None:
+            self._role.leases.release(source)
+
+    # Stewardship
+
+    def _on_summary(self, source: NodeId, message: Summary) -> None:
+        if self._role is not None:
+            self._role.stewards.on_summary(source, message)
+
+    def _on_appoint(self, source: NodeId, message: Appoint) -> None:
+        self._learn(message.replica_set)
+        known = self._known_set(message.replica_set.app) or message.replica_set
+        self._replica.answer_appoint(source, known, known.app)
+
+    def _on_appoint_reply(self, source: NodeId, message: AppointReply) -> None:
+        if self._role is not None:
+            self._role.stewards.on_appoint_reply(source, message)
+
+    def _on_beat(self, source: NodeId, message: ReplicaBeat) -> None:
+        if self._role is not None:
+            self._role.stewards.on_beat(source, message)
+
+    def _on_beat_reply(self, source: NodeId, message: BeatReply) -> None:
+        self._learn(message.replica_set)
+        self._replica.on_beat_reply(message)
+
+    def _on_replica_silent(self, source: NodeId, message: ReplicaSilent) -> None:
+        if self._role is not None:
+            self._role.stewards.on_replica_silent(message.app, message.replica)
+
+    # Requests
+
+    def _on_route_request(self, source: NodeId, message: RouteRequest) -> None:
+        if self._replica.serves(message.app):
+            self._replica.serve(source, message)
+        elif self._role is not None and not message.direct and message.hops == 1:
+            self._role.relay.on_request(source, message)
+        else:
+            refuse = RouteRefuse(message.client, message.request, message.attempt, "not a replica")
+            self._ctx.send(source, refuse)
+
+    def _on_route_ack(self, source: NodeId, message: RouteAck) -> None:
+        if message.client == self._ctx.me:
+            self._client.on_ack(source, message)
+        elif self._role is not None:
+            self._role.relay.on_ack(source, message)
+
+    def _on_route_refuse(self, source: NodeId, message: RouteRefuse) -> None:
+        if message.client == self._ctx.me:
+            self._client.on_refuse(source, message)
+        elif self._role is not None:
+            self._role.relay.on_refuse(source, message)

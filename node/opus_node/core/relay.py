@@ -1,0 +1,249 @@
+"""An agent's side of requests: acknowledge, forward to the nearest replica, hedge when that one is silent.
+
+    node --RouteRequest--> agent --RouteRequest--> replica --Reply--> node
+         <---RouteAck-----       <---RouteAck-----
+
+The agent forgets a request as soon as one replica has acknowledged it. If every replica it tried is silent or refuses,
+it says so to the node, which then tries elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opus_node.core.context import Context
+from opus_node.core.messages import ProbeReply, ReplicaSet, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.prober import Prober
+from opus_node.core.rtt import Rtt
+from opus_node.core.timers import Timer
+from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+
+RELAYS = 2048
+"""Requests under way through one agent at most; more are refused ("busy") and counted."""
+HEDGE_UNKNOWN: Nanos = 150 * MILLISECOND
+"""Silence after which a replica that was never measured is hedged."""
+TRIES = 3
+"""Replicas tried for one request before the agent gives up."""
+EQUAL = 1.2
+"""Replicas within this factor of the best are equally good: choose among two at random (DESIGN, Route)."""
+REMEASURE: Nanos = 10 * SECOND
+REPORT: Nanos = 1 * SECOND
+"""Between two reports of one silent replica to the steward."""
+ATTEMPT_BITS = 16
+"""The lower bits of `attempt` count a client's tries; the upper ones are its incarnation."""
+
+
+class Target:
+    """A replica as its agent sees it."""
+
+    __slots__ = ("measured_at", "node", "refused", "reported_at", "rtt", "strikes")
+
+    def __init__(self, node: NodeId) -> None:
+        self.node = node
+        self.rtt = Rtt()
+        self.strikes = 0
+        self.refused = False
+        self.measured_at: Nanos = 0
+        self.reported_at: Nanos = -REPORT
+
+    def rank(self) -> tuple[bool, int, Nanos, NodeId]:
+        return (self.refused, min(self.strikes, 1), self.rtt.delay(), self.node)
+
+
+class Relayed:
+    __slots__ = ("last", "message", "sent_at", "source", "timer", "tried")
+
+    def __init__(self, source: NodeId, message: RouteRequest) -> None:
+        self.source = source
+        self.message = message
+        self.tried: list[NodeId] = []
+        self.last: Target | None = None
+        self.sent_at: Nanos = 0
+        self.timer: Timer | None = None
+
+
+class Relay:
+    __slots__ = ("_ctx", "_prober", "_relayed", "_report", "busy", "routed", "targets")
+
+    def __init__(self, ctx: Context, prober: Prober, report: Callable[[AppId, NodeId], None]) -> None:
+        """`report(app, replica)` tells the steward that a replica is silent."""
+        self._ctx = ctx
+        self._prober = prober
+        self._report = report
+        self.targets: dict[AppId, list[Target]] = {}
+        self._relayed: dict[tuple[NodeId, int, int], Relayed] = {}
+        self.routed = 0
+        self.busy = 0
+
+    # Replicas
+
+    def learn(self, new: ReplicaSet) -> None:
+        """Targets follow the set; those that stay keep their estimates, new ones are measured in the background."""
+        known = {target.node: target for target in self.targets.get(new.app, ())}
+        targets = [known.get(node) or Target(node) for node in new.members if node != self._ctx.me]
+        self.targets[new.app] = targets
+        for target in targets:
+            target.refused = False
+            if not target.rtt.samples:
+                self._measure(target)
+
+    def _measure(self, target: Target) -> None:
+        target.measured_at = self._ctx.now
+        self._prober.ask(target.node, self._measured)
+
+    def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
+        for targets in self.targets.values():
+            for target in targets:
+                if target.node == node:
+                    target.strikes = 0
+                    if warm or not target.rtt.samples:
+                        target.rtt.sample(rtt)
+
+    def tick(self) -> None:
+        """Once a second: look after silent replicas, and after estimates that have grown old."""
+        now = self._ctx.now
+        for targets in self.targets.values():
+            for target in targets:
+                if now - target.measured_at >= REMEASURE:
+                    target.refused = False  # it may have been appointed again since
+                    self._measure(target)
+                elif target.strikes:
+                    self._measure(target)
+
+    def target(self, app: AppId, node: NodeId) -> Target | None:
+        for target in self.targets.get(app, ()):
+            if target.node == node:
+                return target
+        return None
+
+    def choose(self, app: AppId, tried: list[NodeId], attempt: int) -> Target | None:
+        """The best replica not yet tried: least delay, answering ones first; later attempts spread over the set."""
+        left = [target for target in self.targets.get(app, ()) if target.node not in tried]
+        if len(left) <= 1:
+            return left[0] if left else None
+        left.sort(key=Target.rank)
+        best, second = left[0], left[1]
+        if attempt >= 3 and not tried:
+            return self._ctx.rng.choice(left)
+        alike = best.rank()[:2] == second.rank()[:2] and second.rtt.delay() <= EQUAL * best.rtt.delay()
+        if alike or (attempt == 2 and not tried):
+            return best if self._ctx.rng.random() < 0.5 else second
+        return best
+
+    # Requests
+
+    def on_request(self, source: NodeId, message: RouteRequest) -> None:
+        ctx = self._ctx
+        key = (message.client, message.request, message.attempt)
+        if key in self._relayed:
+            ctx.send(source, RouteAck(*key))
+            return
+        if not self.targets.get(message.app):
+            ctx.send(source, RouteRefuse(*key, "no replica known"))
+            return
+        if len(self._relayed) >= RELAYS:
+            self.busy += 1
+            ctx.send(source, RouteRefuse(*key, "busy"))
+            return
+        ctx.send(source, RouteAck(*key))
+        self.routed += 1
+        forward = RouteRequest(
+            message.app,
+            message.client,
+            message.request,
+            message.attempt,
+            message.key,
+            message.write,
+            message.hops + 1,
+            False,
+            message.deadline,
+            message.reply_bytes,
+            message.payload,
+        )
+        relayed = Relayed(source, forward)
+        self._relayed[key] = relayed
+        self._try(key, relayed)
+
+    def _try(self, key: tuple[NodeId, int, int], relayed: Relayed) -> None:
+        ctx = self._ctx
+        message = relayed.message
+        if relayed.timer is not None:
+            relayed.timer.cancel()
+        target = None
+        if len(relayed.tried) < TRIES and ctx.now < message.deadline:
+            target = self.choose(message.app, relayed.tried, message.attempt & ((1 << ATTEMPT_BITS) - 1))
+        if target is None:
+            del self._relayed[key]
+            if ctx.now < message.deadline:
+                ctx.send(relayed.source, RouteRefuse(*key, "replicas silent"))
+            return
+        relayed.tried.append(target.node)
+        relayed.last = target
+        relayed.sent_at = ctx.now
+        ctx.send(target.node, message)
+        relayed.timer = ctx.timers.at(ctx.now + target.rtt.timeout(ctx.config, HEDGE_UNKNOWN), self._silent, key)
+
+    def _silent(self, key: tuple[NodeId, int, int]) -> None:
+        relayed = self._relayed.get(key)
+        if relayed is None or relayed.last is None:
+            return
+        self.strike(relayed.message.app, relayed.last)
+        self._try(key, relayed)
+
+    def strike(self, app: AppId, target: Target) -> None:
+        """A replica owed an acknowledgement: rank it last, ask it again, tell the steward."""
+        ctx = self._ctx
+        if not target.rtt.samples and not target.strikes:
+            target.strikes = 1  # perhaps only a slow dial
+            return
+        target.strikes += 1
+        if ctx.now - target.reported_at >= REPORT:
+            target.reported_at = ctx.now
+            self._measure(target)
+            self._report(app, target.node)
+
+    def on_ack(self, source: NodeId, message: RouteAck) -> None:
+        key = (message.client, message.request, message.attempt)
+        relayed = self._relayed.get(key)
+        if relayed is None or source not in relayed.tried:
+            return
+        target = relayed.last
+        if target is not None and target.node == source:
+            target.rtt.sample(self._ctx.now - relayed.sent_at)
+        else:
+            target = self.target(relayed.message.app, source)
+        if target is not None:
+            target.strikes = 0
+        self._forget(key, relayed)
+
+    def on_refuse(self, source: NodeId, message: RouteRefuse) -> None:
+        key = (message.client, message.request, message.attempt)
+        relayed = self._relayed.get(key)
+        if relayed is None or source not in relayed.tried:
+            return
+        target = self.target(relayed.message.app, source)
+        if target is not None:
+            target.refused = True
+        if relayed.last is None or relayed.last.node == source:
+            self._try(key, relayed)
+
+    def on_unreachable(self, peer: NodeId) -> None:
+        for app, targets in self.targets.items():
+            for target in targets:
+                if target.node == peer:
+                    self.strike(app, target)
+        for key, relayed in list(self._relayed.items()):
+            if relayed.last is not None and relayed.last.node == peer:
+                self._try(key, relayed)
+
+    def _forget(self, key: tuple[NodeId, int, int], relayed: Relayed) -> None:
+        if relayed.timer is not None:
+            relayed.timer.cancel()
+        del self._relayed[key]
+
+    def stop(self) -> None:
+        """The agent steps down: what is under way is handed back to the nodes."""
+        for key, relayed in list(self._relayed.items()):
+            self._forget(key, relayed)
+            self._ctx.send(relayed.source, RouteRefuse(*key, "no agent any more"))
+        self.targets = {}

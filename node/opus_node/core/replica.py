@@ -1,0 +1,145 @@
+"""A replica's side: serving requests at once, beating to the steward, and taking up or laying down the role.
+
+A replica that hears from no steward keeps serving: in v1 it holds no mutable state, so a stale one does no harm. One
+that was retired serves on for a while, so that a change of the set makes no request fail that is already under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opus_node.core.context import Context
+from opus_node.core.events import RoleChanged
+from opus_node.core.messages import (
+    AppointReply,
+    BeatReply,
+    ReplicaBeat,
+    ReplicaSet,
+    Reply,
+    RouteAck,
+    RouteRequest,
+)
+from opus_node.core.timers import Timer
+from opus_node.core.types import SECOND, AppId, Nanos, NodeId
+
+BEAT: Nanos = 1 * SECOND
+GRACE: Nanos = 5 * SECOND
+"""How long a retired replica goes on serving."""
+SMALL_REPLY = 8192
+"""A reply of at most so many bytes needs no acknowledgement ahead of it."""
+LOST_STEWARD = 5
+"""After every so many beats without an answer one goes to the node's own agent too: it may know a newer set."""
+
+
+class Serving:
+    """One application this node serves, or has just ceased to."""
+
+    __slots__ = ("active", "replica_set", "unanswered", "until")
+
+    def __init__(self, replica_set: ReplicaSet) -> None:
+        self.replica_set = replica_set
+        self.active = True
+        self.until: Nanos = 0
+        self.unanswered = 0
+
+
+class Replica:
+    __slots__ = ("_agent", "_beat_timer", "_ctx", "served", "serving")
+
+    def __init__(self, ctx: Context, agent: Callable[[], NodeId]) -> None:
+        """`agent()` is whom this node is attached to."""
+        self._ctx = ctx
+        self._agent = agent
+        self.serving: dict[AppId, Serving] = {}
+        self.served = 0
+        self._beat_timer: Timer | None = None
+
+    def serves(self, app: AppId) -> bool:
+        """Whether requests for `app` are answered here (also in the grace after retiring)."""
+        if not self.serving:
+            return False
+        role = self.serving.get(app)
+        return role is not None and (role.active or role.until > self._ctx.now)
+
+    def active(self) -> tuple[AppId, ...]:
+        return tuple(app for app, role in self.serving.items() if role.active)
+
+    # The role
+
+    def learn(self, new: ReplicaSet) -> None:
+        """A set greater than any known before: take the role up, keep it, or lay it down."""
+        role = self.serving.get(new.app)
+        member = self._ctx.me in new.members
+        if role is None:
+            if member:
+                self.serving[new.app] = Serving(new)
+                self._changed(new, True)
+            return
+        role.replica_set = new
+        role.unanswered = 0
+        if member and not role.active:
+            role.active = True
+            self._changed(new, True)
+        elif not member and role.active:
+            role.active = False
+            role.until = self._ctx.now + GRACE
+            self._changed(new, False)
+
+    def _changed(self, new: ReplicaSet, active: bool) -> None:
+        ctx = self._ctx
+        ctx.notices.append(RoleChanged("replica", active, new.app, new.epoch))
+        if active and (self._beat_timer is None or self._beat_timer.run is None):
+            self._beat_timer = ctx.timers.at(ctx.now + ctx.jitter(BEAT, 0.3, 1.0), self._beat)
+
+    def answer_appoint(self, source: NodeId, known: ReplicaSet, app: AppId) -> None:
+        """After learning: tells the steward whether this node serves under the greatest set it knows."""
+        role = self.serving.get(app)
+        self._ctx.send(source, AppointReply(app, known.epoch, role is not None and role.active))
+
+    # Beats
+
+    def _beat(self, _: object) -> None:
+        ctx = self._ctx
+        for app in [app for app, role in self.serving.items() if not role.active and role.until <= ctx.now]:
+            del self.serving[app]
+        if not self.serving:
+            return
+        for app, role in self.serving.items():
+            if not role.active:
+                continue
+            steward = role.replica_set.steward
+            if steward != ctx.me:
+                role.unanswered += 1
+                beat = ReplicaBeat(app, role.replica_set.epoch, self.served)
+                ctx.send(steward, beat)
+                agent = self._agent()
+                if role.unanswered % LOST_STEWARD == 0 and agent not in ("", ctx.me, steward):
+                    ctx.send(agent, beat)
+        self._beat_timer = ctx.timers.at(ctx.now + ctx.jitter(BEAT, 0.95, 1.05), self._beat)
+
+    def on_beat_reply(self, message: BeatReply) -> None:
+        role = self.serving.get(message.replica_set.app)
+        if role is not None:
+            role.unanswered = 0
+
+    # Serving
+
+    def serve(self, source: NodeId, message: RouteRequest) -> None:
+        """Answers straight to the client; a forwarding agent is told at once, and so is a client that awaits much."""
+        ctx = self._ctx
+        if source != message.client or message.reply_bytes > SMALL_REPLY:
+            ctx.send(source, RouteAck(message.client, message.request, message.attempt))
+        self.served += 1
+        ctx.send(
+            message.client,
+            Reply(
+                message.app,
+                message.client,
+                message.request,
+                message.attempt,
+                ctx.now,
+                message.hops,
+                self.serving[message.app].replica_set,
+                message.reply_bytes,
+            ),
+        )

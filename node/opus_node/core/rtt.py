@@ -1,0 +1,48 @@
+"""Round-trip estimates and the time-outs that follow from them (Jacobson 1988, RFC 6298, with faster gains)."""
+
+from __future__ import annotations
+
+from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeConfig
+
+UNKNOWN: Nanos = 400 * MILLISECOND
+"""Time-out towards a peer that was never measured: the longest terrestrial round trip is about 350 ms."""
+LONGEST: Nanos = 3 * SECOND
+"""No estimate makes anybody wait longer."""
+
+
+class Rtt:
+    """A smoothed round trip and its mean deviation.
+
+    The first sample often carries a dial (three round trips more), so a sample under two thirds of the estimate
+    starts it anew; upward it moves by a quarter of the error.
+    """
+
+    __slots__ = ("samples", "srtt", "var")
+
+    def __init__(self) -> None:
+        self.srtt: Nanos = 0
+        self.var: Nanos = 0
+        self.samples = 0
+
+    def sample(self, rtt: Nanos) -> None:
+        if rtt < 0:
+            return
+        if not self.samples or rtt * 3 < self.srtt * 2:
+            self.srtt = rtt
+            self.var = rtt >> 3
+        else:
+            error = rtt - self.srtt
+            self.srtt += error >> 2
+            self.var += (abs(error) - self.var) >> 2
+        self.samples += 1
+
+    def timeout(self, config: NodeConfig, unknown: Nanos = UNKNOWN) -> Nanos:
+        """How long silence is still ordinary: max(1.5 srtt, srtt + 4 var) + slack; `unknown` without a sample."""
+        if not self.samples:
+            return unknown
+        wait = max(int(config.timeout_rtts * self.srtt), self.srtt + 4 * self.var) + config.timeout_slack
+        return wait if wait < LONGEST else LONGEST
+
+    def delay(self) -> Nanos:
+        """For comparisons: the estimate, or a large one while nothing is known."""
+        return self.srtt if self.samples else UNKNOWN

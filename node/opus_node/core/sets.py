@@ -1,0 +1,48 @@
+"""Replica sets as one node knows them: the greatest by (epoch, steward) a application, nothing else."""
+
+from __future__ import annotations
+
+import math
+
+from opus_node.core.messages import ReplicaSet
+from opus_node.core.types import AppId
+
+PER_MESSAGE = 2
+"""Replica sets carried by one Ping or Ack at most."""
+
+
+def newer(one: ReplicaSet, other: ReplicaSet | None) -> bool:
+    """Whether `one` wins over `other`: a total order, the same everywhere, so that any two views end in one."""
+    return other is None or (one.epoch, one.steward) > (other.epoch, other.steward)
+
+
+class ReplicaSets:
+    """The table, and how often each entry is still to be passed on with gossip."""
+
+    __slots__ = ("_left", "by_app")
+
+    def __init__(self) -> None:
+        self.by_app: dict[AppId, ReplicaSet] = {}
+        self._left: dict[AppId, int] = {}
+
+    def get(self, app: AppId) -> ReplicaSet | None:
+        return self.by_app.get(app)
+
+    def put(self, replica_set: ReplicaSet, agents: int) -> None:
+        """Keeps it (the caller has compared) and passes it on about 3 log2(agents) times, as SWIM does with updates."""
+        self.by_app[replica_set.app] = replica_set
+        self._left[replica_set.app] = 3 * max(1, math.ceil(math.log2(agents + 1)))
+
+    def gossip(self) -> tuple[ReplicaSet, ...]:
+        """What the next message should carry."""
+        if not self._left:
+            return ()
+        chosen = sorted(self._left, key=lambda app: (-self._left[app], app))[:PER_MESSAGE]
+        for app in chosen:
+            self._left[app] -= 1
+            if self._left[app] <= 0:
+                del self._left[app]
+        return tuple(self.by_app[app] for app in chosen)
+
+    def all(self) -> tuple[ReplicaSet, ...]:
+        return tuple(self.by_app.values())

@@ -1,0 +1,423 @@
+"""The steward of an application: the agent that decides who serves it, keeps m replicas alive, and fences with epochs.
+
+    steward(app) = rendezvous hash over live agents          sets ordered by (epoch, steward): the greater wins everywhere
+
+    nothing known --summaries of all agents, or 3 s--> first set
+    replica silent --asked twice in vain--> replaced from the candidates
+    steward dead --the next by hash--> takes the set over under a greater epoch: no election, nothing to count
+    two stewards after a partition --their sets meet--> the greater set wins, then the rightful steward joins the two
+
+Available, not consistent, by choice: each side of a partition decides for itself, since v1's replicas hold no mutable
+state and a stale one does no harm. But when most of a set falls silent at once, it is rather this side that is cut off;
+then a steward waits CUT_PATIENCE, so that a short cut reshuffles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opus_node.core.context import Context
+from opus_node.core.events import ReplicaSetDecided, RoleChanged
+from opus_node.core.messages import Appoint, AppointReply, BeatReply, ReplicaBeat, ReplicaSet, Summary, Sync
+from opus_node.core.placement import choose, first_of, homes, spread
+from opus_node.core.rtt import Rtt
+from opus_node.core.sets import ReplicaSets
+from opus_node.core.swim import Swim
+from opus_node.core.timers import Timer
+from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
+
+TICK: Nanos = 250 * MILLISECOND
+FIRST_LEAST: Nanos = 1 * SECOND
+FIRST_MOST: Nanos = 3 * SECOND
+"""The first set is decided between these after the steward began: once all agents have told of their nodes, or anyway."""
+SILENT: Nanos = 2200 * MILLISECOND
+"""A replica that has missed two beats is asked."""
+ASKED_LEAST: Nanos = 800 * MILLISECOND
+"""It is given up only after two questions in vain and this long, so that one lost packet replaces nobody."""
+CUT_PATIENCE: Nanos = 5 * SECOND
+EXCLUDED: Nanos = 30 * SECOND
+"""A member given up is no candidate for so long."""
+SUMMARY_KEPT: Nanos = 12 * SECOND
+SUMMARIES = 4096
+HANDOVER: Nanos = 10 * SECOND
+"""A living steward is relieved only after another agent has come first for so long: while agents join, that changes often."""
+MERGE_AFTER: Nanos = 1500 * MILLISECOND
+"""After sets met, or lost agents came back: time for their summaries to arrive."""
+IMPROVE_EVERY: Nanos = 10 * SECOND
+REFILL_EVERY: Nanos = 2 * SECOND
+ANNOUNCED = 64
+"""Agents told of a new set at once; gossip tells the rest."""
+
+
+class Watch:
+    """One replica as its steward sees it."""
+
+    __slots__ = ("asked_at", "asks", "first_asked_at", "heard_at", "rtt")
+
+    def __init__(self, now: Nanos) -> None:
+        self.heard_at = now
+        self.asks = 0
+        self.asked_at: Nanos = 0
+        self.first_asked_at: Nanos = 0
+        self.rtt = Rtt()
+
+
+class Desk:
+    """All a steward holds for one application; soft state, rebuilt from summaries and beats."""
+
+    __slots__ = (
+        "acting",
+        "changed_at",
+        "config",
+        "excluded",
+        "first_since",
+        "former",
+        "improve_at",
+        "join_at",
+        "join_with",
+        "summaries",
+        "watched",
+    )
+
+    def __init__(self, config: AppConfig) -> None:
+        self.config = config
+        self.acting = False
+        self.first_since: Nanos = -1
+        self.summaries: dict[NodeId, tuple[Nanos, Summary]] = {}
+        self.watched: dict[NodeId, Watch] = {}
+        self.excluded: dict[NodeId, Nanos] = {}
+        self.former: tuple[NodeId, ...] = ()
+        self.join_at: Nanos = -1
+        self.join_with: NodeId = ""
+        self.improve_at: Nanos = 0
+        self.changed_at: Nanos = 0
+
+
+class Stewards:
+    """This agent's desks, one an application, most of them idle."""
+
+    __slots__ = ("_ctx", "_firsts", "_firsts_version", "_learn", "_sets", "_started_at", "_swim", "_timer", "desks", "highest")
+
+    def __init__(self, ctx: Context, swim: Swim, sets: ReplicaSets, learn: Callable[[ReplicaSet], None]) -> None:
+        self._ctx = ctx
+        self._swim = swim
+        self._sets = sets
+        self._learn = learn
+        self.desks = {config.name: Desk(config) for config in ctx.config.apps}
+        self.highest: dict[AppId, int] = {}
+        """Greatest epoch ever heard of: a decision goes beyond it."""
+        self._firsts: dict[AppId, NodeId] = {}
+        self._firsts_version = -1
+        self._started_at = ctx.now
+        self._timer: Timer | None = None
+
+    # Whose turn it is
+
+    def first(self, app: AppId) -> NodeId:
+        if self._firsts_version != self._swim.version:
+            self._firsts_version = self._swim.version
+            agents = self._swim.agents()
+            self._firsts = {name: first_of(name, agents) for name in self.desks}
+        return self._firsts.get(app, "")
+
+    def acting(self, app: AppId) -> NodeId:
+        """Whom to tell: the steward of the known set while it lives, else the one whose turn it is."""
+        known = self._sets.get(app)
+        if known is not None and self._swim.is_live(known.steward):
+            return known.steward
+        return self.first(app)
+
+    def acting_for(self) -> tuple[AppId, ...]:
+        return tuple(app for app, desk in self.desks.items() if desk.acting)
+
+    def consider(self) -> None:
+        """Once a second, and after each change among agents: does any application need this agent as steward?"""
+        for app, desk in self.desks.items():
+            self._consider(app, desk)
+        self._keep_ticking()
+
+    def _keep_ticking(self) -> None:
+        wanted = any(desk.acting or desk.first_since >= 0 for desk in self.desks.values())
+        if wanted and (self._timer is None or self._timer.run is None):
+            self._timer = self._ctx.timers.at(self._ctx.now + TICK, self._tick)
+
+    def _consider(self, app: AppId, desk: Desk) -> None:
+        ctx = self._ctx
+        known = self._sets.get(app)
+        if known is not None and known.steward == ctx.me:
+            self._act(app, desk, True)
+            return
+        self._act(app, desk, False)
+        if self.first(app) != ctx.me:
+            desk.first_since = desk.join_at = -1
+            return
+        if desk.first_since < 0:
+            desk.first_since = ctx.now
+        waited = ctx.now - desk.first_since
+        if known is None:
+            self._decide_first(app, desk)
+        elif desk.join_at >= 0:
+            if ctx.now >= desk.join_at:
+                self._join(app, desk, known)
+        elif not self._swim.is_live(known.steward):
+            self._publish(app, desk, known.members, f"took over from {known.steward}")
+        elif waited >= HANDOVER:
+            self._publish(app, desk, known.members, f"relieved {known.steward}")
+
+    def _act(self, app: AppId, desk: Desk, acting: bool) -> None:
+        if desk.acting == acting:
+            return
+        desk.acting = acting
+        known = self._sets.get(app)
+        self._ctx.notices.append(RoleChanged("steward", acting, app, known.epoch if known else 0))
+        if acting:
+            self._keep_ticking()
+        else:
+            desk.watched = {}
+
+    # The first set
+
+    def _decide_first(self, app: AppId, desk: Desk) -> None:
+        now = self._ctx.now
+        waited = min(now - desk.first_since, now - self._started_at)
+        summaries = self._fresh(desk)
+        complete = all(agent in summaries for agent in self._swim.agents())
+        candidates = sum(1 for one in summaries.values() for each in one.candidates if each.node != each.agent)
+        if waited >= FIRST_MOST or (waited >= FIRST_LEAST and complete and candidates >= desk.config.replicas):
+            members = choose(app, desk.config.replicas, (), summaries, (), self._ctx.config.near_enough)
+            if members:
+                self._publish(app, desk, members, "first")
+
+    def _fresh(self, desk: Desk) -> dict[NodeId, Summary]:
+        """Summaries of live agents that are not too old."""
+        now = self._ctx.now
+        for agent in [agent for agent, (at, _) in desk.summaries.items() if now - at > SUMMARY_KEPT]:
+            del desk.summaries[agent]
+        return {agent: summary for agent, (_, summary) in desk.summaries.items() if self._swim.is_live(agent)}
+
+    def on_summary(self, source: NodeId, summary: Summary) -> None:
+        desk = self.desks.get(summary.app)
+        if desk is not None and (source in desk.summaries or len(desk.summaries) < SUMMARIES):
+            desk.summaries[source] = (self._ctx.now, summary)
+
+    # Publishing
+
+    def _publish(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], cause: str) -> None:
+        ctx = self._ctx
+        before = self._sets.get(app)
+        epoch = max(self.highest.get(app, 0), before.epoch if before else 0) + 1
+        new = ReplicaSet(app, epoch, ctx.me, members)
+        desk.join_at = -1
+        desk.changed_at = ctx.now
+        desk.improve_at = ctx.now + IMPROVE_EVERY
+        ctx.notices.append(ReplicaSetDecided(app, epoch, members, cause))
+        for node in members:
+            watch = desk.watched.get(node)
+            if node != ctx.me and watch is None:
+                watch = desk.watched[node] = Watch(ctx.now)
+                self._ask(node, watch, new)
+            elif node != ctx.me:
+                ctx.send(node, Appoint(new))
+        for node in before.members if before else ():
+            if node not in members and node != ctx.me:
+                ctx.send(node, Appoint(new))
+        desk.watched = {node: watch for node, watch in desk.watched.items() if node in members}
+        self._learn(new)
+        others = [agent for agent in self._swim.agents() if agent != ctx.me]
+        for agent in ctx.rng.sample(others, min(ANNOUNCED, len(others))):
+            ctx.send(agent, Sync(False, (), (new,)))
+        self._act(app, desk, True)
+
+    def learned(self, new: ReplicaSet, before: ReplicaSet | None) -> None:
+        """A set has won here. If it beat one of this steward's own, two stewards have met."""
+        me = self._ctx.me
+        self.highest[new.app] = max(self.highest.get(new.app, 0), new.epoch)
+        desk = self.desks.get(new.app)
+        if desk is None or new.steward == me:
+            return
+        if before is not None and before.steward == me:
+            desk.former = before.members
+            if self.first(new.app) == me or not self._swim.is_live(new.steward):
+                desk.join_at = self._ctx.now + MERGE_AFTER
+                desk.join_with = new.steward
+                desk.first_since = self._ctx.now
+        self._consider(new.app, desk)
+        self._keep_ticking()
+
+    def agent_returned(self) -> None:
+        """Agents believed dead live: their side may have members worth keeping."""
+        for desk in self.desks.values():
+            if desk.acting:
+                desk.improve_at = min(desk.improve_at, self._ctx.now + MERGE_AFTER)
+
+    def _join(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
+        """One set out of two: those of both who answer to an agent, spread over regions, at most m."""
+        members = self._respread(desk, (*desk.former, *(node for node in known.members if node not in desk.former)))
+        self._publish(app, desk, members or known.members, f"merged with {desk.join_with}")
+
+    def _respread(self, desk: Desk, pool: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+        """m members, as many as possible from `pool`, one a region as far as that goes."""
+        summaries = self._fresh(desk)
+        home = homes(summaries)
+        count = desk.config.replicas
+        keep: list[NodeId] = []
+        regions: list[NodeId] = []
+        for node in pool:
+            if node in home and home[node] not in regions and len(keep) < count:
+                keep.append(node)
+                regions.append(home[node])
+        unused = [agent for agent in summaries if agent not in regions]
+        # Fill with new regions first, then with members that share one: moving a replica costs less than a far region.
+        room = count - len(keep)
+        doubles = [node for node in pool if node in home and node not in keep]
+        keep += doubles[: max(0, room - len(unused))]
+        return choose(desk.config.name, count, keep, summaries, desk.excluded, self._ctx.config.near_enough)
+
+    # Keeping m alive
+
+    def _tick(self, _: object) -> None:
+        now = self._ctx.now
+        for app, desk in self.desks.items():
+            if desk.acting:
+                self._watch(app, desk)
+            elif desk.first_since >= 0:
+                self._consider(app, desk)
+            for node in [node for node, until in desk.excluded.items() if until <= now]:
+                del desk.excluded[node]
+        self._keep_ticking()
+
+    def _watch(self, app: AppId, desk: Desk) -> None:
+        ctx = self._ctx
+        known = self._sets.get(app)
+        if known is None or known.steward != ctx.me:
+            self._consider(app, desk)
+            return
+        lost = []
+        for node in known.members:
+            if node == ctx.me:
+                continue
+            watch = desk.watched.get(node)
+            if watch is None:
+                watch = desk.watched[node] = Watch(ctx.now)
+            if self._given_up(node, watch, known):
+                lost.append(node)
+        if lost:
+            self._replace(app, desk, known, lost)
+        elif len(known.members) < desk.config.replicas:
+            if ctx.now - desk.changed_at >= REFILL_EVERY:
+                self._change(app, desk, known, known.members, "refilled")
+        elif ctx.now >= desk.improve_at:
+            self._improve(app, desk, known)
+
+    def _given_up(self, node: NodeId, watch: Watch, known: ReplicaSet) -> bool:
+        """Asks a silent member; true once it has left two questions unanswered for long enough."""
+        now = self._ctx.now
+        if not watch.asks:
+            if now - watch.heard_at >= SILENT:
+                self._ask(node, watch, known)
+            return False
+        if now - watch.asked_at < watch.rtt.timeout(self._ctx.config):
+            return False
+        if watch.asks >= 2 and now - watch.first_asked_at >= ASKED_LEAST:
+            if watch.asks < 64:
+                self._ask(node, watch, known)  # it may be that nobody can replace it
+            return True
+        self._ask(node, watch, known)
+        return False
+
+    def _ask(self, node: NodeId, watch: Watch, known: ReplicaSet) -> None:
+        if not watch.asks:
+            watch.first_asked_at = self._ctx.now
+        watch.asks += 1
+        watch.asked_at = self._ctx.now
+        self._ctx.send(node, Appoint(known))
+
+    def _replace(self, app: AppId, desk: Desk, known: ReplicaSet, lost: list[NodeId]) -> None:
+        now = self._ctx.now
+        if len(lost) >= 2 and 2 * len(lost) > len(known.members):
+            silent_for = min(now - desk.watched[node].heard_at for node in lost)
+            if silent_for < CUT_PATIENCE:
+                return
+        for node in lost:
+            desk.excluded[node] = now + EXCLUDED
+        keep = tuple(node for node in known.members if node not in lost)
+        self._change(app, desk, known, keep, "lost " + ", ".join(lost))
+
+    def _change(self, app: AppId, desk: Desk, known: ReplicaSet, keep: tuple[NodeId, ...], cause: str) -> None:
+        """Fills `keep` up. A set is never emptied: silent members are better than none."""
+        members = choose(app, desk.config.replicas, keep, self._fresh(desk), desk.excluded, self._ctx.config.near_enough)
+        if members and set(members) != set(known.members):
+            desk.former = tuple(node for node in known.members if node not in members)
+            self._publish(app, desk, members, cause)
+        else:
+            desk.changed_at = self._ctx.now
+
+    def _improve(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
+        """Two members in one region while another region has none: a wider spread is worth a move, nothing less is."""
+        desk.improve_at = self._ctx.now + IMPROVE_EVERY
+        summaries = self._fresh(desk)
+        home = homes(summaries)
+        if any(node not in home for node in known.members):
+            return  # some summary is still to come
+        members = self._respread(desk, known.members)
+        if len(members) == desk.config.replicas and spread(members, home) > spread(known.members, home):
+            back = [node for node in desk.former if node in home and node not in members and node not in desk.excluded]
+            members = self._prefer(members, known.members, back, home)
+            self._publish(app, desk, members, "spread")
+
+    @staticmethod
+    def _prefer(
+        members: tuple[NodeId, ...], known: tuple[NodeId, ...], back: list[NodeId], home: dict[NodeId, NodeId]
+    ) -> tuple[NodeId, ...]:
+        """Instead of a newcomer rather a former member of the same region: clients may still know it."""
+        chosen = []
+        for node in members:
+            if node not in known:
+                node = next((one for one in back if home[one] == home.get(node) and one not in chosen), node)
+            chosen.append(node)
+        return tuple(chosen)
+
+    # Messages
+
+    def _heard(self, app: AppId, node: NodeId) -> Watch | None:
+        desk = self.desks.get(app)
+        watch = None if desk is None else desk.watched.get(node)
+        if watch is not None:
+            watch.heard_at = self._ctx.now
+        return watch
+
+    def on_beat(self, source: NodeId, message: ReplicaBeat) -> None:
+        watch = self._heard(message.app, source)
+        if watch is not None:
+            watch.asks = 0
+        known = self._sets.get(message.app)
+        self.highest[message.app] = max(self.highest.get(message.app, 0), message.epoch)
+        if known is not None:
+            self._ctx.send(source, BeatReply(known))
+
+    def on_appoint_reply(self, source: NodeId, message: AppointReply) -> None:
+        self.highest[message.app] = max(self.highest.get(message.app, 0), message.epoch)
+        if not message.accepted:
+            return
+        watch = self._heard(message.app, source)
+        if watch is not None:
+            if watch.asks == 1:
+                watch.rtt.sample(self._ctx.now - watch.asked_at)
+            watch.asks = 0
+
+    def on_replica_silent(self, app: AppId, replica: NodeId) -> None:
+        """An agent could not reach it: ask it now instead of waiting for beats to fail."""
+        desk = self.desks.get(app)
+        known = self._sets.get(app)
+        if desk is None or known is None or not desk.acting:
+            return
+        watch = desk.watched.get(replica)
+        if watch is not None and not watch.asks and replica in known.members:
+            self._ask(replica, watch, known)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for app, desk in self.desks.items():
+            self._act(app, desk, False)
+
