@@ -109,7 +109,7 @@ class Fabric:
             self.drops["no such host"] += 1
             return
         if target is source:
-            self._agenda.at(now + self._hop.per_message_ns, self._loop_back, source, source.incarnation, message)
+            self._agenda.at(now, self._loop_back, source, source.incarnation, message)
             return
         channel = source.channels.get(to)
         if channel is None:
@@ -202,7 +202,7 @@ class Fabric:
         self._step(target, Receive(channel.source.id, message), now)
 
     def _loop_back(self, now: Nanos, host: SimHost, incarnation: int, message: Message) -> None:
-        """A node's message to itself costs no path."""
+        """A node's message to itself never leaves its process."""
         if host.core is None or host.incarnation != incarnation:
             return
         if host.paused:

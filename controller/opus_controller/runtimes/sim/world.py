@@ -173,12 +173,10 @@ class World:
             host.waiting.append((1, self._arrival, host, client, arrival))
             return
         self._await_arrival(host, client, client.next())
+        spec, number = client.spec, host.requests
         host.requests += 1
-        spec = client.spec
-        request = Request(
-            spec.app, host.requests, arrival.key, arrival.write, spec.request_bytes, spec.reply_bytes, now + spec.deadline_ns
-        )
-        self.step(host, request, now)
+        deadline = now + spec.deadline_ns
+        self.step(host, Request(spec.app, number, arrival.key, arrival.write, spec.request_bytes, spec.reply_bytes, deadline), now)
 
     # Samples
 
