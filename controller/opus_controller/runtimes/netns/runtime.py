@@ -25,6 +25,7 @@ from opus_controller.runtimes.netns import clean
 from opus_controller.runtimes.netns import state as states
 from opus_controller.runtimes.netns.cgroups import Limits
 from opus_controller.runtimes.netns.control import Tap
+from opus_controller.runtimes.netns.hands import network_of
 from opus_controller.runtimes.netns.machine import CpuMeter, in_thread
 from opus_controller.runtimes.netns.nodes import Nodes
 from opus_controller.runtimes.netns.probes import Probes, sample_pairs
@@ -74,9 +75,8 @@ class NetnsRuntime:
         plan = state.plan()
         runtime = cls(Choice(state.links, "as it was started"), mode=state.mode)
         runtime._state = state
-        runtime._network = Network.of(plan)
+        runtime._network = network_of(state, plan)
         runtime._nodes = Nodes(plan, state, runtime.now, None)
-        runtime._links = await in_thread(lambda: open_links(state.links, state.run, state.directory))
         await runtime._nodes.adopt()
         return runtime
 
@@ -182,7 +182,7 @@ class NetnsRuntime:
 
     async def apply_links(self, network: Network) -> None:
         self._network = network
-        links = _there(self._links)
+        links = self.links
         await in_thread(lambda: links.apply(network))
 
     async def crash(self, hosts: Iterable[str]) -> None:
@@ -192,7 +192,7 @@ class NetnsRuntime:
 
     async def power_off(self, hosts: Iterable[str], network: Network) -> None:
         """Cut and kill in one breath: the cut is in force before the processes' kernels can send a word about their end."""
-        names, nodes, links = list(hosts), _there(self._nodes), _there(self._links)
+        names, nodes, links = list(hosts), _there(self._nodes), self.links
         self._network = network
 
         def cut_and_kill() -> None:
@@ -204,7 +204,7 @@ class NetnsRuntime:
 
     async def restart(self, hosts: Iterable[str], network: Network) -> None:
         """A fresh namespace, as a reboot leaves no socket: the old one's kernel would go on retransmitting."""
-        names, nodes, links, state = list(hosts), _there(self._nodes), _there(self._links), _there(self._state)
+        names, nodes, links, state = list(hosts), _there(self._nodes), self.links, _there(self._state)
         self._network = network
 
         def rewire() -> None:
@@ -237,7 +237,7 @@ class NetnsRuntime:
         return (self._nodes.records() if self._nodes is not None else []) + records
 
     async def health(self) -> Health:
-        nodes, links = _there(self._nodes), _there(self._links)
+        nodes, links = _there(self._nodes), self.links
         if self._sampling is not None and self._sampling.done():
             self._sampling.result()  # raises what ended it
         lag, overflow = await in_thread(lambda: self._watched.read(links))
@@ -255,8 +255,16 @@ class NetnsRuntime:
 
     @property
     def links(self) -> Links:
-        """For commands that change or show links by hand."""
-        return _there(self._links)
+        """The run's links, opened when first asked for. PlatformError if they are gone."""
+        if self._links is None:
+            state = _there(self._state)
+            self._links = open_links(state.links, state.run, state.directory)
+        return self._links
+
+    @property
+    def network(self) -> Network:
+        """What the links are to be."""
+        return _there(self._network)
 
     # --- down ---
 

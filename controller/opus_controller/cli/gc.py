@@ -1,0 +1,33 @@
+"""`opus gc`: remove what dead runs have left behind."""
+
+from __future__ import annotations
+
+import typer
+
+from opus_controller.cli._output import JsonOption, print_json
+from opus_controller.cli._runs import need_root
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def gc(as_json: JsonOption = False) -> None:
+        """Remove what runs have left behind whose owner is gone: namespaces, processes, sockets, cgroups, containers.
+
+        Living runs, and whatever is not named exactly as a run's, stay untouched.
+        """
+        need_root("removing what runs left")
+        from opus_controller.cli._containers import remove_containers
+        from opus_controller.runtimes.netns import clean, state
+
+        removed = [clean.remove(run) for run in clean.stale()]
+        containers = remove_containers(living=[run for run in state.runs() if state.load(run).alive()])
+        if as_json:
+            print_json({"runs": [vars(one) for one in removed], "containers": containers})
+        else:
+            for one in removed:
+                print(one)
+            for container in containers:
+                print(f"removed container {container}")
+            if not removed and not containers:
+                print("nothing was left")
+        raise typer.Exit(3 if any(one.left for one in removed) else 0)

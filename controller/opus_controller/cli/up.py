@@ -1,0 +1,89 @@
+"""`opus up`: a network that stays, for hands and other tools."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opus_controller.cli._choose import LinksName, LinksOption
+from opus_controller.cli._output import JsonOption, print_json
+from opus_controller.cli._runs import need_root
+
+if TYPE_CHECKING:
+    from opus_controller.model.plan import Plan
+    from opus_controller.net.choose import Choice
+    from opus_controller.runtimes.netns import NetnsRuntime
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def up(
+        network: Annotated[
+            str, typer.Argument(help="A topology or a scenario: a file, or the name of one that comes with Opus.")
+        ],
+        links: LinksOption = LinksName.auto,
+        seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Bring a network up and leave it running: hosts, shaped links, and the overlay on them; no clients, no faults.
+
+        Of a scenario, its topology and applications are taken; of a topology, the overlay keeps no application.
+        """
+        need_root("bringing up hosts")
+        from opus_controller.net.choose import choose
+
+        plan = plan_of(network, seed)
+        choice = choose(links.value)
+        print(f"{len(plan.hosts)} hosts in {len(plan.sites)} sites; links: {choice.kind} ({choice.why})", file=sys.stderr)
+        runtime = asyncio.run(_bring_up(plan, choice))
+        if as_json:
+            print_json({"run": runtime.run, "links": choice.kind, "hosts": [host.name for host in plan.hosts]})
+        else:
+            _tell(runtime, plan)
+
+
+def plan_of(given: str, seed: int | None) -> Plan:
+    """Compile what was named: a scenario's topology and applications without what happens on them, or a topology alone."""
+    from opus_controller.model.compile import compile_plan, plan_of_topology
+    from opus_controller.model.scenario import find, load_scenario, shipped
+    from opus_controller.model.topology import load_topology
+
+    path = Path(given)
+    if (path.exists() and _is_scenario(path)) or (not path.exists() and given in shipped("scenarios")):
+        plan = compile_plan(load_scenario(find("scenarios", given)), seed)
+        return plan.model_copy(update={"workload": (), "timeline": (), "expectations": ()})
+    return plan_of_topology(load_topology(find("topologies", given)), seed=1 if seed is None else seed, duration_ns=0)
+
+
+def _is_scenario(path: Path) -> bool:
+    """A scenario names its topology; a topology does not. Whatever is wrong with the file, its own reader says."""
+    from opus_controller.model.document import load_document
+
+    return load_document(path).has(("topology",))
+
+
+async def _bring_up(plan: Plan, choice: Choice) -> NetnsRuntime:
+    """All or nothing: an error or Ctrl-C on the way takes down what was there."""
+    from opus_controller.runtimes.netns import NetnsRuntime
+
+    runtime = NetnsRuntime(choice, mode="up")
+    try:
+        await runtime.up(plan)
+    except BaseException:
+        await runtime.down()
+        raise
+    await runtime.leave()
+    return runtime
+
+
+def _tell(runtime: NetnsRuntime, plan: Plan) -> None:
+    one, other = plan.hosts[0].name, plan.hosts[-1].name
+    print(f"run {runtime.run} is up")
+    print(f"  opus exec {one} -- ping -c 3 {other}")
+    print(f"  opus link set {one} {other} --delay 80ms")
+    print("  opus status")
+    print(f"  opus down {runtime.run}")
