@@ -9,8 +9,8 @@ A link dials when something is to be sent and lives for one connection:
     flowing      connection reset: failed · data unacknowledged for `silence_timeout`: silent
                  · ended by the peer in good order: backoff
                  · nothing to send for `idle_timeout`, or evicted as least recently used: closed
-    failed       what waits is dropped and counted, `on_unreachable` is called once; then backoff
-    silent       what waits goes on waiting until it expires; nobody is told, since silence proves nothing; then backoff
+    failed       `on_unreachable` is called, once; what waits is dropped and counted; then backoff
+    silent       `on_unreachable` is called, once; what waits goes on waiting until it expires; then backoff
     backoff      something to send: dialling with a new connection · nothing: closed
 
 Why links redial themselves and do not leave it to gRPC: after a long cut a kernel's own retransmissions come seconds
@@ -57,7 +57,7 @@ class TransportSettings:
     """Outgoing connections a node keeps; the least recently used goes."""
     max_links_serving: int = 512
     """The same while the node is an agent or a replica: it answers many."""
-    queue_messages: int = 512
+    queue_messages: int = 256
     queue_bytes: int = 4 << 20
     """Bounds of what waits for one peer."""
     expiry: float = 3.0
@@ -67,9 +67,10 @@ class TransportSettings:
     silence_timeout: float = 1.5
     """TCP_USER_TIMEOUT. Leaves a path of 300 ms RTT three transmissions."""
     backoff_first: float = 0.1
+    backoff_factor: float = 1.6
     backoff_max: float = 1.0
-    """Between the starts of two dials, doubling."""
-    idle_timeout: float = 60.0
+    """Between the starts of two dials; the factor is gRPC's own."""
+    idle_timeout: float = 300.0
     """An outgoing stream without messages is closed; an incoming one after three times this (its sender must be gone)."""
     frame_messages: int = 64
     frame_bytes: int = _GRPC_FRAME_ROOM
@@ -95,8 +96,8 @@ class TransportStats:
     failed: int = 0
     """Waited for a peer that refused or reset the connection, or was evicted."""
     dials: int = 0
-    unreachable: int = 0
-    """Connections refused or reset."""
+    refused: int = 0
+    """Connections that ended refused or reset."""
     silent: int = 0
     """Connections given up for silence."""
     rejected: int = 0
@@ -144,13 +145,17 @@ class Transport:
         """May be changed at any time; in force with the next new link."""
         self._links: OrderedDict[NodeId, Link] = OrderedDict()
         self._inbox = Inbox(self, on_message)
-        self._on_unreachable = on_unreachable
+        self.on_unreachable = on_unreachable
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str = "0.0.0.0") -> None:
-        """Listen; LocalError if the port cannot be had. After it, messages may arrive."""
-        await self._inbox.listen(f"{host}:{self.port}")
+    def bind(self, host: str = "0.0.0.0") -> None:
+        """Take the port; LocalError if it cannot be had. Connections wait, unheard, until `start`."""
+        self._inbox.bind(f"{host}:{self.port}")
+
+    async def start(self) -> None:
+        """From now on messages arrive."""
+        await self._inbox.start()
         self._sweep()
 
     async def stop(self) -> None:
@@ -206,10 +211,6 @@ class Transport:
         """Told by a link that has nothing more to do."""
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
-
-    def unreachable(self, peer: NodeId) -> None:
-        self.stats.unreachable += 1
-        self._on_unreachable(peer)
 
     def _sweep(self) -> None:
         """Close what is idle. One timer for all links: a few seconds more or less do not matter."""
@@ -269,11 +270,13 @@ class Link:
                 end = await self._one_connection()
                 if self._closed:
                     break
-                if end is _End.SILENT:
-                    self._stats.silent += 1
-                elif end is _End.FAILED:
+                if end is _End.FAILED:
+                    self._stats.refused += 1
                     self._stats.failed += self.queue.clear()
-                    self._transport.unreachable(self.peer)
+                elif end is _End.SILENT:
+                    self._stats.silent += 1
+                if end is not _End.CLOSED:
+                    self._transport.on_unreachable(self.peer)
                 if not await self._back_off(dialled):
                     break
         finally:
@@ -282,7 +285,7 @@ class Link:
     async def _back_off(self, dialled: float) -> bool:
         """Wait until the next dial is due; False if nothing wants it then."""
         due = dialled + self._backoff * random.uniform(0.9, 1.0)
-        self._backoff = min(2 * self._backoff, self._settings.backoff_max)
+        self._backoff = min(self._settings.backoff_factor * self._backoff, self._settings.backoff_max)
         await asyncio.sleep(max(0.0, due - self._loop.time()))
         expired = self.queue.expired
         self.queue.purge(self._loop.time())
@@ -356,23 +359,22 @@ class Inbox:
     def __init__(self, transport: Transport, on_message: Callable[[NodeId, Message], None]) -> None:
         self._transport = transport
         self._on_message = on_message
-        self._server: grpc.aio.Server | None = None
+        self._server = grpc.aio.server(options=_SERVER_OPTIONS)
+        handler: Any = grpc.stream_unary_rpc_method_handler(self._stream)  # bytes in, bytes out: the codec is ours
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("opus.v1.Overlay", {"Stream": handler}),))
         self.streams: dict[NodeId, Stream] = {}
 
-    async def listen(self, address: str) -> None:
-        server = grpc.aio.server(options=_SERVER_OPTIONS)
-        handler: Any = grpc.stream_unary_rpc_method_handler(self._stream)  # bytes in, bytes out: the codec is ours
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("opus.v1.Overlay", {"Stream": handler}),))
+    def bind(self, address: str) -> None:
         try:
-            server.add_insecure_port(address)
+            self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise LocalError(f"cannot listen on {address}: is another node there?") from error
-        await server.start()
-        self._server = server
+
+    async def start(self) -> None:
+        await self._server.start()
 
     async def close(self) -> None:
-        if self._server is not None:
-            await self._server.stop(None)
+        await self._server.stop(None)
 
     def sweep(self, before: float) -> None:
         """End streams from which nothing has come since `before`: their senders would have closed them."""

@@ -22,6 +22,7 @@ async def chat(me: str, peer: str, every: float) -> None:
 
     transport = Transport(me, heard, lambda peer: print("unreachable", flush=True))
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: print(json.dumps(asdict(transport.stats)), flush=True))
+    transport.bind()
     await transport.start()
     nonce = 0
     while True:

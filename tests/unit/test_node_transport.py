@@ -58,7 +58,8 @@ async def nodes(port: int, number: int, settings: TransportSettings = LOOPBACK) 
     made = [Node(f"127.0.0.{i + 2}", port, settings) for i in range(number)]
     try:
         for node in made:
-            await node.transport.start(node.host)
+            node.transport.bind(node.host)
+            await node.transport.start()
         yield made
     finally:
         for node in made:
@@ -82,17 +83,17 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 def test_messages_arrive_in_order_with_their_senders_name() -> None:
     async def body() -> None:
         async with nodes(free_port(), 2) as (a, b):
-            for nonce in range(500):
+            for nonce in range(200):
                 a.transport.send(b.host, Probe(nonce))
             b.transport.send(a.host, Probe(7))
-            await b.until(lambda: len(b.received) == 500)
+            await b.until(lambda: len(b.received) == 200)
             await a.until(lambda: len(a.received) == 1)
-            assert b.received == [(a.host, Probe(nonce)) for nonce in range(500)]
+            assert b.received == [(a.host, Probe(nonce)) for nonce in range(200)]
             assert a.received == [(b.host, Probe(7))]
             sent, received = a.transport.stats, b.transport.stats
-            assert sent.messages_sent == received.messages_received == 500
+            assert sent.messages_sent == received.messages_received == 200
             assert sent.dials == 1
-            assert sent.control_bytes_sent == received.control_bytes_received > 500 * 3
+            assert sent.control_bytes_sent == received.control_bytes_received > 200 * 3
 
     run(body)
 
@@ -137,7 +138,7 @@ def test_sending_into_a_refusing_peer_makes_no_storm() -> None:
             elapsed = loop.time() - start
             assert a.transport.stats.dials == 4
             assert sent > 20
-            assert elapsed > 0.9 * (0.1 + 0.2 + 0.4)  # the three backoffs between four dials
+            assert elapsed > 0.9 * (0.1 + 0.16 + 0.256)  # the three backoffs between four dials
 
     run(body)
 
@@ -152,7 +153,8 @@ def test_a_peer_that_dies_is_noticed_at_once_and_its_restart_is_found() -> None:
             await a.until(lambda: a.unreachable == [b.host])  # without having sent anything
 
             again = Node(b.host, port)
-            await again.transport.start(b.host)
+            again.transport.bind(b.host)
+            await again.transport.start()
             try:
                 a.transport.send(b.host, Probe(2))
                 await again.until(lambda: (a.host, Probe(2)) in again.received)
@@ -177,8 +179,9 @@ def test_a_silent_peer_blocks_nobody_and_messages_to_it_expire() -> None:
                 a.transport.send(b.host, Probe(1))
                 await b.until(lambda: len(b.received) == 1, 1.0)
                 await eventually(lambda: a.transport.stats.expired == 20)
-                assert a.unreachable == []  # silence proves nothing
-                assert a.transport.stats.silent >= 1
+                stats = a.transport.stats
+                assert stats.silent == len(a.unreachable) >= 1
+                assert stats.refused == 0
 
     run(body)
 

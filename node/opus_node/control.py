@@ -1,0 +1,172 @@
+"""The control service: the controller's line to this node, on the node's own Unix socket (`control.proto`).
+
+The directory is the protection: 0700 and owned by the node's user. After Boot nothing that comes in here tells the node
+about membership, delays or roles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import grpc
+import grpc.aio
+from opus_proto.v1 import control_pb2 as pb
+from opus_proto.v1 import control_pb2_grpc
+
+from opus_node.core.types import Abilities, AppConfig, NodeConfig
+from opus_node.errors import LocalError
+from opus_node.process import BootSpec, NodeProcess
+from opus_node.workload import WorkloadSpec
+
+SOCKET: Final = "c.sock"
+MAX_PATH: Final = 107
+"""Bytes of a Unix socket's path (sun_path)."""
+BATCH_BYTES: Final = 1 << 20
+GATHER_S: Final = 0.2
+"""Between two batches to a watcher: a few hundred nodes that sent every notice by itself would keep a core busy."""
+
+
+class Control(control_pb2_grpc.ControlServicer):
+    """Every refusal is FAILED_PRECONDITION or INVALID_ARGUMENT with one line that says why."""
+
+    def __init__(self, node: NodeProcess) -> None:
+        self._node = node
+
+    async def Boot(self, request: pb.BootRequest, context: Any) -> pb.BootReply:
+        try:
+            spec = boot_spec(request)
+        except ValueError as error:
+            await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, error)
+        try:
+            await self._node.boot(spec)
+        except LocalError as error:
+            await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
+        return pb.BootReply(pid=os.getpid())
+
+    async def StartWorkload(self, request: pb.WorkloadRequest, context: Any) -> pb.WorkloadReply:
+        try:
+            specs = [_workload(each) for each in request.workloads]
+        except ValueError as error:
+            await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, error)
+        try:
+            self._node.start_workload(specs)
+        except LocalError as error:
+            await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
+        return pb.WorkloadReply()
+
+    async def Watch(self, request: pb.WatchRequest, context: Any) -> AsyncIterator[pb.Notices]:
+        try:
+            notices = self._node.booted.driver.notices
+        except LocalError as error:
+            await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
+        seen = request.acknowledged
+        notices.acknowledge(seen)
+        while True:
+            await notices.after(seen)
+            seen, lines = notices.take(seen, BATCH_BYTES)
+            yield pb.Notices(last=seen, ndjson=lines, dropped=notices.dropped)
+            if len(lines) < BATCH_BYTES:
+                await asyncio.sleep(GATHER_S)
+
+    async def GetStatus(self, request: pb.StatusRequest, context: Any) -> pb.StatusReply:
+        return status(self._node)
+
+    async def GetMetrics(self, request: pb.MetricsRequest, context: Any) -> pb.MetricsReply:
+        try:
+            return pb.MetricsReply(text=self._node.booted.metrics.text())
+        except LocalError as error:
+            await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
+
+
+def boot_spec(request: pb.BootRequest) -> BootSpec:
+    """ValueError if it lacks what every node needs."""
+    if not request.node_id:
+        raise ValueError("boot: node_id is empty")
+    if not request.seeds:
+        raise ValueError("boot: no seeds; the first node is its own")
+    settings = {field.name: value for field, value in request.settings.ListFields()}
+    config = NodeConfig(apps=tuple(AppConfig(app.name, app.replicas) for app in request.apps), **settings)
+    if request.HasField("abilities"):
+        told = request.abilities
+        config = _with_abilities(config, Abilities(told.cpu, told.memory, told.storage, told.bandwidth))
+    return BootSpec(request.node_id, request.seed, request.origin_ns, request.incarnation, tuple(request.seeds), config)
+
+
+def status(node: NodeProcess) -> pb.StatusReply:
+    """What GetStatus answers; lags are those since the last call."""
+    if not node.is_booted:
+        return pb.StatusReply(booted=False)
+    booted = node.booted
+    now = booted.driver.core.snapshot()
+    stats = booted.transport.stats
+    p99, worst = booted.driver.lag.read()
+    return pb.StatusReply(
+        booted=True,
+        node_id=booted.spec.node_id,
+        incarnation=booted.spec.incarnation,
+        agent=now.agent,
+        is_agent=now.is_agent,
+        replica_of=now.replica_of,
+        steward_of=now.steward_of,
+        nodes=now.nodes,
+        entries=now.entries,
+        state_bytes=now.state_bytes,
+        requests_served=now.requests_served,
+        requests_routed=now.requests_routed,
+        control_bytes_sent=stats.control_bytes_sent,
+        control_bytes_received=stats.control_bytes_received,
+        timer_lag_p99_ns=p99,
+        timer_lag_max_ns=worst,
+        notices_dropped=booted.driver.notices.dropped,
+        queue_dropped=stats.dropped + stats.expired,
+    )
+
+
+def control_server(control: Control, directory: Path) -> grpc.aio.Server:
+    """Bound to the socket in `directory`, which is made if missing; to be started. LocalError if that cannot be."""
+    path = directory / SOCKET
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise LocalError(f"{path}: a Unix socket's path may have {MAX_PATH} bytes; choose a shorter directory")
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # of an earlier process of this host
+    except OSError as error:
+        raise LocalError(f"{directory}: {error.strerror}") from error
+    server = grpc.aio.server(options=(("grpc.so_reuseport", 0), ("grpc.http2.bdp_probe", 0)))
+    control_pb2_grpc.add_ControlServicer_to_server(control, server)
+    try:
+        server.add_insecure_port(f"unix:{path}")
+    except RuntimeError as error:
+        raise LocalError(f"cannot listen on {path}") from error
+    return server
+
+
+def _with_abilities(config: NodeConfig, abilities: Abilities) -> NodeConfig:
+    from dataclasses import replace
+
+    return replace(config, abilities=abilities)
+
+
+def _workload(told: pb.Workload) -> WorkloadSpec:
+    return WorkloadSpec(
+        app=told.app,
+        seed=told.seed,
+        rate_per_s=told.rate_per_s,
+        start_ns=told.start_ns,
+        stop_ns=told.stop_ns,
+        deadline_ns=told.deadline_ns,
+        keys=told.keys,
+        zipf=told.zipf,
+        write_share=told.write_share,
+        request_bytes=told.request_bytes,
+        reply_bytes=told.reply_bytes,
+    )
+
+
+async def _refuse(context: Any, code: grpc.StatusCode, why: Exception) -> NoReturn:
+    await context.abort(code, str(why))
+    raise AssertionError("abort does not return")

@@ -1,0 +1,128 @@
+"""Drives one core in real time: events in with the clock's reading, everything in `Ready` done in order, one timer.
+
+An exception in the core must not die silently, nor may a node go on after one: `on_failure` hears of it first, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from opus_node.core.events import Event, Notice, Ready, Receive, Snapshot, Unreachable, Wake
+from opus_node.core.messages import Message
+from opus_node.core.types import SECOND, Nanos, NodeId
+from opus_node.folds import NodeFold, notice_to_record
+from opus_node.lag import LagMeter
+from opus_node.notices import NoticeRing
+
+
+class Core(Protocol):
+    """`opus_node.core.node.NodeCore`, or a baseline behind the same door."""
+
+    def step(self, event: Event, now: Nanos) -> Ready: ...
+
+    def snapshot(self) -> Snapshot: ...
+
+
+class Sender(Protocol):
+    """Where messages leave; `Transport` on a real network."""
+
+    def send(self, to: NodeId, message: Message) -> None: ...
+
+
+class Driver:
+    """Owns the core: nobody else may step it. Everything happens in one event loop."""
+
+    def __init__(
+        self,
+        node_id: NodeId,
+        core: Core,
+        sender: Sender,
+        origin_ns: int,
+        on_failure: Callable[[BaseException], None],
+        on_notice: Callable[[Notice], None] = lambda notice: None,
+    ) -> None:
+        """`origin_ns`: the run's origin on CLOCK_MONOTONIC. `on_notice` hears every notice after it was recorded."""
+        self.node_id = node_id
+        self.core = core
+        self.notices = NoticeRing()
+        self.fold = NodeFold()
+        self.lag = LagMeter()
+        self.open_requests = 0
+        """Requests of local clients that have no answer yet."""
+        self._sender = sender
+        self._origin_ns = origin_ns
+        self._on_failure = on_failure
+        self._on_notice = on_notice
+        self._failed = False
+        self._loop = asyncio.get_running_loop()
+        self._wake_at: Nanos | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: Nanos = 0
+
+    def now(self) -> Nanos:
+        """Since the run's origin."""
+        return time.monotonic_ns() - self._origin_ns
+
+    def call_at(self, t: Nanos, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        return self._loop.call_at((self._origin_ns + t) / SECOND, callback)
+
+    def feed(self, event: Event) -> None:
+        """Step the core. Whatever it raises is reported and raised; after that nothing is fed to it any more."""
+        if self._failed:
+            return
+        try:
+            now = self.now()
+            self._do(self.core.step(event, now), now)
+        except BaseException as error:
+            self._failed = True
+            self.stop()
+            self._on_failure(error)
+            raise
+
+    def receive(self, source: NodeId, message: Message) -> None:
+        self.feed(Receive(source, message))
+
+    def unreachable(self, peer: NodeId) -> None:
+        self.feed(Unreachable(peer))
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _do(self, ready: Ready, now: Nanos) -> None:
+        for send in ready.sends:
+            if send.to == self.node_id:
+                self._loop.call_soon(self.receive, send.to, send.message)
+            else:
+                self._sender.send(send.to, send.message)
+        self.open_requests -= len(ready.replies)
+        for notice in ready.notices:
+            self.notices.append(json.dumps(notice_to_record(now, self.node_id, notice), separators=(",", ":")).encode())
+            self.fold.add(notice)
+            self._on_notice(notice)
+        self._wake_at = ready.wake_at
+        if ready.wake_at is not None and (self._timer is None or ready.wake_at < self._timer_at):
+            self._arm(ready.wake_at)
+
+    def _arm(self, at: Nanos) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self.call_at(at, self._fire)
+
+    def _fire(self) -> None:
+        """The timer may be earlier than the core's latest wish: moving it at every step would cost more than waking once."""
+        self._timer = None
+        now = self.now()
+        self.lag.record(self._timer_at, now)
+        if self._wake_at is None:
+            return
+        if self._wake_at > now:
+            self._arm(self._wake_at)
+        else:
+            self.feed(Wake())

@@ -1,0 +1,45 @@
+"""How late this process' own timers fire: the measure of a machine too busy for its figures to mean anything."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from opus_node.core.types import Nanos
+
+KEPT = 4096
+"""Of the latest lags between two readings; the maximum is of all."""
+
+
+class LagMeter:
+    """Lags since the last reading, and totals for metrics. A pause of the whole process (SIGSTOP) is no lag."""
+
+    def __init__(self) -> None:
+        self._lags: deque[Nanos] = deque(maxlen=KEPT)
+        self._max: Nanos = 0
+        self._resumed_at: Nanos = -1
+        self.count = 0
+        """Cumulated, as is `total`."""
+        self.total: Nanos = 0
+
+    def record(self, due: Nanos, now: Nanos) -> None:
+        """A timer due at `due` fired at `now`."""
+        if due <= self._resumed_at:
+            return
+        lag = max(0, now - due)
+        self._lags.append(lag)
+        self._max = max(self._max, lag)
+        self.count += 1
+        self.total += lag
+
+    def resumed(self, now: Nanos) -> None:
+        """The process runs again after a pause that somebody wanted: what was due before is not late by its own fault."""
+        self._resumed_at = now
+
+    def read(self) -> tuple[Nanos, Nanos]:
+        """The 99th percentile and the maximum since the last reading; 0 if no timer fired."""
+        ordered = sorted(self._lags)
+        p99 = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] if ordered else 0
+        worst = self._max
+        self._lags.clear()
+        self._max = 0
+        return p99, worst

@@ -1,0 +1,202 @@
+"""One node as a process has it: nothing but its control socket until `boot`, then transport, core and clients together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from types import FrameType
+
+from opus_node.clients import Clients
+from opus_node.core.events import Boot, Notice, RoleChanged, Snapshot
+from opus_node.core.types import AppId, Nanos, NodeConfig, NodeId
+from opus_node.driver import Core, Driver
+from opus_node.errors import LocalError
+from opus_node.folds import NodeFold
+from opus_node.lag import LagMeter
+from opus_node.metrics import NodeMetrics
+from opus_node.sizes import MAX_PAYLOAD
+from opus_node.transport import PORT, Transport, TransportSettings, TransportStats
+from opus_node.workload import WorkloadSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BootSpec:
+    """Everything a node is told at boot, by the field names of control.proto's `BootRequest`."""
+
+    node_id: NodeId
+    seed: str
+    origin_ns: Nanos
+    """CLOCK_MONOTONIC of the run's origin."""
+    incarnation: int
+    seeds: tuple[NodeId, ...]
+    config: NodeConfig
+
+    @property
+    def rng(self) -> Random:
+        """The node's one generator: from the run's seed, its identity and, after a restart, which start it is."""
+        name = f"{self.seed}/{self.node_id}"
+        return Random(name if self.incarnation == 0 else f"{name}/{self.incarnation}")
+
+
+def overlay_core(spec: BootSpec) -> Core:
+    """Opus' own overlay; a baseline would be another function like this."""
+    from opus_node.core.node import NodeCore
+
+    return NodeCore(spec.node_id, spec.config, spec.rng)
+
+
+@dataclass(slots=True)
+class Booted:
+    """The parts of a node that has been booted."""
+
+    spec: BootSpec
+    transport: Transport
+    driver: Driver
+    clients: Clients
+    metrics: NodeMetrics
+
+
+class NodeProcess:
+    """`ended` is done when the process should end: None if asked to, or the exception that broke the node."""
+
+    def __init__(
+        self,
+        listen: str = "0.0.0.0",
+        port: int = PORT,
+        make_core: Callable[[BootSpec], Core] = overlay_core,
+        settings: TransportSettings | None = None,
+    ) -> None:
+        self.ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        self._listen = listen
+        self._port = port
+        self._make_core = make_core
+        self._settings = settings or TransportSettings()
+        self._booting = False
+        self._booted: Booted | None = None
+        self._serving: set[tuple[str, AppId]] = set()
+
+    async def boot(self, spec: BootSpec) -> None:
+        """Listen, then join. LocalError if it was booted before, or cannot listen."""
+        if self._booting:
+            raise LocalError("booted already")
+        self._booting = True
+        try:
+            await self._boot(spec)
+        except LocalError:
+            self._booting = False  # it may be told better
+            raise
+
+    @property
+    def booted(self) -> Booted:
+        """LocalError before boot."""
+        if self._booted is None:
+            raise LocalError("not booted yet")
+        return self._booted
+
+    @property
+    def is_booted(self) -> bool:
+        return self._booted is not None
+
+    def start_workload(self, specs: Iterable[WorkloadSpec]) -> None:
+        """Replace the clients' workloads. LocalError for an application nobody told it of, or sizes beyond the limit."""
+        booted = self.booted
+        apps = {app.name for app in booted.spec.config.apps}
+        wanted = list(specs)
+        for spec in wanted:
+            if spec.app not in apps:
+                raise LocalError(f"no application {spec.app!r}; there are {sorted(apps)}")
+            if not (0 <= spec.request_bytes <= MAX_PAYLOAD and 0 <= spec.reply_bytes <= MAX_PAYLOAD):
+                raise LocalError(f"{spec.app}: requests and replies may have at most {MAX_PAYLOAD} bytes")
+        booted.clients.start(wanted)
+
+    def end(self) -> None:
+        """End the process in good order."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    async def close(self) -> None:
+        if self._booted is not None:
+            self._booted.clients.stop()
+            self._booted.driver.stop()
+            await self._booted.transport.stop()
+
+    async def _boot(self, spec: BootSpec) -> None:
+        transport = Transport(
+            spec.node_id,
+            lambda source, message: driver.receive(source, message),
+            lambda peer: driver.unreachable(peer),
+            self._settings,
+            self._port,
+        )
+        driver = Driver(spec.node_id, self._make_core(spec), transport, spec.origin_ns, self._fail, self._notice)
+        transport.bind(self._listen)
+        driver.feed(Boot(spec.seeds, spec.incarnation))  # the core's first event; peers are heard after it
+        await transport.start()
+        clients = Clients(driver)
+        self._booted = Booted(spec, transport, driver, clients, NodeMetrics(_Source(driver, transport)))
+        self._allow_links()
+        signal.signal(signal.SIGCONT, self._resumed)
+        log.info("booted as %s, incarnation %d", spec.node_id, spec.incarnation)
+
+    def _resumed(self, number: int, frame: FrameType | None) -> None:
+        """SIGCONT. A plain handler, since it runs before the event loop gets to the timers that the pause made late."""
+        if self._booted is not None:
+            self._booted.driver.lag.resumed(self._booted.driver.now())
+
+    def _notice(self, notice: Notice) -> None:
+        if isinstance(notice, RoleChanged) and notice.role in ("agent", "replica"):
+            role = (notice.role, notice.app)
+            if notice.active:
+                self._serving.add(role)
+            else:
+                self._serving.discard(role)
+            self._allow_links()
+
+    def _allow_links(self) -> None:
+        """Agents and replicas answer many: they may keep more connections."""
+        if self._booted is not None:
+            settings = self._settings
+            self._booted.transport.max_links = settings.max_links_serving if self._serving else settings.max_links
+
+    def _fail(self, error: BaseException) -> None:
+        log.critical("the node is broken and ends", exc_info=error)
+        if not self.ended.done():
+            self.ended.set_result(error)
+
+
+class _Source:
+    """A booted node as its metrics see it."""
+
+    def __init__(self, driver: Driver, transport: Transport) -> None:
+        self._driver = driver
+        self._transport = transport
+
+    @property
+    def fold(self) -> NodeFold:
+        return self._driver.fold
+
+    @property
+    def lag(self) -> LagMeter:
+        return self._driver.lag
+
+    @property
+    def stats(self) -> TransportStats:
+        return self._transport.stats
+
+    def snapshot(self) -> Snapshot:
+        return self._driver.core.snapshot()
+
+    def gauges(self) -> dict[str, float]:
+        return {
+            "opus_open_requests": self._driver.open_requests,
+            "opus_queued_bytes": self._transport.queued()[1],
+            "opus_notices_dropped_total": self._driver.notices.dropped,
+            "links": self._transport.links,
+            "streams": self._transport.streams,
+        }
