@@ -105,7 +105,7 @@ def rtts_from_csv(path: Path) -> tuple[list[str] | None, list[list[float]]]:
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(_text_of(path))) if row]
     if not rows:
         raise ScenarioError(f"{path}:1: the file is empty; allowed: a square matrix of round trips in ms")
-    named = not _is_number(rows[0][-1])
+    named = any(cell and not _is_number(cell) for cell in rows[0])
     names = rows[0][1:] if named else None
     first_line = 2 if named else 1
     numbers: list[list[float]] = []
