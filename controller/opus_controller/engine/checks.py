@@ -27,6 +27,8 @@ class Check:
     """None: there was no such figure, or (for a recovery) it had no end."""
     ok: bool
     op: str
+    figure: str = ""
+    """As the expectation names it; its unit is in its name."""
     note: str = ""
     """Why there is no figure, or what a reader should know of it."""
 
@@ -75,7 +77,7 @@ def judge(expectation: Expectation, figures: Figures) -> Check:
         ok, actual, note = False, None, "did not recover"
     else:
         ok = holds(actual, expectation.op, expectation.bound)
-    return Check(expectation.name, expectation.bound, actual, ok, expectation.op, note)
+    return Check(expectation.name, expectation.bound, actual, ok, expectation.op, expectation.figure, note)
 
 
 def evaluate(expectations: Iterable[Expectation], figures: Callable[[Expectation], Figures]) -> list[Check]:

@@ -30,6 +30,8 @@ AT_ONCE = 64
 MOST_RECORDS = 500_000
 """Records kept for the player; beyond that the nodes' own (bounded, counting) buffers hold them."""
 STATUS_S = 3.0
+ENDED_S = 20.0
+"""For a killed process to be gone."""
 NODE_PORT = 7000
 _SAMPLED = (
     *("entries", "state_bytes", "is_agent", "nodes", "requests_served", "requests_routed"),
@@ -51,6 +53,8 @@ class Node:
     """The last one."""
     dropped_before: int = 0
     """Notices lost by its earlier incarnations."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the zygote has seen its process end: only then can the next one be forked."""
 
 
 class Nodes:
@@ -112,6 +116,7 @@ class Nodes:
             },
         )
         state.node = Process.of(pid)
+        node.ended.clear()
         node.alive, node.paused = state.node is not None, False
         if state.node is None:
             raise PlatformError(f"{name}: its node ended at once: {last_lines(Path(state.log), 1) or 'it left no log'}")
@@ -157,6 +162,7 @@ class Nodes:
         """The next incarnation of dead hosts, with the rest of their workload."""
         names = list(hosts)
         for name in names:
+            await asyncio.wait_for(self._nodes[name].ended.wait(), ENDED_S)
             self._state.hosts[name].incarnation += 1
         await self.spawn(names)
         await self.boot(names)
@@ -188,8 +194,9 @@ class Nodes:
 
     def _ended(self, name: str, status: int) -> None:
         """The zygote says so; news only if it was not we who ended it."""
-        node = self._nodes.get(name)
-        if node is None or not node.alive:
+        node = self._nodes[name]
+        node.ended.set()
+        if not node.alive:
             return
         node.alive = False
         how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
