@@ -111,6 +111,8 @@ class AgentRole:
             self.promotion.on_agent(member)
             if not new and member.state != DEAD:
                 self.stewards.agent_returned()
+            if any(self.stewards.first(app) == member.node for app in self.stewards.desks):
+                self._summarise_soon()
         self.stewards.consider()
 
     def _measured(self, member: Member) -> None:
@@ -131,8 +133,13 @@ class AgentRole:
         self.relay.learn(new)
         self.summaries.learned(before, new)
         self.stewards.learned(new, before)
-        if (before is None or before.steward != new.steward) and self._summary_timer is not None:
-            self._summary_timer.cancel()  # the new steward knows nobody yet
+        if before is None or before.steward != new.steward:
+            self._summarise_soon()
+
+    def _summarise_soon(self) -> None:
+        """There is a steward, or about to be one, that knows nobody yet."""
+        if self._summary_timer is not None:
+            self._summary_timer.cancel()
             soon = self._ctx.now + self._ctx.jitter(50 * MILLISECOND, 0.1, 1.0)
             self._summary_timer = self._ctx.timers.at(soon, self._summarise)
 
@@ -160,6 +167,7 @@ class AgentRole:
             self.stewards.on_replica_silent(app, replica)
         elif steward:
             known = self.sets.get(app)
+            self.swim.doubt(steward)  # if it is dead as well, somebody has to take over
             self._ctx.send(steward, ReplicaSilent(app, known.epoch if known else 0, replica))
 
     def entries(self) -> int:

@@ -61,6 +61,7 @@ class Attachment:
     """The node's side of joining and leases. `agent` is empty while there is none, the node itself if it is an agent."""
 
     __slots__ = (
+        "_acquainted",
         "_asking",
         "_ctx",
         "_demand",
@@ -82,14 +83,22 @@ class Attachment:
         "ways",
     )
 
-    def __init__(self, ctx: Context, prober: Prober, demand: Callable[[], tuple[Demand, ...]]) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        prober: Prober,
+        demand: Callable[[], tuple[Demand, ...]],
+        acquainted: Callable[[], list[NodeId]],
+    ) -> None:
+        """`demand` goes on leases; `acquainted` are nodes known for other reasons, to be asked when no agent answers."""
         self._ctx = ctx
         self._prober = prober
         self._demand = demand
+        self._acquainted = acquainted
         self.agent: NodeId = ""
         self.ways: dict[NodeId, Way] = {}
         self._seeds: tuple[NodeId, ...] = ()
-        self._next_seed = 0
+        self._next_seed = -1
         self._find_nonce = 0
         self._asking: NodeId = ""
         self._since: Nanos = -1
@@ -136,21 +145,25 @@ class Attachment:
     # Finding
 
     def _find(self, _: object) -> None:
-        """Asks one seed, the next one after silence; every third time some other agent that was known."""
+        """Asks one seed, after silence the next one, and somebody else it knows as well."""
         ctx = self._ctx
         self._since = -1
         self._find_nonce += 1
-        targets = list(self._seeds)
-        if self._find_nonce % 3 == 0 or not targets:
-            targets = [way.agent for way in self.ways.values() if way.agent != self.agent] or targets
-        if not targets:
-            return  # alone in the world: a node without seeds waits to be found
-        if self._next_seed == 0:
-            self._next_seed = ctx.rng.randrange(len(targets)) + 1
-        else:
+        if self._next_seed < 0:
+            self._next_seed = ctx.rng.randrange(max(1, len(self._seeds)))
+        targets: list[NodeId] = []
+        if self._seeds:
             self._next_seed += 1
-        ctx.send(targets[self._next_seed % len(targets)], FindAgents(self._find_nonce))
-        self._schedule(ctx.now + ctx.jitter(max(FIND_TIMEOUT, self._backoff())), self._find_silent)
+            targets.append(self._seeds[self._next_seed % len(self._seeds)])
+        if self._rounds or not targets:
+            others = [*self._acquainted(), *(way.agent for way in self.ways.values())]
+            others = [node for node in others if node not in targets]
+            if others:
+                targets.append(ctx.rng.choice(others))
+        for target in targets:
+            ctx.send(target, FindAgents(self._find_nonce))
+        if targets:  # a node that knows nobody waits to be found
+            self._schedule(ctx.now + ctx.jitter(max(FIND_TIMEOUT, self._backoff())), self._find_silent)
 
     def _find_silent(self, _: object) -> None:
         self._rounds += 1
@@ -474,7 +487,8 @@ class Attachment:
 
     def hints(self, limit: int) -> tuple[AgentHint, ...]:
         """For somebody who asks this plain node."""
-        return tuple(AgentHint(way.agent, way.rtt.srtt) for way in list(self.ways.values())[:limit])
+        ways = sorted(self.ways.values(), key=lambda way: (way.silent, -way.heard_at))[:limit]
+        return tuple(AgentHint(way.agent, way.rtt.srtt) for way in ways)
 
     # Timers
 

@@ -205,11 +205,16 @@ class Client:
     def _go_on(self, pending: Pending) -> None:
         if all(flight.state == Flight.LOST for flight in pending.flights) and self._ctx.now >= pending.next_round_at:
             self._round(pending)
-        self._watch(pending)
+        if self._pending.get(pending.event.request) is pending:
+            self._watch(pending)
 
     def _round(self, pending: Pending) -> None:
         """Several ways at once: those untried first; when all were tried, all over again."""
         ctx = self._ctx
+        if self._replica.serves(pending.event.app):  # appointed meanwhile
+            self._replica.served += 1
+            self._finish(pending, "ok", ctx.me, ctx.now, 0, "self")
+            return
         width = ctx.config.wave
         targets = self._targets(pending)
         if not targets and pending.tried:

@@ -28,6 +28,7 @@ class Held:
         "memory",
         "node",
         "owed",
+        "passed",
         "rates",
         "rtt",
         "since",
@@ -49,6 +50,8 @@ class Held:
         self.rates: dict[AppId, float] = {}
         self.owed: list[NodeId] = []
         """New agents it is still to be told of."""
+        self.passed = 0
+        """New agents it was told of at once, since it is far, and did not move to."""
 
     def take(self, lease: Lease, now: Nanos) -> None:
         self.heard_at = now
@@ -142,6 +145,9 @@ class Leases:
             off = abs(held.rtt - distance)
             if held.rtt > near_enough and off <= max(near_enough, held.rtt // 3):
                 held.hinted_at = ctx.now
+                held.passed += 1
                 ctx.send(held.node, LeaseReply(0, True, hint))
-            elif off <= max(held.rtt, MILLISECOND) and len(held.owed) < LATER_HINTS:
+            elif len(held.owed) < LATER_HINTS:
                 held.owed.append(member.node)
+            elif off <= max(held.rtt, MILLISECOND):
+                held.owed[ctx.rng.randrange(LATER_HINTS)] = member.node

@@ -24,6 +24,7 @@ from opus_node.core.messages import (
     Appoint,
     AppointReply,
     BeatReply,
+    Demand,
     FindAgents,
     Lease,
     LeaseReply,
@@ -68,7 +69,7 @@ class NodeCore:
         self._booted = False
         self._seeds: tuple[NodeId, ...] = ()
         self._prober = Prober(ctx)
-        self._attachment = Attachment(ctx, self._prober, self._demand)
+        self._attachment = Attachment(ctx, self._prober, self._demand, self._acquainted)
         self._replica = Replica(ctx, self._agent_id)
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
         self._role: AgentRole | None = None
@@ -189,8 +190,16 @@ class NodeCore:
 
     _routed = 0
 
-    def _demand(self) -> Any:
+    def _demand(self) -> tuple[Demand, ...]:
         return self._client.demand()
+
+    def _acquainted(self) -> list[NodeId]:
+        """Replicas this node uses, and stewards (agents, then) it has heard of."""
+        found: list[NodeId] = []
+        for cache in self._client.caches.values():
+            found += [*cache.entries, cache.steward]
+        found += [serving.replica_set.steward for serving in self._replica.serving.values()]
+        return [node for node in dict.fromkeys(found) if node and node != self._ctx.me]
 
     def _agent_id(self) -> NodeId:
         return self._attachment.agent
@@ -333,7 +342,11 @@ class NodeCore:
 
     def _on_route_request(self, source: NodeId, message: RouteRequest) -> None:
         if self._replica.serves(message.app):
-            self._replica.serve(source, message)
+            reply = self._replica.serve(source, message)
+            if message.client == self._ctx.me:  # it became a replica while its own request was under way
+                self._client.on_reply(message.client, reply)
+            else:
+                self._ctx.send(message.client, reply)
         elif self._role is not None and not message.direct and message.hops == 1:
             self._role.relay.on_request(source, message)
         else:

@@ -16,7 +16,10 @@ from opus_node.core.swim import Member, Swim
 from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeId
 
 SETTLE: Nanos = 1500 * MILLISECOND
-"""A node must have been attached, and have had time to try the agents it was told of, for so long before it counts as far."""
+"""A node must have been attached, and have had time to try the agents it was told of, for so long before it counts as far.
+
+Doubled for each agent it passed over after the first: where promotions bring nothing, they cease.
+"""
 BETWEEN: Nanos = 2 * SECOND
 """Between two promotions by one agent, counted from when the last new agent was heard of."""
 PATIENCE: Nanos = 3 * SECOND
@@ -87,7 +90,9 @@ class Promotion:
         far = [
             held
             for held in self._leases.table.values()
-            if held.rtt > near_enough and ctx.now - max(held.since, held.hinted_at) >= SETTLE and not held.owed
+            if held.rtt > near_enough
+            and not held.owed
+            and ctx.now - max(held.since, held.hinted_at) >= SETTLE << min(max(held.passed - 1, 0), 8)
         ]
         if not far:
             return []

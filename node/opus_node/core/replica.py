@@ -124,22 +124,19 @@ class Replica:
 
     # Serving
 
-    def serve(self, source: NodeId, message: RouteRequest) -> None:
-        """Answers straight to the client; a forwarding agent is told at once, and so is a client that awaits much."""
+    def serve(self, source: NodeId, message: RouteRequest) -> Reply:
+        """The answer, which goes straight to the client; a forwarding agent is told at once, and so is one that awaits much."""
         ctx = self._ctx
         if source != message.client or message.reply_bytes > SMALL_REPLY:
             ctx.send(source, RouteAck(message.client, message.request, message.attempt))
         self.served += 1
-        ctx.send(
+        return Reply(
+            message.app,
             message.client,
-            Reply(
-                message.app,
-                message.client,
-                message.request,
-                message.attempt,
-                ctx.now,
-                message.hops,
-                self.serving[message.app].replica_set,
-                message.reply_bytes,
-            ),
+            message.request,
+            message.attempt,
+            ctx.now,
+            message.hops,
+            self.serving[message.app].replica_set,
+            message.reply_bytes,
         )

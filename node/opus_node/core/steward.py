@@ -32,17 +32,23 @@ FIRST_MOST: Nanos = 3 * SECOND
 """The first set is decided between these after the steward began: once all agents have told of their nodes, or anyway."""
 SILENT: Nanos = 2200 * MILLISECOND
 """A replica that has missed two beats is asked."""
+DOUBT: Nanos = 1300 * MILLISECOND
+"""One missed beat: enough to be counted among those that fell silent together."""
 ASKED_LEAST: Nanos = 800 * MILLISECOND
 """It is given up only after two questions in vain and this long, so that one lost packet replaces nobody."""
 CUT_PATIENCE: Nanos = 5 * SECOND
 EXCLUDED: Nanos = 30 * SECOND
 """A member given up is no candidate for so long."""
 SUMMARY_KEPT: Nanos = 12 * SECOND
+SUMMARY_RECENT: Nanos = 4500 * MILLISECOND
+"""One summary may be late, not two. When this side may be cut off, only agents heard from since then have candidates."""
 SUMMARIES = 4096
 HANDOVER: Nanos = 10 * SECOND
 """A living steward is relieved only after another agent has come first for so long: while agents join, that changes often."""
 MERGE_AFTER: Nanos = 1500 * MILLISECOND
 """After sets met, or lost agents came back: time for their summaries to arrive."""
+MERGE_WAIT: Nanos = 2500 * MILLISECOND
+"""... and so much longer if some have not."""
 IMPROVE_EVERY: Nanos = 10 * SECOND
 REFILL_EVERY: Nanos = 2 * SECOND
 ANNOUNCED = 64
@@ -52,10 +58,12 @@ ANNOUNCED = 64
 class Watch:
     """One replica as its steward sees it."""
 
-    __slots__ = ("asked_at", "asks", "first_asked_at", "heard_at", "rtt")
+    __slots__ = ("asked_at", "asks", "first_asked_at", "heard_at", "proven", "rtt")
 
-    def __init__(self, now: Nanos) -> None:
+    def __init__(self, now: Nanos, proven: bool) -> None:
         self.heard_at = now
+        self.proven = proven
+        """Whether it has ever served; a candidate that was never reached is not worth remembering."""
         self.asks = 0
         self.asked_at: Nanos = 0
         self.first_asked_at: Nanos = 0
@@ -157,7 +165,8 @@ class Stewards:
         if known is None:
             self._decide_first(app, desk)
         elif desk.join_at >= 0:
-            if ctx.now >= desk.join_at:
+            late = ctx.now - desk.join_at
+            if late >= MERGE_WAIT or (late >= 0 and self._complete(desk)):
                 self._join(app, desk, known)
         elif not self._swim.is_live(known.steward):
             self._publish(app, desk, known.members, f"took over from {known.steward}")
@@ -188,12 +197,21 @@ class Stewards:
             if members:
                 self._publish(app, desk, members, "first")
 
-    def _fresh(self, desk: Desk) -> dict[NodeId, Summary]:
-        """Summaries of live agents that are not too old."""
+    def _fresh(self, desk: Desk, age: Nanos = SUMMARY_KEPT) -> dict[NodeId, Summary]:
+        """Summaries of live agents that are not older than `age`."""
         now = self._ctx.now
         for agent in [agent for agent, (at, _) in desk.summaries.items() if now - at > SUMMARY_KEPT]:
             del desk.summaries[agent]
-        return {agent: summary for agent, (_, summary) in desk.summaries.items() if self._swim.is_live(agent)}
+        return {
+            agent: summary
+            for agent, (at, summary) in desk.summaries.items()
+            if now - at <= age and self._swim.is_live(agent)
+        }
+
+    def _complete(self, desk: Desk) -> bool:
+        """Whether every live agent has told of its nodes lately."""
+        recent = self._fresh(desk, SUMMARY_RECENT)
+        return all(agent in recent for agent in self._swim.agents())
 
     def on_summary(self, source: NodeId, summary: Summary) -> None:
         desk = self.desks.get(summary.app)
@@ -214,7 +232,7 @@ class Stewards:
         for node in members:
             watch = desk.watched.get(node)
             if node != ctx.me and watch is None:
-                watch = desk.watched[node] = Watch(ctx.now)
+                watch = desk.watched[node] = Watch(ctx.now, before is not None and node in before.members)
                 self._ask(node, watch, new)
             elif node != ctx.me:
                 ctx.send(node, Appoint(new))
@@ -236,7 +254,7 @@ class Stewards:
         if desk is None or new.steward == me:
             return
         if before is not None and before.steward == me:
-            desk.former = before.members
+            self._remember(desk, before.members)
             if self.first(new.app) == me or not self._swim.is_live(new.steward):
                 desk.join_at = self._ctx.now + MERGE_AFTER
                 desk.join_with = new.steward
@@ -247,12 +265,16 @@ class Stewards:
     def agent_returned(self) -> None:
         """Agents believed dead live: their side may have members worth keeping."""
         for desk in self.desks.values():
+            desk.excluded = {}  # they were perhaps only on the other side
             if desk.acting:
                 desk.improve_at = min(desk.improve_at, self._ctx.now + MERGE_AFTER)
 
     def _join(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
         """One set out of two: those of both who answer to an agent, spread over regions, at most m."""
-        members = self._respread(desk, (*desk.former, *(node for node in known.members if node not in desk.former)))
+        mine = [node for node in desk.former if node not in known.members]
+        shared = [node for node in desk.former if node in known.members]
+        theirs = [node for node in known.members if node not in desk.former]
+        members = self._respread(desk, (*shared, *mine, *theirs))
         self._publish(app, desk, members or known.members, f"merged with {desk.join_with}")
 
     def _respread(self, desk: Desk, pool: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
@@ -298,14 +320,14 @@ class Stewards:
                 continue
             watch = desk.watched.get(node)
             if watch is None:
-                watch = desk.watched[node] = Watch(ctx.now)
+                watch = desk.watched[node] = Watch(ctx.now, True)
             if self._given_up(node, watch, known):
                 lost.append(node)
         if lost:
             self._replace(app, desk, known, lost)
         elif len(known.members) < desk.config.replicas:
             if ctx.now - desk.changed_at >= REFILL_EVERY:
-                self._change(app, desk, known, known.members, "refilled")
+                self._change(app, desk, known, known.members, self._fresh(desk), "refilled")
         elif ctx.now >= desk.improve_at:
             self._improve(app, desk, known)
 
@@ -334,48 +356,54 @@ class Stewards:
 
     def _replace(self, app: AppId, desk: Desk, known: ReplicaSet, lost: list[NodeId]) -> None:
         now = self._ctx.now
-        if len(lost) >= 2 and 2 * len(lost) > len(known.members):
-            silent_for = min(now - desk.watched[node].heard_at for node in lost)
-            if silent_for < CUT_PATIENCE:
-                return
+        doubtful = [now - watch.heard_at for watch in desk.watched.values() if now - watch.heard_at > DOUBT]
+        cut = len(doubtful) >= 2 and 2 * len(doubtful) > len(known.members)
+        if cut and max(doubtful) < CUT_PATIENCE:
+            return
         for node in lost:
             desk.excluded[node] = now + EXCLUDED
         keep = tuple(node for node in known.members if node not in lost)
-        self._change(app, desk, known, keep, "lost " + ", ".join(lost))
+        summaries = self._fresh(desk, SUMMARY_RECENT if cut else SUMMARY_KEPT)
+        self._change(app, desk, known, keep, summaries, "lost " + ", ".join(lost))
 
-    def _change(self, app: AppId, desk: Desk, known: ReplicaSet, keep: tuple[NodeId, ...], cause: str) -> None:
+    def _change(
+        self,
+        app: AppId,
+        desk: Desk,
+        known: ReplicaSet,
+        keep: tuple[NodeId, ...],
+        summaries: dict[NodeId, Summary],
+        cause: str,
+    ) -> None:
         """Fills `keep` up. A set is never emptied: silent members are better than none."""
-        members = choose(app, desk.config.replicas, keep, self._fresh(desk), desk.excluded, self._ctx.config.near_enough)
+        members = choose(app, desk.config.replicas, keep, summaries, desk.excluded, self._ctx.config.near_enough)
         if members and set(members) != set(known.members):
-            desk.former = tuple(node for node in known.members if node not in members)
+            gone = [node for node in known.members if node not in members]
+            self._remember(desk, tuple(node for node in gone if node not in desk.watched or desk.watched[node].proven))
             self._publish(app, desk, members, cause)
         else:
             desk.changed_at = self._ctx.now
 
     def _improve(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
         """Two members in one region while another region has none: a wider spread is worth a move, nothing less is."""
+        if not self._complete(desk):
+            desk.improve_at = self._ctx.now + SECOND
+            return
         desk.improve_at = self._ctx.now + IMPROVE_EVERY
         summaries = self._fresh(desk)
         home = homes(summaries)
         if any(node not in home for node in known.members):
             return  # some summary is still to come
-        members = self._respread(desk, known.members)
+        back = [node for node in desk.former if node not in known.members and node not in desk.excluded]
+        members = self._respread(desk, (*known.members, *back))
         if len(members) == desk.config.replicas and spread(members, home) > spread(known.members, home):
-            back = [node for node in desk.former if node in home and node not in members and node not in desk.excluded]
-            members = self._prefer(members, known.members, back, home)
+            self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, "spread")
 
     @staticmethod
-    def _prefer(
-        members: tuple[NodeId, ...], known: tuple[NodeId, ...], back: list[NodeId], home: dict[NodeId, NodeId]
-    ) -> tuple[NodeId, ...]:
-        """Instead of a newcomer rather a former member of the same region: clients may still know it."""
-        chosen = []
-        for node in members:
-            if node not in known:
-                node = next((one for one in back if home[one] == home.get(node) and one not in chosen), node)
-            chosen.append(node)
-        return tuple(chosen)
+    def _remember(desk: Desk, gone: tuple[NodeId, ...]) -> None:
+        """Former members, the latest first: after a heal they are rather taken back than newcomers chosen."""
+        desk.former = tuple(dict.fromkeys((*gone, *desk.former)))[: 2 * desk.config.replicas]
 
     # Messages
 
@@ -384,6 +412,7 @@ class Stewards:
         watch = None if desk is None else desk.watched.get(node)
         if watch is not None:
             watch.heard_at = self._ctx.now
+            watch.proven = True
         return watch
 
     def on_beat(self, source: NodeId, message: ReplicaBeat) -> None:

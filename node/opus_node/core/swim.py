@@ -28,10 +28,11 @@ UPDATES = 6
 """Gossip carried by one message at most."""
 CONFIRMATIONS = 3
 """Independent suspicions that bring the time-out down to its least (memberlist)."""
-SHORTEST = 4
+SHORTEST = 2
 """The least suspicion is the longest divided by this."""
-HEALTH_MAX = 7
-"""Lifeguard's local health multiplier runs from 1 to 1 + this."""
+HEALTH_MAX = 4
+"""Lifeguard's local health; time-outs are multiplied by 1 + half of it. Low, since whoever is left alone must not think ill of
+itself for long: it is needed."""
 UNMEASURED: Nanos = 1 * SECOND
 LOST_KEPT: Nanos = 300 * SECOND
 LOST_MAX = 64
@@ -41,7 +42,7 @@ SYNC_EVERY = 10
 """Probe periods between two anti-entropy exchanges."""
 RELAYED = 256
 GREETED = 8
-"""Lost agents pinged at once when a Sync says that they live."""
+"""Agents pinged at once when a Sync tells that the other side takes them for dead where this one does not, or the reverse."""
 
 
 class Member:
@@ -188,7 +189,7 @@ class Swim:
     # One protocol period
 
     def tick(self) -> Nanos:
-        """Probes one member; returns how long the next period should be (longer while this agent's own health is poor)."""
+        """Probes one member; returns how long the next period should be."""
         self._ticks += 1
         if self._probing is None:
             self._probe_next()
@@ -199,7 +200,7 @@ class Swim:
                 self._ctx.send(self._ctx.rng.choice(others), Sync(True, self.table(), self._sets.all()))
         if self._ticks % 64 == 0:
             self._forget_lost()
-        return self._ctx.jitter(self._ctx.config.probe_interval * (1 + self._health // 2), 0.95, 1.05)
+        return self._ctx.jitter(self._ctx.config.probe_interval, 0.95, 1.05)
 
     def _probe_next(self) -> None:
         while self._order:
@@ -211,6 +212,12 @@ class Swim:
         self._ctx.rng.shuffle(self._order)
         if self._order:
             self._probe(self.members[self._order.pop()])
+
+    def doubt(self, node: NodeId) -> None:
+        """Something hangs on this agent being alive: probe it out of turn."""
+        member = self.members.get(node)
+        if member is not None and member.state == ALIVE and self._probing is None:
+            self._probe(member)
 
     def _probe(self, member: Member) -> None:
         seq = self._ping(member)
@@ -227,7 +234,7 @@ class Swim:
         return self._seq
 
     def _wait(self, member: Member) -> Nanos:
-        return member.rtt.timeout(self._ctx.config, UNMEASURED) * (1 + self._health)
+        return member.rtt.timeout(self._ctx.config, UNMEASURED) * (1 + self._health // 2)
 
     def _indirect(self, seq: int) -> None:
         probing = self._probing
@@ -243,7 +250,7 @@ class Swim:
             wait = max(wait, self.members[helper].rtt.timeout(ctx.config, UNMEASURED) + self._wait(member))
         probing.helpers = len(helpers)
         self._ping(member)  # once more directly: one lost packet is no verdict
-        wait = min(wait, 2 * ctx.config.probe_interval * (1 + self._health))
+        wait = min(wait, 2 * ctx.config.probe_interval)
         ctx.timers.at(ctx.now + wait, self._verdict, seq)
 
     def _verdict(self, seq: int) -> None:
@@ -322,13 +329,15 @@ class Swim:
             if member is not None and member.state == DEAD and update.state == ALIVE and update.incarnation <= member.incarnation:
                 greet.append(member)
             if update.state == DEAD and update.member != self._ctx.me:
-                if member is not None:
+                if member is not None and member.live:
                     self._apply(MemberUpdate(update.member, SUSPECT, update.incarnation, source))
+                    if member.state == SUSPECT:
+                        greet.append(member)
             else:
                 self._apply(update)
         for member in greet[:GREETED]:
-            if member.state == DEAD:
-                self._ping(member)
+            if member.state != ALIVE:
+                self._ping(member)  # it hears at once what is said of it, and refutes
         self._take_sets(message.replica_sets)
         if message.reply:
             self._ctx.send(source, Sync(False, self.table(), self._sets.all()))
