@@ -45,7 +45,8 @@ def make_plan(
 ) -> Plan:
     """`hosts`: site to number of hosts, named "site-1", "site-2", ...; `one_way_ms` need give each pair of sites once."""
     sites = tuple(hosts)
-    shapes, index = [], []
+    shapes: list[PathShape] = []
+    index: list[tuple[int, ...]] = []
     for a in sites:
         row = []
         for b in sites:
@@ -53,7 +54,7 @@ def make_plan(
             row.append(len(shapes))
             shapes.append(PathShape(delay_ns=ms(delay)))
         index.append(tuple(row))
-    table = []
+    table: list[Host] = []
     for site, n in hosts.items():
         for k in range(n):
             i = len(table)
@@ -66,7 +67,7 @@ def make_plan(
                     address=f"198.18.{i // 250}.{i % 250 + 1}",
                     access=AccessLink(delay_ns=ms(access_ms)),
                     abilities=HostAbilities(),
-                )  # fmt: skip
+                )
             )
     apps = {"web": 1} if apps is None else apps
     return Plan(
@@ -91,7 +92,7 @@ def make_plan(
                 deadline_ns=s(2),
                 keys=10,
                 zipf=0.0,
-            )  # fmt: skip
+            )
             for client in clients
             for app in apps
         ),
@@ -140,7 +141,7 @@ class FakeRun:
     ) -> None:
         self.put(
             at_s, "fault", name=name, fault=kind, target=target, victims=list(victims), undoes=undoes, done_t=s(at_s), **more
-        )  # fmt: skip
+        )
 
     def power_off(self, at_s: float, host: str, name: str = "off") -> None:
         self.fault(at_s, "power-off", name, target=host, victims=[host])
@@ -157,7 +158,7 @@ class FakeRun:
 
     def link(self, at_s: float, source: str, target: str, one_way_ms: float, name: str = "slow") -> None:
         shape = PathShape(delay_ns=ms(one_way_ms)).model_dump(mode="json")
-        more = {"path": [source, target], "both_ways": True, "shape": shape, "reverse_shape": shape}
+        more: dict[str, Any] = {"path": [source, target], "both_ways": True, "shape": shape, "reverse_shape": shape}
         self.fault(at_s, "link", name, target=f"{source} <-> {target}", **more)
 
     def heal(self, at_s: float, undoes: str, name: str = "") -> None:
@@ -202,15 +203,24 @@ class FakeRun:
                 "attempts": attempts,
                 "via": via,
                 "first": before == 0,
-            }  # fmt: skip
+            }
         )
 
     def sample(self, at_s: float, host: str, *, entries: int = 0, control: int = 0, is_agent: bool = False) -> None:
         """`control`: bytes since boot, half of them sent."""
         self.put(
-            at_s, "sample", host, entries=entries, state_bytes=0, is_agent=is_agent, nodes=0, requests_served=0, requests_routed=0,
-            control_bytes_sent=control // 2, control_bytes_received=control - control // 2,
-        )  # fmt: skip
+            at_s,
+            "sample",
+            host,
+            entries=entries,
+            state_bytes=0,
+            is_agent=is_agent,
+            nodes=0,
+            requests_served=0,
+            requests_routed=0,
+            control_bytes_sent=control // 2,
+            control_bytes_received=control - control // 2,
+        )
 
     def sick(self, at_s: float, *, cpu: float = 0.1, link_lag_ms: float = 0.1, overflow: int = 0) -> None:
         self.health.append(Health(s(at_s), cpu, ms(link_lag_ms), overflow, ms(0.2), 0))
@@ -231,7 +241,7 @@ class FakeRun:
                     "versions": {"opus": "0.1.0"},
                     "started_at": "2025-01-01T00:00:00+00:00",
                     **(about or {}),
-                }  # fmt: skip
+                }
             )
         record.events(self.events)
         for health in self.health:

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import pytest
 from helpers.fakerun import FakeRun, make_plan
-
 from opus_controller.engine.checks import Check, evaluate, holds, judge, lookup, verdict
 from opus_controller.model.plan import Expectation
 from opus_controller.report.build import build
@@ -122,8 +121,8 @@ def test_reasons_of_the_player_and_of_the_health_samples_are_told_once(tmp_path:
         run.sick(t, link_lag_ms=50 if 3 <= t <= 8 else 0.1)
     directory = run.write(tmp_path / "first")
     (reason,) = build(read(directory)).validity.reasons
-    about = {"validity": {"ok": False, "reasons": ["power-off 'x' found nobody to hit (a replica)", reason]}}
-    result = build(read(run.write(tmp_path / "second", about=about)))
+    reasons = ["power-off 'x' found nobody to hit (a replica)", reason]
+    result = build(read(run.write(tmp_path / "second", about={"validity": {"ok": False, "reasons": reasons}})))
     assert result.verdict == "invalid"
-    assert sorted(result.validity.reasons) == sorted(about["validity"]["reasons"])
+    assert sorted(result.validity.reasons) == sorted(reasons)
     assert [(span.from_s, span.to_s) for span in result.validity.spans] == [(3, 8)]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from helpers.fakerun import FakeRun, make_plan
-
 from opus_controller.report.build import build
 from opus_controller.report.result import Result
 from opus_controller.report.run import read
@@ -47,8 +46,8 @@ def test_availability_counts_every_request_of_the_record_and_tells_why_others_fa
 def test_latencies_are_of_ok_requests_alone_with_quantiles_interpolated(tmp_path: Path) -> None:
     run = abc()
     run.role(0, "a-2", "replica", "web")
-    for t, routing in enumerate((10, 20, 30, 40, 50)):
-        run.request(1 + t, "b-1", routing_ms=routing, reply_ms=5)
+    for t, taken in enumerate((10, 20, 30, 40, 50)):
+        run.request(1 + t, "b-1", routing_ms=taken, reply_ms=5)
     run.request(9, "b-1", outcome="deadline")
     routing = result_of(run, tmp_path).routing_latency_ms
     assert (routing.mean, routing.p50, routing.max) == (30, 30, 50)
@@ -87,7 +86,7 @@ def test_hops_by_route_and_first_requests_apart(tmp_path: Path) -> None:
 
 
 def test_cost_of_self_organization_is_against_the_best_host_not_the_chosen_one(tmp_path: Path) -> None:
-    """One replica for 3 requests of a-1, 1 of b-1, 1 of c-1: best on a-1 itself (0 + 12 + 22), though the overlay serves at c-2."""
+    """One replica for 3 requests of a-1, 1 of b-1, 1 of c-1: best on a-1 itself (0 + 12 + 22); the overlay serves at c-2."""
     run = abc()
     run.role(0, "c-2", "replica", "web")
     for t in range(3):

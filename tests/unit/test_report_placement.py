@@ -4,7 +4,6 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-
 from opus_controller.report import placement
 from opus_controller.report.placement import k_median, total
 

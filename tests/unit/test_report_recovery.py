@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from helpers.fakerun import FakeRun, make_plan
-
 from opus_controller.model.plan import Expectation
 from opus_controller.report.build import build
 from opus_controller.report.result import Result

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.fakerun import FakeRun, make_plan
-
 from opus_controller.report.run import Run, read
 from opus_controller.report.world import NO_PATH
 

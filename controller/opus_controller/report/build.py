@@ -55,7 +55,7 @@ def build(run: Run) -> result.Result:
             "expectations": [vars(check) for check in judged],
             "fidelity": about.get("fidelity") or {},
             "validity": validity,
-            "facts": about.get("facts") or {},
+            "facts": {**(about.get("facts") or {}), **({"chosen": about["chosen"]} if about.get("chosen") else {})},
             "versions": {name: str(version) for name, version in (about.get("versions") or {}).items()},
             "died": sorted(about.get("died") or ()),
             "started_at": about.get("started_at"),
@@ -65,9 +65,7 @@ def build(run: Run) -> result.Result:
 
 
 def command(run: Run) -> str:
-    """The command line that makes this run again, as far as the record tells."""
-    if recorded := run.about.get("command"):
-        return recorded if isinstance(recorded, str) else shlex.join(recorded)
+    """The command line that makes this run again: what was chosen for it is said outright, where the result went is not."""
     scenario = run.about.get("scenario_path") or f"scenarios/{run.plan.name}.yaml"
     words = ["opus", "run", str(scenario), "--seed", str(run.plan.seed)]
     for option in ("runtime", "links"):

@@ -39,6 +39,7 @@ def render(run: Run, result: Result) -> str:
         colours=PAGE,
         sites=worst_first(site for site in result.by_site if site.clients or site.requests.issued),
         most_rows=MOST_ROWS,
+        most_dots=plots.MOST_DOTS,
         alone={"link", "heal"},
     )
 
@@ -53,7 +54,7 @@ def _plots(run: Run, result: Result) -> dict[str, Markup]:
         wanted["cdf"] = partial(plots.latency_cdf, run)
     if run.steady_samples:
         wanted["burden"] = partial(plots.burden, run)
-    if run.health:
+    if any(h.cpu_busy or h.link_lag_p99_ns or h.node_lag_p99_ns for h in run.health):  # virtual time is never late
         wanted["health"] = partial(plots.health, run)
     with mpl.rc_context(plots.style(PAGE)):
         # The pictures' text is escaped by matplotlib's own XML writer.

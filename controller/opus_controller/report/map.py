@@ -14,7 +14,7 @@ from opus_controller.report.layout import Points, fit, push_apart, site_points, 
 from opus_controller.report.run import SECOND, Run
 from opus_controller.report.world import FaultSeen, Paths, State
 
-WIDTH, HEIGHT, MARGIN = 960.0, 520.0, 56.0
+WIDTH, HEIGHT, MARGIN = 960.0, 480.0, 64.0
 MOST_HOSTS = 320
 """Drawn; of more, every agent, replica and steward, and an even sample of the others."""
 MOST_SNAPSHOTS = 8
@@ -62,6 +62,8 @@ class Map:
     labels: list[Label]
     snapshots: list[Snapshot]
     geography: bool
+    scale: float
+    """Of the marks: the fewer hosts, the larger."""
     drawn: int
     hosts: int
     width: float = WIDTH
@@ -70,7 +72,8 @@ class Map:
 
 def draw(run: Run) -> Map:
     """The run at a few telling instants: before the first fault, when things had settled after each, and at the end."""
-    at, site_at, radius, geography = _positions(run)
+    spacing = _spacing(run)
+    at, site_at, radius, geography = _positions(run, spacing)
     times = _instants(run)
     states = [run.world.state_at(t) for _, t in times]
     shown = _shown(run, states)
@@ -80,18 +83,22 @@ def draw(run: Run) -> Map:
     labels = []
     if len(run.plan.sites) <= MOST_LABELS:
         labels = [
-            Label(float(x), float(y + r + 13), site)
+            Label(float(x), float(y + r + 18), site)
             for (x, y), r, site in zip(site_at.tolist(), radius.tolist(), run.plan.sites, strict=True)
         ]
-    return Map(labels, snapshots, geography, len(shown), len(run.plan.hosts))
+    return Map(labels, snapshots, geography, min(1.5, max(0.65, spacing / 10)), len(shown), len(run.plan.hosts))
 
 
-def _positions(run: Run) -> tuple[Points, Points, Points, bool]:
+def _spacing(run: Run) -> float:
+    """Half the distance of neighbours within a site, so that all hosts together take about a tenth of the paper."""
+    return min(17.0, math.sqrt(0.1 * WIDTH * HEIGHT / (math.pi * min(MOST_HOSTS, max(1, len(run.plan.hosts))))))
+
+
+def _positions(run: Run, spacing: float) -> tuple[Points, Points, Points, bool]:
     """Of hosts and sites, the sites' radii, and whether it is geography."""
     geometry = run.world.geometry
     members = [np.flatnonzero(geometry.site == s) for s in range(len(run.plan.sites))]
     shown_share = min(1.0, MOST_HOSTS / max(1, geometry.size))
-    spacing = 9.0 if len(run.plan.sites) < 60 else 6.0
     radius = np.array([spacing * math.sqrt(max(0.35, len(m) * shown_share)) for m in members])
     points, geography = site_points(geometry)
     room = 10 if len(members) <= MOST_LABELS else 1
@@ -109,8 +116,8 @@ def _instants(run: Run) -> list[tuple[str, int]]:
     for i, fault in enumerate(faults):
         if i and fault.t - faults[i - 1].t < SECOND:
             continue
-        instants.append((f"{_after(faults[:i])}, {words.seconds((fault.t - 1) / SECOND)}", fault.t - 1))
-    instants.append((f"end, {words.seconds(run.end / SECOND)}", run.end))
+        instants.append((f"{_after(faults[:i])}, {words.when(fault.t / SECOND)}", fault.t - 1))
+    instants.append((f"end, {words.when(run.end / SECOND)}", run.end))
     if len(instants) <= MOST_SNAPSHOTS:
         return instants
     keep = np.unique(np.linspace(0, len(instants) - 1, MOST_SNAPSHOTS).round().astype(int))

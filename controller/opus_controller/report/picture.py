@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -25,4 +26,15 @@ def save(run: Run, path: Path) -> None:
     with mpl.rc_context(look):
         figure = plots.overview(run, LIGHT)
         figure.suptitle(f"{run.plan.name} on {run.plan.topology}: {len(run.plan.hosts)} hosts", x=0.01, ha="left", fontsize=11)
+        figure.supxlabel(_legend(run), x=0.01, ha="left", fontsize=8.5, color=LIGHT.fault)
         figure.savefig(path, dpi=144, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _legend(run: Run) -> str:
+    """What the numbers mean, as far as three lines hold."""
+    faults = (f"{i} {fault.kind} {fault.target}" for i, fault in enumerate(run.world.faults, start=1))
+    return "\n".join(
+        textwrap.wrap(
+            "   ".join(fault.replace(" ", "\N{NO-BREAK SPACE}") for fault in faults), 150, max_lines=3, break_on_hyphens=False
+        )
+    )

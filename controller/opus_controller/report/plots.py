@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from io import StringIO
 from typing import Any
@@ -11,6 +12,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from opus_controller.report import figures, series, steady
@@ -23,6 +26,7 @@ from opus_controller.report.world import FaultSeen
 WIDTH = 9.6
 """Inches at 72 dots: the width of the page's column."""
 MOST_SITES = 24
+MOST_DOTS = 2500
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
@@ -64,12 +68,13 @@ def svg(figure: Figure, name: str) -> str:
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     content = text.getvalue()
+    content = re.sub(r'<g id="[^"]*"', "<g", content)  # names of groups: the same in every figure, and nobody refers to them
     return content[content.index("<svg") :].replace("DejaVu Sans", "inherit")
 
 
 def overview(run: Run, colours: Palette) -> Figure:
     """Was it available, how fast was it, and what happened meanwhile?"""
-    figure = Figure(figsize=(WIDTH, 5.2))
+    figure = Figure(figsize=(WIDTH, 5.4))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2, 3])
     _availability(top, run, colours)
     _latency(bottom, run, colours)
@@ -87,25 +92,49 @@ def _windowed(run: Run) -> str:
 def _availability(axes: Axes, run: Run, colours: Palette) -> None:
     everyone = series.windows(run)
     with_path = series.windows(run, run.judged.oracle.reachable)
-    x = everyone.start_s
-    axes.fill_between(x, everyone.availability * 100, 100, step="post", color=colours.bad, alpha=0.25, linewidth=0)
-    axes.step(x, everyone.availability * 100, where="post", color=colours.bad, label="all clients")
-    axes.step(x, with_path.availability * 100, where="post", color=colours.good, label="clients with a path to a live replica")
+    x = _edges(everyone)
+    of_all, of_reachable = _held(everyone.availability * 100), _held(with_path.availability * 100)
+    axes.fill_between(x, of_all, 100, step="post", color=colours.bad, alpha=0.25, linewidth=0)
+    axes.step(x, of_all, where="post", color=colours.bad, label="all clients")
+    axes.step(x, of_reachable, where="post", color=colours.good, label="clients with a path to a live replica")
     lowest = np.nanmin(np.concatenate([everyone.availability, with_path.availability, [0.99]])) * 100
     axes.set_ylim(max(0.0, lowest - (100 - lowest) * 0.08), 100 + (100 - lowest) * 0.06)
-    axes.set_title("requests answered in time, %", pad=20)
-    axes.legend(loc="lower right", ncols=2, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+    axes.set_title("requests answered in time, %", pad=22)
+    axes.legend(loc="lower right", ncols=2, bbox_to_anchor=(1.0, 1.11), borderaxespad=0.0)
 
 
 def _latency(axes: Axes, run: Run, colours: Palette) -> None:
     over_time = series.windows(run, quantiles=(0.5, 0.9, 0.99))
-    x, q = over_time.start_s, over_time.quantiles_ms
-    axes.fill_between(x, q[0.5], q[0.9], step="post", color=colours.a, alpha=0.18, linewidth=0)
-    for share, line, width in ((0.99, ":", 1.3), (0.9, "--", 1.3), (0.5, "-", 1.8)):
-        axes.step(x, q[share], where="post", color=colours.a, linestyle=line, linewidth=width, label=f"p{share * 100:.0f}")
+    x, q = _edges(over_time), over_time.quantiles_ms
+    _dots(axes, run, colours)
+    for share, line, colour in ((0.99, ":", colours.ink), (0.9, "--", colours.ink), (0.5, "-", colours.a)):
+        axes.step(x, _held(q[share]), where="post", color=colour, linestyle=line, linewidth=1.3, label=f"p{share * 100:.0f}")
     _log_ms(axes.yaxis, axes, np.concatenate(list(q.values())), which="y")
     axes.set_title("routing latency, ms")
-    axes.legend(loc="lower right", ncols=3, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+    axes.legend(loc="lower right", ncols=3, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
+
+
+def _edges(windows: series.Windows) -> Any:
+    """Starts of all windows and the end of the last: what a step needs to be as wide as its window."""
+    return np.append(windows.start_s, windows.start_s[-1] + windows.width_s)
+
+
+def _held(values: Any) -> Any:
+    return np.append(values, values[-1:])
+
+
+def _dots(axes: Axes, run: Run, colours: Palette) -> None:
+    """Ok requests that left their host, or an even sample: one path of tiny strokes, a tenth of the size of as many markers."""
+    requests = run.judged.requests
+    left = np.flatnonzero(requests.ok & (requests.routing_ns > 0))
+    if not len(left):
+        return
+    left = left[np.linspace(0, len(left) - 1, min(len(left), MOST_DOTS)).round().astype(int)]
+    at = np.repeat(np.column_stack([requests.issued[left] / SECOND, requests.routing_ns[left] / 1e6]), 2, axis=0)
+    at[1::2, 0] += run.end / SECOND / 5000  # a stroke without length has no ends to draw
+    path = Path(at, [Path.MOVETO, Path.LINETO] * len(left))
+    path.should_simplify = False
+    axes.add_patch(PathPatch(path, fill=False, edgecolor=colours.a, alpha=0.45, linewidth=2.8, capstyle="round"))
 
 
 def _log_ms(axis: Any, axes: Axes, values: Any, *, which: str) -> None:
@@ -115,7 +144,8 @@ def _log_ms(axis: Any, axes: Axes, values: Any, *, which: str) -> None:
         (axes.set_ylim if which == "y" else axes.set_xlim)(0)
         return
     (axes.set_yscale if which == "y" else axes.set_xscale)("log")
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=14))
+    steps = (1.0,) if which == "x" and positive.max() / positive.min() > 300 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(base=10, subs=steps, numticks=14))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}" if v >= 1 else f"{v:g}"))
 
@@ -230,13 +260,14 @@ def roles(run: Run, colours: Palette) -> Figure:
         colour = (colours.b, colours.c, colours.d, colours.a)[i]
         right.step(times, values[:, 2 + i], where="post", color=colour, label=f"replicas of {app.name}")
         right.axhline(app.replicas, color=colour, linestyle=":", linewidth=1)
-    right.set_title("live replicas; dotted: as many as were asked for")
+    right.set_title("live replicas (dotted: wanted)")
     for axes in (left, right):
         _mark(axes, run, colours, numbers=False)
         axes.set_xlim(0, max(run.end / SECOND, 1))
         axes.set_ylim(0, max(1.0, axes.get_ylim()[1] * 1.15))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axes.legend(loc="lower right", fontsize=8.5)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0, ncols=4, fontsize=8.5)
         axes.set_xlabel("seconds since the start")
     return figure
 
@@ -251,18 +282,29 @@ def burden(run: Run, colours: Palette) -> Figure:
         if len(entries):
             _cdf(left, entries, name, colour, "-")
     left.set_title("table entries held, % of samples with at most …")
-    ever = {s["host"] for s in samples if s["is_agent"]}
     rates = steady.control_rates(samples, run.starts)
-    for name, is_agent, colour in (("never an agent", False, colours.a), ("agent at some time", True, colours.b)):
-        of_kind = np.array([rate for host, rate in rates.items() if (host in ever) is is_agent])
+    for name, hosts, colour in _by_office(run, samples, colours):
+        of_kind = np.array([rate for host, rate in rates.items() if host in hosts])
         if len(of_kind):
             _cdf(right, of_kind, name, colour, "-")
     right.set_title("control traffic in bytes/s, % of hosts with at most …")
     for axes in (left, right):
         axes.set_ylim(0, 101)
         axes.set_xlim(0)
-        axes.legend(loc="lower right", fontsize=8.5)
+        axes.legend(loc="best", fontsize=8.5)
     return figure
+
+
+def _by_office(run: Run, samples: Sequence[steady.Sample], colours: Palette) -> list[tuple[str, set[str], str]]:
+    """Hosts by the most that they ever were: (name, hosts, colour)."""
+    everyone = {host.name for host in run.plan.hosts}
+    agents = {str(sample["host"]) for sample in samples if sample["is_agent"]}
+    replicas = {run.plan.hosts[i].name for track in run.world.serving.values() for _, serving in track.values for i in serving}
+    return [
+        ("nodes", everyone - agents - replicas, colours.a),
+        ("agents at some time", agents, colours.b),
+        ("replicas at some time", replicas - agents, colours.c),
+    ]
 
 
 def health(run: Run, colours: Palette) -> Figure:

@@ -115,6 +115,7 @@ class ExpectationResult(Part):
     actual: float | None
     ok: bool
     op: str
+    figure: str
     note: str = ""
 
 

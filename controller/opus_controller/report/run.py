@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,7 @@ class Run:
     end: int
     """Of the timeline, or of the last request issued if that was later."""
     workload_start: int | None
+    """When the first client could have asked; None if the workload never began."""
     starts: Mapping[str, list[int]]
     """When each host came up, ascending."""
 
@@ -86,9 +87,15 @@ def read(directory: Path) -> Run:
         health=list(reader.health()),
         ended=ended,
         end=end,
-        workload_start=next((int(e["t"]) for e in others if e["kind"] == "workload_start"), None),
+        workload_start=_workload_start(reader.plan, others),
         starts={host: sorted(times) for host, times in starts.items()},
     )
+
+
+def _workload_start(plan: Plan, events: Iterable[Mapping[str, Any]]) -> int | None:
+    """Clients are handed their part early and begin when the plan says."""
+    handed = next((int(e["t"]) for e in events if e["kind"] == "workload_start"), None)
+    return None if handed is None else max([handed, *([min(load.start_ns for load in plan.workload)] if plan.workload else [])])
 
 
 def _broken_off(run: Run) -> str:

@@ -68,14 +68,14 @@ def _figures(result: Result) -> Table:
 
 def _faults(faults: list[FaultResult]) -> Table:
     table = _grid(
-        ("at", "right"), ("fault", "left"), ("hit", "left"), ("recovery", "right"), ("with a path", "right"),
-        ("ok until the next", "right"),
+        ("at", "right"), ("fault", "left"), ("hit", "left"), ("recovery", "right"),
+        ("with a path", "right"), ("available", "right"),
     )  # fmt: skip
     for fault in faults[:MOST_FAULTS]:
         table.add_row(
-            words.seconds(fault.at_s),
+            words.when(fault.at_s),
             Text.assemble((fault.kind, "bold"), f" {fault.target}"),
-            words.victims(fault, most=3),
+            words.victims(fault, most=2),
             _recovery(fault.recovery_s, fault.recovered),
             _recovery(fault.recovery_reachable_s, fault.recovered_reachable),
             words.share(fault.availability),

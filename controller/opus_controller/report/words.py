@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from opus_controller.report.result import ExpectationResult, FaultResult, Latency, Result
 
 NOTHING = "–"
@@ -33,8 +35,8 @@ def share(value: float | None) -> str:
     """A percentage that never rounds up to a whole 100%: "99.97%", "100%", "99.9996%"."""
     if value is None:
         return NOTHING
-    if value == 1.0:
-        return "100%"
+    if value in (0.0, 1.0):
+        return f"{value:.0%}"
     for digits in (2, 3, 4, 5):
         text = f"{100 * value:.{digits}f}"
         if not text.startswith("100"):
@@ -62,6 +64,11 @@ def latency(value: Latency) -> str:
     return f"{rest}  mean {number(value.mean)} ms"
 
 
+def when(seconds_: float) -> str:
+    """A time of the run to a tenth of a second: "22 s", "22.4 s"."""
+    return f"{round(seconds_, 1):g} s"
+
+
 def recovery(seconds_: float | None, recovered: bool | None) -> str:
     """ "no dip", "1 s", or that availability was not back by the next fault."""
     if recovered is None:
@@ -83,8 +90,18 @@ def measured(expected: ExpectationResult) -> str:
     """An expectation's figure in the unit its own name uses, or why there is none."""
     if expected.actual is None:
         return expected.note or "no data"
-    text = share(expected.actual) if "%" in expected.name else number(expected.actual)
-    return f"{text} ({expected.note})" if expected.note else text
+    head = expected.figure.split(".")[0]
+    unit = next((unit for end, unit in UNITS.items() if head.endswith(end)), number)
+    return f"{unit(expected.actual)} ({expected.note})" if expected.note else unit(expected.actual)
+
+
+UNITS: Mapping[str, Callable[[float | None], str]] = {
+    "availability": share,
+    "bytes_per_s": bytes_per_s,
+    "_ms": ms,
+    "_s": seconds,
+}
+"""How a figure is written, by the end of its name; the first that fits."""
 
 
 def headline(result: Result) -> list[tuple[str, str]]:
