@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import lru_cache
 from math import copysign
 from operator import attrgetter
 from typing import Any, Final, get_args, get_origin, get_type_hints
@@ -55,9 +56,13 @@ def is_control(message: Message) -> bool:
     return not isinstance(message, REQUEST_TRAFFIC)
 
 
+_VARINT: Final = tuple((bits + 6) // 7 or 1 for bits in range(65))
+"""By bit length."""
+
+
 def varint(value: int) -> int:
     """Bytes of `value` as protobuf's int64: 7 bits a byte; a negative one always takes ten."""
-    return 10 if value < 0 else (value.bit_length() + 6) // 7 or 1
+    return 10 if value < 0 else _VARINT[value.bit_length()]
 
 
 def _tag(number: int) -> int:
@@ -65,7 +70,8 @@ def _tag(number: int) -> int:
 
 
 def _int(tag: int) -> Sizer:
-    return lambda value: tag + varint(value) if value else 0
+    by_bits = tuple(tag + length for length in _VARINT)
+    return lambda value: (by_bits[value.bit_length()] if value > 0 else tag + 10) if value else 0
 
 
 def _bool(tag: int) -> Sizer:
@@ -77,20 +83,22 @@ def _float(tag: int) -> Sizer:
     return lambda value: tag + 8 if value or copysign(1.0, value) < 0 else 0
 
 
-def _str(tag: int) -> Sizer:
-    def size(value: str) -> int:
-        length = len(value) if value.isascii() else len(value.encode())
-        return tag + varint(length) + length if length else 0
+@lru_cache(maxsize=1 << 14)
+def _text(value: str) -> int:
+    """A string and its length. Cached, since nearly all strings are the names of nodes."""
+    length = len(value.encode())
+    return varint(length) + length
 
-    return size
+
+def _str(tag: int) -> Sizer:
+    return lambda value: tag + _text(value) if value else 0
 
 
 def _strings(tag: int) -> Sizer:
     def size(values: tuple[str, ...]) -> int:
-        total = 0
+        total = tag * len(values)
         for value in values:
-            length = len(value) if value.isascii() else len(value.encode())
-            total += tag + varint(length) + length
+            total += _text(value)
         return total
 
     return size

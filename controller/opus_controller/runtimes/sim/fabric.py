@@ -97,6 +97,7 @@ class Fabric:
             self._send_slowly(source, to, message, now)
         else:
             channel.used_at = now
+            source.channels.move_to_end(to)
             if channel.path.dialable:
                 self._transmit(channel, message, now)
             else:
@@ -116,6 +117,7 @@ class Fabric:
             channel = self._new_channel(source, target)
             self._agenda.at(now, self._dial, channel)
         channel.used_at = now
+        source.channels.move_to_end(to)
         self._refresh(channel)
         if channel.state is State.OPEN:
             self.send(source, to, message, now)
@@ -125,7 +127,8 @@ class Fabric:
     def _new_channel(self, source: SimHost, target: SimHost) -> Channel:
         channels = source.channels
         while len(channels) >= (MAX_LINKS_SERVING if source.serving else MAX_LINKS):
-            self._close(min(channels.values(), key=lambda channel: (len(channel.queue) > 0, channel.used_at)), "evicted")
+            idlest = next((channel for channel in channels.values() if not channel.queue), None)
+            self._close(idlest or next(iter(channels.values())), "evicted")
         channel = Channel(source, target, Path(self._network, source.plan, target.plan), self._version)
         channels[target.id] = channel
         return channel
@@ -137,17 +140,19 @@ class Fabric:
 
     def _transmit(self, channel: Channel, message: Message, now: Nanos) -> None:
         """Onto an open connection over a path that carries something."""
-        source, path = channel.source, channel.path
+        source, target, path = channel.source, channel.target, channel.path
         size = in_frame(encoded_size(message)) + GRPC_OVERHEAD
         packets = 1 if size <= MSS else -(-size // MSS)
         wire = size + packets * TCP_IP_OVERHEAD
         if type(message) not in _UNCOUNTED:
             source.control_sent += wire
-        leaves = now
+            source.control_received += ACK_OVERHEAD
+            target.control_sent += ACK_OVERHEAD
+            target.control_received += wire
+        arrives = now + self._hop_ns
         if source.up is not None:
-            left = source.up.enter(now, wire)
-            leaves = left if left is not None else now + path.rto  # dropped by the full queue, sent again
-        arrives = leaves + self._hop_ns
+            left = source.up.enter(now, source.up.takes(wire))
+            arrives += path.rto if left is None else left - now  # dropped by the full queue, sent again
         if path.plain and packets <= INITIAL_WINDOW:
             arrives += path.base
         else:
@@ -157,34 +162,35 @@ class Fabric:
                     self._stall(channel, message, now, hopeless=True)
                     return
                 arrives += late
-        down = channel.target.down
-        if down is not None:
-            arrives += down.takes(wire)
+        downloads = 0
+        if target.down is not None:
+            downloads = target.down.takes(wire)
+            arrives += downloads
         if arrives < channel.last:
             arrives = channel.last
         channel.last = arrives
-        self._agenda.at(arrives, self._arrive, channel, message, wire)
+        self._agenda.at(arrives, self._arrive, channel, message, downloads)
 
     # Arriving
 
-    def _arrive(self, now: Nanos, channel: Channel, message: Message, wire: int) -> None:
-        """The last bit would be in, were the target's access link idle."""
+    def _arrive(self, now: Nanos, channel: Channel, message: Message, downloads: Nanos) -> None:
+        """The last bit would be in, were the target's access link idle, which it occupies for `downloads`."""
         if now < channel.hold:
-            self._agenda.at(channel.hold, self._arrive, channel, message, wire)
+            self._agenda.at(channel.hold, self._arrive, channel, message, downloads)
             return
         down = channel.target.down
         if down is not None:
-            left = down.enter(now - down.takes(wire), wire)
+            left = down.enter(now - downloads, downloads)
             if left is None:  # dropped by the full queue: sent again, and what follows on the stream waits for it
                 channel.hold = now + channel.path.rto
-                self._agenda.at(channel.hold, self._arrive, channel, message, wire)
+                self._agenda.at(channel.hold, self._arrive, channel, message, downloads)
                 return
             if left > now:
-                self._agenda.at(left, self._deliver, channel, message, wire)
+                self._agenda.at(left, self._deliver, channel, message)
                 return
-        self._deliver(now, channel, message, wire)
+        self._deliver(now, channel, message, None)
 
-    def _deliver(self, now: Nanos, channel: Channel, message: Message, wire: int) -> None:
+    def _deliver(self, now: Nanos, channel: Channel, message: Message, _c: None) -> None:
         target = channel.target
         if target.core is None or target.incarnation != channel.incarnation:
             self.drops["receiver died"] += 1
@@ -192,12 +198,8 @@ class Fabric:
                 self._send_reset(now, channel)
             return
         if target.paused:
-            target.waiting.append((0, self._deliver, channel, message, wire))
+            target.waiting.append((0, self._deliver, channel, message, None))
             return
-        if type(message) not in _UNCOUNTED:
-            target.control_received += wire
-            target.control_sent += ACK_OVERHEAD
-            channel.source.control_received += ACK_OVERHEAD
         self.delivered += 1
         self._step(target, Receive(channel.source.id, message), now)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -41,11 +42,10 @@ class Rate:
 
     def takes(self, size: int) -> Nanos:
         """Time that so many bytes occupy the link."""
-        return round(size * self._byte_ns)
+        return int(size * self._byte_ns)
 
-    def enter(self, now: Nanos, size: int) -> Nanos | None:
-        """When the last bit of so many bytes has left; None if the queue has no room (an idle link takes anything)."""
-        takes = self.takes(size)
+    def enter(self, now: Nanos, takes: Nanos) -> Nanos | None:
+        """When the last bit has left of what occupies the link for `takes`; None if the queue has no room (an idle link has)."""
         if self.free <= now:
             self.free = now + takes
         elif self.free - now + takes > self._queue_ns:
@@ -72,8 +72,8 @@ class SimHost:
     """What the core asked for."""
     woken_at: Nanos | None = None
     """The earliest wake-up on the agenda; may be for an earlier wish, and then is only passed on."""
-    channels: dict[str, Channel] = field(default_factory=dict)
-    """By peer."""
+    channels: OrderedDict[str, Channel] = field(default_factory=OrderedDict)
+    """By peer, the least recently used first."""
     up: Rate | None = None
     down: Rate | None = None
     """None: no limit."""

@@ -49,7 +49,7 @@ class Path:
         """The access links' part of the one-way delay, which nothing skips."""
         self._delay = there.delay_ns
         self._jitter = there.jitter_ns
-        self._table = table(there.distribution) if there.jitter_ns else ()
+        self._table = table(there.distribution)
         self._reorder = there.reorder
         self._loss = _loss(there, source, target)
         self._burst = there.burst
@@ -73,6 +73,9 @@ class Path:
 
     def transit(self, packets: int, random: Callable[[], float]) -> int:
         """One-way time of a message of so many packets if none is lost, ns."""
+        if packets == 1 and not self._reorder:
+            delay = self._delay + (self._jitter * self._table[int(random() * SIZE)] >> SCALE_BITS)
+            return self.extra + (delay if delay > 0 else 0)
         total = self.extra + self._flight(packets, random)
         if packets > INITIAL_WINDOW:
             total += self.rtt * _slow_start_rounds(packets)
@@ -95,13 +98,21 @@ class Path:
 
     def recovery(self, packets: int, random: Callable[[], float]) -> int:
         """How much later a message of so many packets is for those lost, 0 mostly. Not for a path that is cut."""
-        lost = self._lost_plainly(packets, random) if self._burst is None else self._lost_in_bursts(packets, random)
-        if not lost:
-            return 0
+        if self._burst is None:
+            # All that matters is whether any is lost, and if so whether the last is, which is so in loss / any of all cases.
+            draw = random()
+            if draw >= (self._loss if packets == 1 else 1.0 - (1.0 - self._loss) ** packets):
+                return 0
+            last_lost = draw < self._loss
+        else:
+            lost = [self._loses(random) for _ in range(packets)]
+            if not any(lost):
+                return 0
+            last_lost = lost[-1]
         rto = self.rto
         if packets == 1:
             late, rto = rto, 2 * rto
-        elif lost[-1] == packets - 1:
+        elif last_lost:
             late = PROBE_RTTS * self.rtt
         else:
             late = self.rtt + self.rtt // 4
@@ -109,18 +120,6 @@ class Path:
             late += rto
             rto *= 2
         return late
-
-    def _lost_plainly(self, packets: int, random: Callable[[], float]) -> list[int]:
-        """Which packets are lost; one draw in the usual case that none is."""
-        any_lost = 1.0 - (1.0 - self._loss) ** packets
-        draw = random()
-        if draw >= any_lost:
-            return []
-        # All that matters is whether the last is among them; given that any is, it is with probability loss / any.
-        return [packets - 1] if draw < self._loss else [0]
-
-    def _lost_in_bursts(self, packets: int, random: Callable[[], float]) -> list[int]:
-        return [i for i in range(packets) if self._loses(random)]
 
     def _loses(self, random: Callable[[], float]) -> bool:
         """Whether the next packet is lost; steps the Gilbert-Elliott chain where there is one (the state before decides)."""

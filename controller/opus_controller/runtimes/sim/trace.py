@@ -30,10 +30,13 @@ class Trace:
 
     def step(self, now: Nanos, host: int, event: Event, ready: Ready) -> None:
         what = event.source if type(event) is Receive else flat(event)
-        done = [(send.to, flat(send.message)) for send in ready.sends]
-        told = [flat(notice) for notice in ready.notices] if ready.notices else ()
-        replies = [flat(reply) for reply in ready.replies] if ready.replies else ()
-        self._lines.append(repr((now, host, what, done, told, replies, ready.wake_at)))
+        done: list[Any] = []
+        for send in ready.sends:
+            done.append(send.to)
+            done.append(flat(send.message))
+        if ready.notices or ready.replies:
+            done.append([flat(out) for out in (*ready.notices, *ready.replies)])
+        self._lines.append(repr((now, host, what, done, ready.wake_at)))
         self.steps += 1
         if len(self._lines) >= _BATCH:
             self._absorb()
@@ -70,13 +73,13 @@ def _flattener(cls: type) -> Callable[[Any], Flat]:
     get = attrgetter(*plain) if plain else lambda value: ()
     if not nested:
         return lambda value: (name, get(value))
-    return lambda value: (name, get(value), [_inner(getattr(value, field)) for field in nested])
+    get_nested = [attrgetter(field) for field in nested]
+    return lambda value: (name, get(value), [_inner(get(value)) for get in get_nested])
 
 
 def _inner(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [flat(item) if is_dataclass(item) else item for item in value]
-    return flat(value) if is_dataclass(value) else value
+    """Of a field that holds a dataclass or a tuple of some."""
+    return [flat(item) for item in value] if type(value) is tuple else flat(value)
 
 
 def _holds_dataclass(hint: Any) -> bool:

@@ -175,8 +175,8 @@ class World:
         self._await_arrival(host, client, client.next())
         spec, number = client.spec, host.requests
         host.requests += 1
-        deadline = now + spec.deadline_ns
-        self.step(host, Request(spec.app, number, arrival.key, arrival.write, spec.request_bytes, spec.reply_bytes, deadline), now)
+        deadline, sizes = now + spec.deadline_ns, (spec.request_bytes, spec.reply_bytes)
+        self.step(host, Request(spec.app, number, arrival.key, arrival.write, *sizes, deadline), now)
 
     # Samples
 
