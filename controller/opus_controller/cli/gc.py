@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from opus_controller.cli._output import JsonOption, print_json
@@ -10,7 +12,12 @@ from opus_controller.cli._runs import need_root
 
 def register(app: typer.Typer) -> None:
     @app.command()
-    def gc(as_json: JsonOption = False) -> None:
+    def gc(
+        orphans: Annotated[
+            bool, typer.Option("--orphans", help="Also what is named as a run's but has no directory under /run/opus.")
+        ] = False,
+        as_json: JsonOption = False,
+    ) -> None:
         """Remove what runs have left behind whose owner is gone: namespaces, processes, sockets, cgroups, containers.
 
         Living runs, and whatever is not named exactly as a run's, stay untouched.
@@ -19,7 +26,7 @@ def register(app: typer.Typer) -> None:
         from opus_controller.cli._containers import remove_containers
         from opus_controller.runtimes.netns import clean, state
 
-        removed = [clean.remove(run) for run in clean.stale()]
+        removed = [clean.remove(run) for run in (*clean.stale(), *(clean.orphans() if orphans else ()))]
         containers = remove_containers(living=[run for run in state.runs() if state.load(run).alive()])
         if as_json:
             print_json({"runs": [vars(one) for one in removed], "containers": containers})

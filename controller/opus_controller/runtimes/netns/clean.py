@@ -79,23 +79,20 @@ def remove(run: str) -> Removed:
 
 
 def stale() -> list[str]:
-    """Runs of which something is left on this machine and nobody's any more, sorted."""
-    known = set(namespaces.runs()) | set(cgroups.of_runs()) | set(state.runs())
-    return sorted(run for run in known if not _alive(run))
+    """Runs that are nobody's any more, the oldest first: they have a state directory, which is made first and removed last."""
+    return [run for run in state.runs() if not state.load(run).alive()]
 
 
-def _alive(run: str) -> bool:
-    try:
-        return state.load(run).alive()
-    except OpusError:  # no state directory: it is made first and removed last, so nobody is at it
-        return False
+def orphans() -> list[str]:
+    """Runs by the names of namespaces and cgroups alone: somebody has removed their state directory, or they are not runs of
+    this command at all (a test's). So these are removed only on request."""
+    return sorted((set(namespaces.runs()) | set(cgroups.of_runs())) - set(state.runs()))
 
 
 def _end_recorded(run: RunState, removed: Removed) -> None:
     """The zygote first, so that no node is started behind our back, then the nodes."""
-    zygote = [run.zygote] if run.zygote is not None else []
-    nodes = [host.node for host in run.hosts.values() if host.node is not None]
-    removed.processes += _pids(end(zygote)) + _pids(end(nodes))
+    recorded = [run.zygote, *(host.node for host in run.hosts.values())]
+    removed.processes += _pids(end(process for process in recorded if process is not None))
 
 
 def _end_members(run: str, removed: Removed) -> None:

@@ -156,7 +156,7 @@ def _measurable(network: Network, source: Host, target: Host) -> bool:
 
 
 def _jitter_ns(network: Network, source: Host, target: Host) -> float:
-    """Standard deviation of the round trip by the jitter asked for; netem's uniform jitter is half a width, the others' a deviation."""
+    """Standard deviation of the round trip by the jitter asked for (`PathShape.jitter_ns`: of uniform, half the width)."""
     shapes = (network.path(source, target), network.path(target, source))
     return math.hypot(*(s.jitter_ns / math.sqrt(3) if s.distribution == "uniform" else s.jitter_ns for s in shapes))
 
