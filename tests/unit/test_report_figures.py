@@ -43,6 +43,16 @@ def test_availability_counts_every_request_of_the_record_and_tells_why_others_fa
     assert result.requests.attempts_mean == pytest.approx((8 + 4 + 2) / 10)
 
 
+def test_a_failure_with_a_path_counts_among_the_reachable_and_a_failure_without_does_not(tmp_path: Path) -> None:
+    run = abc()
+    run.role(5, "a-2", "replica", "web")
+    run.request(1, "b-1", outcome="deadline")  # nobody served yet
+    run.request(6, "b-1", outcome="deadline")
+    run.request(7, "b-1")
+    reachable = result_of(run, tmp_path).requests.reachable
+    assert (reachable.issued, reachable.ok, reachable.availability) == (2, 1, 0.5)
+
+
 def test_latencies_are_of_ok_requests_alone_with_quantiles_interpolated(tmp_path: Path) -> None:
     run = abc()
     run.role(0, "a-2", "replica", "web")
@@ -168,6 +178,7 @@ def test_agents_at_the_end_are_live_ones(tmp_path: Path) -> None:
         run.role(1, host, "agent")
     run.role(5, "b-1", "agent", active=False)
     run.power_off(6, "c-1")
+    run.role(6.001, "c-1", "agent")  # what it still said while it died
     assert result_of(run, tmp_path).agents == 1
 
 

@@ -43,6 +43,14 @@ def test_a_partition_takes_the_path_and_a_heal_gives_it_back(fake: FakeRun, tmp_
     assert best == [10, None, None, 10]
 
 
+def test_what_changes_at_an_instant_holds_at_that_instant(fake: FakeRun, tmp_path: Path) -> None:
+    fake.partition(5, ["b-1", "b-2"])
+    fake.heal(8, "cut")
+    run, best = asked(fake, tmp_path, "b-1", 5, 8)
+    assert best == [None, 10]
+    assert run.judged.since_fault.tolist() == [0, 0]
+
+
 def test_others_are_not_cut_by_a_partition(fake: FakeRun, tmp_path: Path) -> None:
     fake.partition(5, ["b-1", "b-2"])
     _, best = asked(fake, tmp_path, "c-1", 4, 6)
