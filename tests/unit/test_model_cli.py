@@ -29,7 +29,7 @@ def test_plan_tells_what_would_happen(capsys: pytest.CaptureFixture[str], tmp_pa
     plan = load_plan(tmp_path / "plan.json")
     assert plan.seed == 3
     assert plan.digest in out
-    for words in ("30 hosts in 6 sites", "a replica of web", "power-off", "us-east-1 <-> eu-west-1", "hops.max <= 2"):
+    for words in ("30 hosts in 6 sites", "a replica of web", "power-off", "us-west-2 <-> us-east-1", "hops.max <= 2"):
         assert words in out
 
 
