@@ -16,6 +16,7 @@ from opus_controller.cli._app import run as opus
 from opus_controller.model.plan import Expectation, Place
 from opus_controller.report.build import build
 from opus_controller.report.conclude import conclude, json_schema_text, to_json
+from opus_controller.report.map import draw
 from opus_controller.report.result import Result
 from opus_controller.report.run import read
 from opus_controller.report.table import show
@@ -149,6 +150,23 @@ def test_the_map_shows_every_host_and_its_offices_at_each_instant(tmp_path: Path
     assert "c-2 · down" in text
     assert "b-2 · cut off" in text
     assert ("on Earth" in text) is geography
+
+
+def test_a_node_that_became_an_agent_hangs_on_nobody(tmp_path: Path) -> None:
+    run = eventful()
+    before = draw(read(run.write(tmp_path / "before"))).snapshots[-1]
+    run.role(50, "c-1", "agent")
+    after = draw(read(run.write(tmp_path / "after"))).snapshots[-1]
+    assert len(after.lines) == len(before.lines) - 1
+    assert any(dot.title.startswith("c-1 · agent of 0 nodes") for dot in after.dots)
+
+
+def test_facts_are_written_for_people(tmp_path: Path) -> None:
+    facts = {"offloads": True, "start_s": {"wired": 0.707}, "limits": ["cpu", "memory"]}
+    text = " ".join(page_of(eventful().write(tmp_path / "run", about={"facts": facts})).text)
+    for words in ("yes", "wired 0.707", "cpu, memory"):
+        assert words in text
+    assert "{'" not in text
 
 
 def test_names_from_a_scenario_cannot_break_out_of_the_page(tmp_path: Path) -> None:

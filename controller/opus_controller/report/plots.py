@@ -290,8 +290,8 @@ def burden(run: Run, colours: Palette) -> Figure:
     right.set_title("control traffic in bytes/s, % of hosts with at most …")
     for axes in (left, right):
         axes.set_ylim(0, 101)
-        axes.set_xlim(0)
-        axes.legend(loc="best", fontsize=8.5)
+        axes.set_xlim(0, axes.get_xlim()[1] * 1.12)
+        axes.legend(loc="lower right", fontsize=8.5)
     return figure
 
 

@@ -64,6 +64,17 @@ def latency(value: Latency) -> str:
     return f"{rest}  mean {number(value.mean)} ms"
 
 
+def fact(value: object) -> str:
+    """What a runtime says of itself, without the marks of a programming language."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{str(name).replace('_', ' ')} {fact(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(fact(inner) for inner in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def when(seconds_: float) -> str:
     """A time of the run to a tenth of a second: "22 s", "22.4 s"."""
     return f"{round(seconds_, 1):g} s"

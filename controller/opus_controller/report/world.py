@@ -277,6 +277,8 @@ def _role(state: State, host: int, change: Mapping[str, Any]) -> None:
             return
     if change["active"]:
         holders.add(host)
+        if holders is state.agents:
+            state.agent_of.pop(host, None)  # an agent hangs on nobody
     else:
         holders.discard(host)
 
