@@ -150,8 +150,9 @@ class Fabric:
             target.control_sent += ACK_OVERHEAD
             target.control_received += wire
         arrives = now + self._hop_ns
-        if source.up is not None:
-            left = source.up.enter(now, source.up.takes(wire))
+        up = source.up
+        if up is not None:
+            left = up.enter(now, int(wire * up.byte_ns))
             arrives += path.rto if left is None else left - now  # dropped by the full queue, sent again
         if path.plain and packets <= INITIAL_WINDOW:
             arrives += path.base
@@ -164,7 +165,7 @@ class Fabric:
                 arrives += late
         downloads = 0
         if target.down is not None:
-            downloads = target.down.takes(wire)
+            downloads = int(wire * target.down.byte_ns)
             arrives += downloads
         if arrives < channel.last:
             arrives = channel.last
@@ -174,34 +175,51 @@ class Fabric:
     # Arriving
 
     def _arrive(self, now: Nanos, channel: Channel, message: Message, downloads: Nanos) -> None:
-        """The last bit would be in, were the target's access link idle, which it occupies for `downloads`."""
-        if now < channel.hold:
-            self._agenda.at(channel.hold, self._arrive, channel, message, downloads)
-            return
-        down = channel.target.down
-        if down is not None:
-            left = down.enter(now - downloads, downloads)
-            if left is None:  # dropped by the full queue: sent again, and what follows on the stream waits for it
-                channel.hold = now + channel.path.rto
-                self._agenda.at(channel.hold, self._arrive, channel, message, downloads)
-                return
-            if left > now:
-                self._agenda.at(left, self._deliver, channel, message)
-                return
-        self._deliver(now, channel, message, None)
-
-    def _deliver(self, now: Nanos, channel: Channel, message: Message, _c: None) -> None:
+        """The last bit is in, if the target's access link was idle for the `downloads` it took."""
         target = channel.target
-        if target.core is None or target.incarnation != channel.incarnation:
-            self.drops["receiver died"] += 1
-            if target.powered:
-                self._send_reset(now, channel)
-            return
-        if target.paused:
-            target.waiting.append((0, self._deliver, channel, message, None))
+        down = target.down
+        if down is not None:
+            if down.free > now - downloads or now < channel.hold:
+                self._queue_down(now, channel, message, downloads)
+                return
+            down.free = now
+        if target.core is None or target.paused or target.incarnation != channel.incarnation:
+            self._arrive_at_nobody(now, channel, message, None)
             return
         self.delivered += 1
         self._step(target, Receive(channel.source.id, message), now)
+
+    def _queue_down(self, now: Nanos, channel: Channel, message: Message, downloads: Nanos) -> None:
+        """At a busy access link."""
+        down = channel.target.down
+        assert down is not None
+        if now < channel.hold:
+            self._agenda.at(channel.hold, self._arrive, channel, message, downloads)
+            return
+        left = down.enter(now - downloads, downloads)
+        if left is not None:
+            self._agenda.at(left, self._deliver, channel, message)
+        else:  # dropped by the full queue: sent again, and what follows on the stream waits for it
+            channel.hold = now + channel.path.rto
+            self._agenda.at(channel.hold, self._arrive, channel, message, downloads)
+
+    def _deliver(self, now: Nanos, channel: Channel, message: Message, _c: None) -> None:
+        target = channel.target
+        if target.core is None or target.paused or target.incarnation != channel.incarnation:
+            self._arrive_at_nobody(now, channel, message, None)
+            return
+        self.delivered += 1
+        self._step(target, Receive(channel.source.id, message), now)
+
+    def _arrive_at_nobody(self, now: Nanos, channel: Channel, message: Message, _c: None) -> None:
+        """The process is dead, another one, or paused; its kernel resets, resets, or keeps the message."""
+        target = channel.target
+        if target.core is not None and target.paused and target.incarnation == channel.incarnation:
+            target.waiting.append((0, self._deliver, channel, message, None))
+            return
+        self.drops["receiver died"] += 1
+        if target.powered:
+            self._send_reset(now, channel)
 
     def _loop_back(self, now: Nanos, host: SimHost, incarnation: int, message: Message) -> None:
         """A node's message to itself never leaves its process."""

@@ -28,21 +28,18 @@ class Core(Protocol):
 class Rate:
     """One direction of an access link as a virtual clock: busy until `free`; what waits is what it carries until then."""
 
-    __slots__ = ("_byte_ns", "_queue_ns", "dropped", "free")
+    __slots__ = ("_queue_ns", "byte_ns", "dropped", "free")
 
     def __init__(self, direction: Direction) -> None:
         rate = direction.rate_bps
-        self._byte_ns = 8 * SECOND / rate if rate else 0.0
+        self.byte_ns = 8 * SECOND / rate if rate else 0.0
+        """Time that a byte occupies the link."""
         if direction.queue_bytes is not None:
-            self._queue_ns = round(direction.queue_bytes * self._byte_ns)
+            self._queue_ns = round(direction.queue_bytes * self.byte_ns)
         else:
-            self._queue_ns = max(DEFAULT_QUEUE_NS, round(DEFAULT_QUEUE_BYTES * self._byte_ns))
+            self._queue_ns = max(DEFAULT_QUEUE_NS, round(DEFAULT_QUEUE_BYTES * self.byte_ns))
         self.free: Nanos = 0
         self.dropped = 0
-
-    def takes(self, size: int) -> Nanos:
-        """Time that so many bytes occupy the link."""
-        return int(size * self._byte_ns)
 
     def enter(self, now: Nanos, takes: Nanos) -> Nanos | None:
         """When the last bit has left of what occupies the link for `takes`; None if the queue has no room (an idle link has)."""

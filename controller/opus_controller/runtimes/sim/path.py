@@ -40,7 +40,7 @@ class Path:
 
     __slots__ = (
         "_bad", "_burst", "_delay", "_jitter", "_loss", "_reorder", "_table",
-        "cut", "deaf", "dialable", "extra", "lossy", "plain", "rto", "rtt",
+        "base", "cut", "deaf", "dialable", "extra", "lossy", "plain", "rto", "rtt",
     )  # fmt: skip
 
     def __init__(self, network: Network, source: Host, target: Host) -> None:
@@ -48,6 +48,8 @@ class Path:
         self.extra = source.access.delay_ns + target.access.delay_ns
         """The access links' part of the one-way delay, which nothing skips."""
         self._delay = there.delay_ns
+        self.base = self.extra + self._delay
+        """One way without jitter, ns."""
         self._jitter = there.jitter_ns
         self._table = table(there.distribution)
         self._reorder = there.reorder
@@ -65,11 +67,6 @@ class Path:
         self.lossy = bool(self._loss or self._burst)
         self.plain = not (self._jitter or self._reorder or self.lossy)
         """Whether every message takes `base`."""
-
-    @property
-    def base(self) -> int:
-        """One way without jitter, ns."""
-        return self._delay + self.extra
 
     def transit(self, packets: int, random: Callable[[], float]) -> int:
         """One-way time of a message of so many packets if none is lost, ns."""
