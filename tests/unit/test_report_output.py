@@ -261,6 +261,23 @@ def test_the_table_fits_eighty_columns_and_loses_nothing(tmp_path: Path) -> None
     assert "…" not in text
 
 
+def test_of_many_faults_the_worst_are_listed_with_their_numbers(tmp_path: Path) -> None:
+    run = FakeRun(make_plan(one_way_ms=DELAYS, hosts={"a": 2}, clients=("a-2",)))
+    run.begin()
+    run.role(0, "a-1", "replica", "web")
+    for t in range(50):
+        run.fault(t + 1, "resume", f"fault-{t + 1}", target=f"target-{t + 1}", victims=["a-2"])
+        run.request(t + 1.5, "a-2", outcome="deadline" if t in (30, 40) else "ok")
+    text = table_of(run, tmp_path / "run")
+    assert "target-31" in text
+    assert "target-41" in text
+    assert "30 that hurt less" in text
+    page_of(tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert re.search(r'<span class="mark">41</span>.*?target-41', page)
+    assert "And 20 that hurt less" in page
+
+
 def test_sites_are_listed_only_when_one_had_it_worse(tmp_path: Path) -> None:
     assert "clients  requests  available" in table_of(eventful(), tmp_path / "cut")
     calm = eventful()

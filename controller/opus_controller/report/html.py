@@ -15,10 +15,10 @@ from opus_controller.report import plots, words
 from opus_controller.report.palette import PAGE, Palette, to_page
 from opus_controller.report.result import Result
 from opus_controller.report.run import Run
-from opus_controller.report.table import worst_first
+from opus_controller.report.table import worst_faults, worst_first
 
-MOST_ROWS = 60
-"""Of the tables of faults and sites; what is left out is counted."""
+MOST_FAULTS, MOST_SITES = 30, 60
+"""Rows of their tables, the worst ones; what is left out is counted."""
 
 
 def render(run: Run, result: Result) -> str:
@@ -38,9 +38,9 @@ def render(run: Run, result: Result) -> str:
         map=role_map.draw(run),
         colours=PAGE,
         sites=worst_first(site for site in result.by_site if site.clients or site.requests.issued),
-        most_rows=MOST_ROWS,
+        most_sites=MOST_SITES,
+        faults=worst_faults(result.faults, MOST_FAULTS),
         most_dots=plots.MOST_DOTS,
-        alone={"link", "heal"},
     )
 
 

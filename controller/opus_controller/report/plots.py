@@ -167,10 +167,11 @@ def _mark(axes: Axes, run: Run, colours: Palette, *, numbers: bool) -> None:
     for breach in run.validity.breaches:
         axes.axvspan(breach.from_s, max(breach.to_s, breach.from_s + 0.5), color=colours.invalid, alpha=0.25, linewidth=0)
     last = -math.inf
+    crowded = len(run.world.faults) > 24
     for i, fault in enumerate(run.world.faults, start=1):
         x = fault.t / SECOND
-        axes.axvline(x, color=colours.fault, linewidth=0.9, alpha=0.8)
-        apart = run.end / SECOND / 60  # nearer numbers would lie over each other
+        axes.axvline(x, color=colours.fault, linewidth=0.5 if crowded else 0.9, alpha=0.4 if crowded else 0.8)
+        apart = run.end / SECOND / 45  # nearer numbers would lie over each other
         if numbers and x - last >= apart:
             axes.text(
                 x, 1.02, str(i), transform=axes.get_xaxis_transform(), ha="center", va="bottom", fontsize=8.5,

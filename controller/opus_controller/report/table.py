@@ -71,7 +71,7 @@ def _faults(faults: list[FaultResult]) -> Table:
         ("at", "right"), ("fault", "left"), ("hit", "left"), ("recovery", "right"),
         ("with a path", "right"), ("available", "right"),
     )  # fmt: skip
-    for fault in faults[:MOST_FAULTS]:
+    for _, fault in worst_faults(faults, MOST_FAULTS):
         table.add_row(
             words.when(fault.at_s),
             Text.assemble((fault.kind, "bold"), f" {fault.target}"),
@@ -81,8 +81,20 @@ def _faults(faults: list[FaultResult]) -> Table:
             words.share(fault.availability),
         )
     if len(faults) > MOST_FAULTS:
-        table.add_row("", f"and {len(faults) - MOST_FAULTS} more", "", "", "", "")
+        table.add_row("", f"and {len(faults) - MOST_FAULTS} that hurt less", "", "", "", "")
     return table
+
+
+def worst_faults(faults: list[FaultResult], most: int) -> list[tuple[int, FaultResult]]:
+    """The `most` faults that took longest to recover from, with their numbers, in order of time."""
+    numbered = list(enumerate(faults, start=1))
+
+    def harm(entry: tuple[int, FaultResult]) -> tuple[float, float]:
+        fault = entry[1]
+        endless = float("inf") if fault.recovered is False else -1.0
+        return (endless if fault.recovery_s is None else fault.recovery_s, -(fault.availability or 0.0))
+
+    return sorted(sorted(numbered, key=harm, reverse=True)[:most])
 
 
 def _recovery(seconds: float | None, recovered: bool | None) -> Text:
