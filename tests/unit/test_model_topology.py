@@ -11,7 +11,8 @@ from opus_controller.model.graph import distance_km, fibre_delay_ns
 from opus_controller.model.importing import import_topology, slug
 from opus_controller.model.scenario import shipped
 from opus_controller.model.shapes import BurstLoss
-from opus_controller.model.topology import Topology, address_of, load_topology
+from opus_controller.model.topology import Topology, load_topology
+from opus_controller.model.topology_hosts import address_of
 
 MS = 1_000_000
 HEAD = "name: t\nsites: [a, b, c]\n"

@@ -161,10 +161,6 @@ def one_or_more(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-def _written(pattern: str, allowed: str, *examples: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": ["string", "number"], "pattern": pattern, "description": allowed, "examples": list(examples)})
-
-
 def _zero_or(pattern: str, allowed: str, *examples: str) -> WithJsonSchema:
     text = {"type": "string", "pattern": pattern, "examples": list(examples)}
     return WithJsonSchema({"description": allowed, "anyOf": [text, {"const": 0}]})
@@ -172,10 +168,6 @@ def _zero_or(pattern: str, allowed: str, *examples: str) -> WithJsonSchema:
 
 def _only(pattern: str, allowed: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "description": allowed, "examples": list(examples)})
-
-
-def _whole_schema(least: int, most: int) -> WithJsonSchema:
-    return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
 
 
 _NAME_SCHEMA = WithJsonSchema({"type": "string", "pattern": NAME_PATTERN, "maxLength": NAME_LENGTH, "description": NAME_ALLOWED})

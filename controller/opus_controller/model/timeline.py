@@ -14,8 +14,9 @@ from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Parti
 from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Chooser, Selector
 from opus_controller.model.shapes import PathShape
-from opus_controller.model.topology import Topology, overlay
+from opus_controller.model.topology import Topology
 from opus_controller.model.topology_form import ShapeForm
+from opus_controller.model.topology_paths import overlay
 from opus_controller.model.units import format_duration, shown
 
 HostFaultKind = Literal["crash", "power-off", "restart", "pause", "resume"]

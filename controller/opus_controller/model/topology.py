@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,36 +12,12 @@ from opus_controller.model.explain import read_form
 from opus_controller.model.fields import listed, parse_name, suggestion
 from opus_controller.model.graph import graph_delays
 from opus_controller.model.matrix import Pair, one_way_delays, rtts_from_csv, rtts_from_value
-from opus_controller.model.plan import Host, HostAbilities, PathTable, Place
-from opus_controller.model.shapes import AccessLink, BurstLoss, Direction, PathShape
-from opus_controller.model.topology_form import (
-    MAX_HOSTS,
-    MAX_SITES,
-    AbilitiesForm,
-    AccessForm,
-    GroupForm,
-    PathForm,
-    ShapeForm,
-    SiteForm,
-    TopologyForm,
-)
-from opus_controller.model.units import SECOND, format_duration, shown
-
-DEFAULT_WITHIN_NS = 250_000
-"""One way inside a site: a round trip of 0.5 ms, as between machines of one data centre."""
-DEFAULT_QUEUE_NS = 100_000_000
-"""A rate without a queue gets this much of one: common in access routers ..."""
-LEAST_DEFAULT_QUEUE = 64 << 10
-"""... but never less than one segmentation-offload packet, in bytes."""
-MTU = 1500
-
-
-@dataclass(frozen=True)
-class Site:
-    name: str
-    short: str
-    place: Place | None
-    description: str = ""
+from opus_controller.model.plan import Host, PathTable, Place
+from opus_controller.model.shapes import PathShape
+from opus_controller.model.topology_form import MAX_SITES, SiteForm, TopologyForm
+from opus_controller.model.topology_hosts import Site, make_hosts
+from opus_controller.model.topology_paths import path_table
+from opus_controller.model.units import shown
 
 
 @dataclass(frozen=True)
@@ -73,8 +48,8 @@ def load_topology(path: Path) -> Topology:
     names = [site.name for site in sites]
     delays = _delays(problems, form, sites, rtts)
     problems.raise_if_any()
-    paths = _path_table(problems, form, names, delays)
-    hosts = _hosts(problems, form.groups, sites)
+    paths = path_table(problems, form, names, delays)
+    hosts = make_hosts(problems, form.groups, sites)
     problems.raise_if_any()
     return Topology(
         name=form.name,
@@ -182,171 +157,3 @@ def _delays(problems: Problems, form: TopologyForm, sites: Sequence[Site], rtts:
         places = {site.name: (site.place.lat, site.place.lon) for site in sites if site.place is not None}
         return graph_delays(problems, form.graph, [site.name for site in sites], places)
     return one_way_delays(rtts or {})
-
-
-# Paths
-
-
-def overlay(shape: PathShape, form: ShapeForm) -> PathShape:
-    """`shape` with what `form` gives in its place. Loss and bursty loss displace each other."""
-    change: dict[str, object] = {}
-    for field in ("distribution", "duplicate", "reorder", "corrupt", "keep_order"):
-        if getattr(form, field) is not None:
-            change[field] = getattr(form, field)
-    if form.jitter is not None:
-        change["jitter_ns"] = form.jitter
-    if form.delay is not None:
-        change["delay_ns"] = form.delay
-    if form.rtt is not None:
-        change["delay_ns"] = form.rtt // 2
-    if form.loss is not None:
-        change["loss"], change["burst"] = form.loss, None
-    if form.burst is not None:
-        change["loss"], change["burst"] = 0.0, BurstLoss(**form.burst.model_dump())
-    return shape.model_copy(update=change) if change else shape
-
-
-def _path_table(problems: Problems, form: TopologyForm, sites: list[str], delays: dict[Pair, int]) -> PathTable:
-    exceptions = _exceptions(problems, form.paths, sites)
-    between = overlay(PathShape(), form.path)
-    inside = overlay(PathShape(delay_ns=DEFAULT_WITHIN_NS), form.within)
-    has_default = form.path.rtt is not None or form.path.delay is not None
-    numbers: dict[PathShape, int] = {}
-    by_delay: dict[tuple[bool, int], int] = {}
-    index = []
-    for i, j in itertools.product(range(len(sites)), repeat=2):
-        base = inside if i == j else between
-        delay = delays.get((i, j), base.delay_ns)
-        overrides = exceptions.get((i, j), ())
-        if i != j and (i, j) not in delays and not has_default and not any(_gives_delay(o) for o in overrides):
-            key = next((key for key in ("rtt_ms", "rtt_matrix", "paths") if problems.document.has((key,))), "sites")
-            message = f"nothing gives the delay from {sites[i]} to {sites[j]}; allowed: rtt_ms, rtt_matrix, graph, path or paths"
-            problems.add((key,), message, of_key=True)
-            return PathTable(shapes=(), index=())
-        number = by_delay.get((i == j, delay)) if not overrides else None
-        if number is None:
-            shape = base.model_copy(update={"delay_ns": delay})
-            for override in overrides:
-                shape = overlay(shape, override)
-            number = numbers.setdefault(shape, len(numbers))
-            if not overrides:
-                by_delay[i == j, delay] = number
-        index.append(number)
-    n = len(sites)
-    return PathTable(shapes=tuple(numbers), index=tuple(tuple(index[i * n : (i + 1) * n]) for i in range(n)))
-
-
-def _gives_delay(form: ShapeForm) -> bool:
-    return form.rtt is not None or form.delay is not None
-
-
-def _exceptions(problems: Problems, paths: Sequence[PathForm], sites: Sequence[str]) -> dict[Pair, list[PathForm]]:
-    """The entries of `paths` that touch each pair, in order. `all` in from and to means every *other* site."""
-    found: dict[Pair, list[PathForm]] = {}
-    for k, path in enumerate(paths):
-        keys: KeyPath = ("paths", k)
-        if path.rtt is not None and not path.both_ways:
-            problems.add((*keys, "rtt"), "is a round trip on a path one way; allowed: delay, or both_ways: true")
-        if not path.model_fields_set - {"from_", "to", "both_ways"}:
-            problems.add(keys, f"changes nothing; allowed: {', '.join(ShapeForm.model_fields)}")
-        sources = list(_positions(problems, (*keys, "from"), path.from_, sites))
-        targets = list(_positions(problems, (*keys, "to"), path.to, sites))
-        many = len(sources) > 1 or len(targets) > 1
-        pairs = dict.fromkeys((i, j) for i, j in itertools.product(sources, targets) if i != j or not many)
-        if path.both_ways:
-            pairs |= dict.fromkeys((j, i) for i, j in list(pairs))
-        for pair in pairs:
-            found.setdefault(pair, []).append(path)
-    return found
-
-
-def _positions(problems: Problems, keys: KeyPath, names: Sequence[str], sites: Sequence[str]) -> Iterator[int]:
-    if list(names) == ["all"]:
-        yield from range(len(sites))
-        return
-    as_list = isinstance(problems.document.plain_at(keys), list)
-    for k, name in enumerate(names):
-        if name in sites:
-            yield sites.index(name)
-        else:
-            hint = suggestion(name, sites)
-            where = (*keys, k) if as_list else keys
-            problems.add(where, f"there is no site {shown(name)}; {hint}allowed: {listed(sites)}, or all")
-
-
-# Hosts
-
-
-def _hosts(problems: Problems, groups: Sequence[GroupForm], sites: Sequence[Site]) -> tuple[Host, ...]:
-    names = [site.name for site in sites]
-    members: dict[int, list[tuple[int, GroupForm]]] = {i: [] for i in range(len(sites))}
-    for k, group in enumerate(groups):
-        if group.name in [other.name for other in groups[:k]]:
-            problems.add(("groups", k, "name"), f"{shown(group.name)} is given twice; allowed: names that differ")
-        if group.site == "all":
-            problems.add(("groups", k, "site"), "'all' is not one site; allowed: sites: all")
-            continue
-        key, wanted = ("site", [group.site]) if group.site is not None else ("sites", group.sites or [])
-        for i in dict.fromkeys(_positions(problems, ("groups", k, key), wanted, names)):
-            members[i].append((k, group))
-    total = sum(group.count or 1 for of_site in members.values() for _, group in of_site)
-    if total > MAX_HOSTS:
-        problems.add(("groups",), f"{total} hosts in all; allowed: at most {MAX_HOSTS}, the addresses of 198.18.0.0/15")
-    if problems:
-        return ()
-    hosts: dict[str, Host] = {}
-    links = [_access(problems, ("groups", k, "access"), group.access) for k, group in enumerate(groups)]
-    abilities = [_abilities(group.abilities, group.access) for group in groups]
-    for i, site in enumerate(sites):
-        numbered = itertools.count(1)
-        for k, group in members[i]:
-            for name in _host_names(site, group, numbered):
-                if name in hosts:
-                    message = f"a second host named {name}; allowed: a count here, or another short name for site {site.name}"
-                    problems.add(("groups", k), message)
-                    return ()
-                hosts[name] = Host(
-                    name=name,
-                    index=len(hosts),
-                    site=site.name,
-                    group=group.name,
-                    address=address_of(len(hosts)),
-                    access=links[k],
-                    abilities=abilities[k],
-                )
-    return tuple(hosts.values())
-
-
-def _host_names(site: Site, group: GroupForm, numbered: Iterator[int]) -> Iterator[str]:
-    if group.count is None:
-        return iter([site.short])
-    return (f"{site.short}-{number}" for number in itertools.islice(numbered, group.count))
-
-
-def address_of(index: int) -> str:
-    """The address of host `index`: 198.18.0.1 on, within 198.18.0.0/15, never ending in .0 or .255."""
-    block, last = divmod(index, 254)
-    return f"198.{18 + block // 256}.{block % 256}.{last + 1}"
-
-
-def _access(problems: Problems, keys: KeyPath, form: AccessForm) -> AccessLink:
-    def direction(rate: int | None) -> Direction:
-        if rate is None:
-            return Direction()
-        if form.queue is None:
-            return Direction(rate_bps=rate, queue_bytes=max(LEAST_DEFAULT_QUEUE, rate * DEFAULT_QUEUE_NS // (8 * SECOND)))
-        kind, amount = form.queue
-        size = amount if kind == "bytes" else rate * amount // (8 * SECOND)
-        if size < MTU:
-            what = f"holds {size} bytes" + (f" ({format_duration(amount)} at the rate)" if kind == "time" else "")
-            problems.add((*keys, "queue"), f"{what}; allowed: at least one packet, {MTU} bytes")
-            size = MTU
-        return Direction(rate_bps=rate, queue_bytes=size)
-
-    return AccessLink(delay_ns=form.delay, loss=form.loss, up=direction(form.up), down=direction(form.down))
-
-
-def _abilities(form: AbilitiesForm, access: AccessForm) -> HostAbilities:
-    rates = [rate for rate in (access.up, access.down) if rate is not None]
-    bandwidth = form.bandwidth or min(rates, default=HostAbilities().bandwidth)
-    return HostAbilities(cpu=form.cpu, memory=form.memory, storage=form.storage, bandwidth=bandwidth)
