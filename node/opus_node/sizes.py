@@ -116,9 +116,13 @@ def _record(tag: int, body: Sizer) -> Sizer:
     return size
 
 
-def _records(tag: int, body: Sizer) -> Sizer:
-    one = _record(tag, body)
-    return lambda values: sum(map(one, values))
+def _records(tag: int, record: type) -> Sizer:
+    """Cached by content, since what is gossiped and hinted is mostly what was before; not floats, for which 0.0 == -0.0."""
+    get = attrgetter(*(field.name for field in fields(record)))
+    one = _record(tag, _parts(record))
+    if float not in get_type_hints(record, vars(messages)).values():
+        one = lru_cache(maxsize=1 << 15)(one)
+    return lambda values: sum(map(one, map(get, values))) if values else 0
 
 
 def _field(name: str, kind: Any, number: int) -> Sizer:
@@ -131,25 +135,29 @@ def _field(name: str, kind: Any, number: int) -> Sizer:
         return simple(tag)
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        return _strings(tag) if item is str else _records(tag, _body(item))
+        return _strings(tag) if item is str else _records(tag, item)
     return _record(tag, _body(kind))
 
 
 def _body(record: type) -> Sizer:
     """The sizer of a dataclass's fields, without a tag of its own."""
-    hints = get_type_hints(record, vars(messages))
     names = [field.name for field in fields(record)]
-    sizers = [_field(name, hints[name], number) for number, name in enumerate(names, start=1)]
     if not names:
         return lambda value: 0
-    if len(names) == 1:
-        get, only = attrgetter(names[0]), sizers[0]
-        return lambda value: only(get(value))
-    get_all = attrgetter(*names)
+    get, parts = attrgetter(*names), _parts(record)
+    return lambda value: parts(get(value))
 
-    def size(value: Any) -> int:
+
+def _parts(record: type) -> Sizer:
+    """The same, of what `attrgetter` gives for all the fields: a tuple of them, or the only one."""
+    hints = get_type_hints(record, vars(messages))
+    sizers = [_field(field.name, hints[field.name], number) for number, field in enumerate(fields(record), start=1)]
+    if len(sizers) == 1:
+        return sizers[0]
+
+    def size(values: tuple[Any, ...]) -> int:
         total = 0
-        for sizer, part in zip(sizers, get_all(value), strict=True):
+        for sizer, part in zip(sizers, values, strict=True):
             total += sizer(part)
         return total
 

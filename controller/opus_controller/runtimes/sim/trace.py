@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from operator import attrgetter
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from opus_node.core.events import Event, Ready, Receive
 from opus_node.core.types import Nanos
@@ -67,19 +67,27 @@ def _flattener(cls: type) -> Callable[[Any], Flat]:
     """Fields of plain values are fetched by one call in C; only dataclasses within are descended into."""
     hints = get_type_hints(cls)
     names = [f.name for f in fields(cls)]
-    nested = [name for name in names if _holds_dataclass(hints[name])]
-    plain = [name for name in names if name not in nested]
+    inner = {name: _inner(name, hints[name]) for name in names if _holds_dataclass(hints[name])}
+    plain = [name for name in names if name not in inner]
     name = cls.__name__
     get = attrgetter(*plain) if plain else lambda value: ()
-    if not nested:
+    if not inner:
         return lambda value: (name, get(value))
-    get_nested = [attrgetter(field) for field in nested]
-    return lambda value: (name, get(value), [_inner(get(value)) for get in get_nested])
+    parts = list(inner.values())
+    return lambda value: (name, get(value), [part(value) for part in parts])
 
 
-def _inner(value: Any) -> Any:
+def _inner(name: str, hint: Any) -> Callable[[Any], Any]:
     """Of a field that holds a dataclass or a tuple of some."""
-    return [flat(item) for item in value] if type(value) is tuple else flat(value)
+    get = attrgetter(name)
+    if get_origin(hint) is not tuple:
+        return lambda value: flat(get(value))
+    item = get_args(hint)[0]
+    names = [f.name for f in fields(item)]
+    if len(names) < 2 or any(_holds_dataclass(kind) for kind in get_type_hints(item).values()):
+        return lambda value: [flat(one) for one in get(value)]
+    get_all = attrgetter(*names)
+    return lambda value: list(map(get_all, get(value)))  # all of one class: its name would tell nothing
 
 
 def _holds_dataclass(hint: Any) -> bool:
