@@ -1,0 +1,212 @@
+"""Join, attachment and leases, as a node feels them."""
+
+from __future__ import annotations
+
+from random import Random
+
+from helpers.corenet import APP, SIX, CoreNet, six_regions, sites
+
+from opus_node.core.events import AgentLost, Attached, Boot, Receive, Wake
+from opus_node.core.messages import FindAgents, Lease, Probe, Release
+from opus_node.core.node import NodeCore
+from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
+
+NO_PROMOTION = NodeConfig(apps=(AppConfig(APP, 3),), near_enough=10 * SECOND, nodes_per_agent=1000)
+
+
+def test_a_seed_is_an_agent_at_once_and_attached_to_itself() -> None:
+    net = six_regions(per_site=1)
+    assert net.agents() == ["use-1", "usw-1", "eu-1"]
+    assert net.snapshot("eu-1").agent == "eu-1"
+
+
+def test_every_node_attaches_to_the_nearest_agent_by_measured_round_trip() -> None:
+    net = six_regions(config=NO_PROMOTION)
+    net.run(5 * SECOND)
+    agents = net.agents()
+    assert agents == ["use-1", "usw-1", "eu-1"]
+    for node in net.live():
+        nearest = min(net.delay(node, agent) if agent != node else 0 for agent in agents)
+        chosen = net.snapshot(node).agent
+        assert (net.delay(node, chosen) if chosen != node else 0) == nearest, node
+
+
+def test_a_join_touches_a_small_constant_number_of_hosts() -> None:
+    net = six_regions(config=NO_PROMOTION, per_site=20)
+    net.run(4 * SECOND)
+    touched: set[str] = set()
+    send = net._send
+
+    def count(source: str, one: object) -> None:
+        if source == "jp-x":
+            touched.add(one.to)  # type: ignore[attr-defined]
+        send(source, one)  # type: ignore[arg-type]
+
+    net._send = count  # type: ignore[method-assign,assignment]
+    net.boot("jp-x")
+    net.run(10 * SECOND)
+    assert net.snapshot("jp-x").agent == "usw-1"
+    assert 1 <= len(touched) <= 6
+
+
+def test_a_node_without_an_answering_seed_keeps_trying_and_attaches_when_one_appears() -> None:
+    net = CoreNet(sites({("a", "b"): 40.0}), seeds=("a-1",))
+    net.boot("b-1")
+    net.run(30 * SECOND)
+    assert net.snapshot("b-1").agent == ""
+    net.boot("a-1")
+    net.run(37 * SECOND)
+    assert net.snapshot("b-1").agent == "a-1"
+
+
+def test_seeds_are_asked_with_growing_pauses() -> None:
+    core = NodeCore("n", NodeConfig(), Random(1))
+    ready = core.step(Boot(("s1", "s2")), 0)
+    asked = [0]
+    while ready.wake_at is not None and ready.wake_at < 60 * SECOND:
+        at = ready.wake_at
+        ready = core.step(Wake(), at)
+        asked += [at for send in ready.sends if isinstance(send.message, FindAgents)]
+    pauses = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False) if later > earlier]
+    assert len(asked) > 5
+    assert max(pauses) >= 3 * min(pauses)
+    assert max(pauses) <= 15 * SECOND
+
+
+def test_a_silent_agent_is_left_for_a_backup_within_seconds_of_the_next_lease() -> None:
+    net = six_regions(config=NO_PROMOTION)
+    net.run(10 * SECOND)
+    orphans = [node for node in net.live() if net.snapshot(node).agent == "eu-1" and node != "eu-1"]
+    assert orphans
+    net.power_off("eu-1")
+    net.run(10 * SECOND + NO_PROMOTION.lease_interval * 12 // 10 + 2 * SECOND)
+    assert all(net.snapshot(node).agent in ("use-1", "usw-1") for node in orphans)
+    lost = [told for told in net.told if isinstance(told.notice, AgentLost)]
+    assert {told.node for told in lost} == set(orphans)
+
+
+def test_one_unanswered_lease_does_not_move_a_node_whose_agent_answers_a_probe() -> None:
+    net = six_regions(config=NO_PROMOTION)
+    net.run(10 * SECOND)
+    net.log = []
+    net.log_filter = lambda send: isinstance(send.message, Lease)
+    net.cut(["eu-2"], ["eu-1"])
+    for _ in range(1000):
+        if any("eu-2 -> eu-1" in line for line in net.log):
+            break
+        net.run_for(10 * MILLISECOND)
+    else:
+        raise AssertionError("no lease within ten seconds")
+    net.heal()
+    net.run_for(5 * SECOND)
+    assert net.snapshot("eu-2").agent == "eu-1"
+    assert not [told for told in net.told if isinstance(told.notice, AgentLost)]
+
+
+def test_a_nearer_agent_that_appears_is_moved_to_and_the_old_one_released() -> None:
+    net = six_regions()
+    net.log = []
+    net.log_filter = lambda send: isinstance(send.message, Release)
+    net.run(10 * SECOND)
+    moves = [told for told in net.told if isinstance(told.notice, Attached) and told.node == "jp-1"]
+    if net.snapshot("jp-1").is_agent:  # chance made it the agent of its region
+        moves = [told for told in net.told if isinstance(told.notice, Attached) and told.node == "jp-2"]
+    assert moves[0].notice.agent in net.seeds  # type: ignore[union-attr]
+    assert moves[-1].notice.agent.startswith("jp-")  # type: ignore[union-attr]
+    released = [tuple(line.split()[1:4:2]) for line in net.log if "Release" in line]  # type: ignore[misc]
+    assert (moves[-1].node, moves[0].notice.agent) in released  # type: ignore[union-attr]
+
+
+def test_every_region_gets_its_own_agent_within_ten_seconds() -> None:
+    for seed in range(5):
+        net = six_regions(seed=f"regions{seed}")
+        net.run(10 * SECOND)
+        for site in SIX:
+            homes = {net.snapshot(f"{site}-{number}").agent.rsplit("-", 1)[0] for number in range(1, 6)}
+            assert homes == {site}, f"seed {seed}, {site}: {homes}"
+        assert len(net.agents()) <= 8
+
+
+def test_a_crowded_agent_splits_until_nobody_is_over_the_cap() -> None:
+    config = NodeConfig(apps=(AppConfig(APP, 3),), nodes_per_agent=8)
+    net = CoreNet(sites({}), config=config, seeds=("a-1",))
+    names = [f"a-{number}" for number in range(1, 61)]
+    net.seeds = ("a-1",)
+    net.boot_all(names)
+    net.run(40 * SECOND)
+    agents = net.agents()
+    assert 60 / 9 <= len(agents) <= 16
+    assert max(net.snapshot(agent).nodes for agent in agents) <= 8
+    assert all(net.snapshot(node).agent in agents for node in net.live())
+
+
+def test_promotions_by_one_agent_keep_a_distance() -> None:
+    net = CoreNet(sites({}), config=NodeConfig(apps=(AppConfig(APP, 3),), nodes_per_agent=4), seeds=("a-1",))
+    net.boot_all([f"a-{number}" for number in range(1, 41)])
+    net.log = []
+    net.log_filter = lambda send: type(send.message).__name__ == "Promote"
+    net.run(30 * SECOND)
+    by_first = [float(line.split("s ")[0][2:]) for line in net.log if " a-1 -> " in line and "Promote" in line]
+    assert len(by_first) >= 2
+    assert min(later - earlier for earlier, later in zip(by_first, by_first[1:], strict=False)) >= 2.0
+
+
+def test_an_idle_agent_with_a_near_one_steps_down_and_its_node_finds_the_other() -> None:
+    net = CoreNet(sites({("a", "b"): 60.0}), seeds=("a-1",), config=NodeConfig(apps=(AppConfig(APP, 2),), nodes_per_agent=5))
+    names = [f"a-{number}" for number in range(1, 16)] + [f"b-{number}" for number in range(1, 5)]
+    net.boot_all(names)
+    net.run(20 * SECOND)
+    crowd = net.agents()
+    assert len(crowd) > 3
+    keep = [agent for agent in crowd if agent.startswith("b-") or agent == "a-1"]
+    others = [name for name in names if name.startswith("a-") and name not in crowd]
+    net.power_off(*others)  # hardly anybody is left to serve
+    net.run(200 * SECOND)
+    left = net.agents()
+    assert len(left) < len(crowd)
+    assert set(keep) <= set(left) | {agent for agent in crowd if agent.startswith("b-")}
+    assert "a-1" in left, "a seed never steps down"
+    for node in net.live():
+        assert net.snapshot(node).agent in left
+    settled = list(left)
+    net.run(300 * SECOND)
+    assert net.agents() == settled, "no flapping"
+
+
+def test_a_lease_costs_a_resting_node_no_more_than_three_steps() -> None:
+    net = six_regions(config=NO_PROMOTION)
+    net.run(60 * SECOND)
+    steps: list[object] = []
+    step = net.cores["jp-2"].step
+
+    def counted(event: object, now: int) -> object:
+        steps.append(event)
+        return step(event, now)  # type: ignore[arg-type]
+
+    net.cores["jp-2"].step = counted  # type: ignore[method-assign,assignment]
+    net.run(120 * SECOND)
+    leases = 60 / 5
+    assert len(steps) <= 3 * leases + 4, [type(one).__name__ for one in steps]
+
+
+def test_a_probe_is_answered_by_everybody_at_once() -> None:
+    net = six_regions(per_site=2)
+    net.run(5 * SECOND)
+    for node in ("use-1", "use-2"):
+        ready = net.cores[node].step(Receive("eu-2", Probe(7)), net.now)
+        assert [send.to for send in ready.sends] == ["eu-2"]
+        assert ready.sends[0].message.nonce == 7  # type: ignore[union-attr]
+        assert ready.sends[0].message.is_agent is (node == "use-1")  # type: ignore[union-attr]
+
+
+def test_a_plain_node_stays_within_its_bound_of_entries() -> None:
+    net = six_regions(per_site=20, config=NodeConfig(apps=(AppConfig(APP, 5),), nodes_per_agent=5))
+    net.run(20 * SECOND)
+    net.load(40 * SECOND, 20 * MILLISECOND)
+    assert len(net.agents()) > 20, "more agents than a node may remember"
+    assert len(net.done()) > 1500
+    for node in net.live():
+        snapshot = net.snapshot(node)
+        if not snapshot.is_agent:
+            assert snapshot.entries <= 16 + 3, f"{node}: {snapshot.entries}"
+            assert snapshot.state_bytes <= 1024
