@@ -94,6 +94,7 @@ def _job(command: list[str], result: Path) -> Job:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
         "OPUS_IN_UML": "1",
+        "PY_COLORS": "0",
     }
     return Job(
         command=command,

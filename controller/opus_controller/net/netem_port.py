@@ -39,7 +39,7 @@ _FIRST_INDEX = 16
 _IFB_QUEUE = 1000
 _STRIP = 0x40000000
 """Number of the shared action `strip`."""
-_BURST_NS = 2_000_000
+_BURST_NS = 4_000_000
 _PRIORITY_DOWN, _PRIORITY_CUT, _PRIORITY_DUPLICATE, _PRIORITY_REST = 5, 10, 20, 50
 _PRIORITY_ALIAS, _PRIORITY_CLASS = 10, 20
 _RATE_HANDLE = 0x20000
@@ -307,7 +307,7 @@ def default_queue(rate_bps: int) -> int:
 
 
 def burst(rate_bps: int) -> int:
-    """Bytes that may pass at once after silence: two large packets, or what makes up for timers that are 2 ms late."""
+    """Bytes that may pass at once after silence: two large packets, or what makes up for timers that are 4 ms late."""
     return max(2 * 1514, rate_bps * _BURST_NS // 8_000_000_000)
 
 
