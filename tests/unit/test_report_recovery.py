@@ -16,7 +16,12 @@ DELAYS = {("a", "b"): 10.0}
 
 
 def made(
-    tmp_path: Path, failures: Sequence[float], faults: Sequence[float], *, expectations: Sequence[Expectation] = ()
+    tmp_path: Path,
+    failures: Sequence[float],
+    faults: Sequence[float],
+    *,
+    kind: str = "resume",
+    expectations: Sequence[Expectation] = (),
 ) -> Result:
     """Requests at x.05, x.15, ... of 30 s, those at `failures` failed; faults without effect on hosts at `faults`."""
     plan = make_plan(one_way_ms=DELAYS, hosts={"a": 2, "b": 2}, clients=("b-1",), duration_s=30, expectations=expectations)
@@ -24,7 +29,7 @@ def made(
     run.begin()
     run.role(0, "a-1", "replica", "web")
     for i, at in enumerate(faults):
-        run.fault(at, "resume", f"fault-{i}", target="nobody", victims=["a-2"])
+        run.fault(at, kind, f"fault-{i}", target="nobody", victims=["a-2"])
     for k in range(300):
         at = round(k * 0.1 + 0.05, 2)
         run.request(at, "b-1", outcome="deadline" if at in failures else "ok")
@@ -49,6 +54,19 @@ def test_failures_before_the_fault_and_after_the_next_are_not_its_own(tmp_path: 
     result = made(tmp_path, [9.95, 10.05, 20.05, 20.15], [10, 20])
     assert recoveries(result) == [(1, True), (1, True)]
     assert [fault.availability for fault in result.faults] == [0.99, 0.98]
+
+
+def test_a_request_on_its_way_when_harm_strikes_counts_as_of_then(tmp_path: Path) -> None:
+    """Issued at 14.95, failed by the fault at 15: that fault's loss, not one of the fault at 10."""
+    assert recoveries(made(tmp_path, [14.95], [10, 15], kind="pause")) == [(0, True), (1, True)]
+    # What mends does not harm: the same failure across a resume stays with the fault before it.
+    assert recoveries(made(tmp_path / "mended", [14.95], [10, 15], kind="resume")) == [(None, False), (0, True)]
+
+
+def test_outside_faults_leaves_out_what_was_on_its_way(tmp_path: Path) -> None:
+    outside = Expectation(name="availability", figure="availability", op=">=", bound=1, outside_faults_ns=2_000_000_000)
+    assert made(tmp_path, [14.95, 15.55], [15], kind="pause", expectations=[outside]).expectations[0].ok
+    assert not made(tmp_path / "before", [12.95], [15], kind="pause", expectations=[outside]).expectations[0].ok
 
 
 def test_still_below_when_the_next_fault_strikes_is_no_recovery(tmp_path: Path) -> None:

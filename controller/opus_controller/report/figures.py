@@ -22,14 +22,17 @@ class Judged:
     requests: Requests
     oracle: Oracle
     ideal: Ints
+    charged: Ints
+    """When the request counts, ns since the origin: at its issue, or at the fault that struck it on its way."""
     since_fault: Ints
-    """ns from the last fault before the issue; a very long time if there was none."""
+    """ns from the last fault at or before `charged`; a very long time if there was none."""
 
     def where(self, mask: Bools) -> Judged:
         return Judged(
             self.requests.where(mask),
             Oracle(self.oracle.best[mask], self.oracle.is_replica[mask]),
             self.ideal[mask],
+            self.charged[mask],
             self.since_fault[mask],
         )
 

@@ -17,15 +17,27 @@ SECOND = 1_000_000_000
 TOGETHER_NS = SECOND
 """Faults nearer than one window cannot be told apart and share the recovery of them all."""
 NEVER = np.iinfo(np.int64).max // 4
+MENDING = ("heal", "restart", "resume")
+"""Kinds that make things better: a request that fails across one of these was harmed by something earlier."""
 
 
-def since_last_fault(faults: Sequence[FaultSeen], issued: Ints) -> Ints:
-    """For each time of issue: ns since the latest fault at or before it, NEVER if there was none."""
+def charged_at(faults: Sequence[FaultSeen], requests: Requests) -> Ints:
+    """The instant at which each request counts, ns: of the first harmful fault that struck while it was open, else of its issue.
+
+    A request on its way when its region is cut off fails because of the cut, not of whatever came before.
+    """
+    times = np.array(sorted(fault.t for fault in faults if fault.kind not in MENDING) + [NEVER], dtype=np.int64)
+    struck = times[np.searchsorted(times, requests.issued, side="right")]
+    return np.where(struck < requests.done, struck, requests.issued)
+
+
+def since_last_fault(faults: Sequence[FaultSeen], charged: Ints) -> Ints:
+    """For each instant of `charged_at`: ns since the latest fault at or before it, NEVER if there was none."""
     times = np.array(sorted(fault.t for fault in faults), dtype=np.int64)
-    places = np.searchsorted(times, issued, side="right") - 1
-    since = np.full(len(issued), NEVER, dtype=np.int64)
+    places = np.searchsorted(times, charged, side="right") - 1
+    since = np.full(len(charged), NEVER, dtype=np.int64)
     after = places >= 0
-    since[after] = issued[after] - times[places[after]]
+    since[after] = charged[after] - times[places[after]]
     return since
 
 
@@ -35,29 +47,27 @@ def span(faults: Sequence[FaultSeen], i: int, end: int) -> tuple[int, int]:
     return start, min((fault.t for fault in faults[i + 1 :] if fault.t - start >= TOGETHER_NS), default=max(end, start))
 
 
-def recovery(requests: Requests, start: int, until: int, target: float) -> float | None:
+def recovery(judged: Judged, start: int, until: int, target: float) -> float | None:
     """Seconds from `start` to the end of the last 1 s window below `target`; 0 if none was, inf if the last one was.
 
     None: no requests in the span to tell by.
     """
-    low, high = np.searchsorted(requests.issued, (start, until))
-    if low == high:
+    inside = (judged.charged >= start) & (judged.charged < until)
+    if not inside.any():
         return None
-    rows = zip(requests.issued[low:high].tolist(), requests.ok[low:high].tolist(), strict=True)
+    rows = zip(judged.charged[inside].tolist(), judged.requests.ok[inside].tolist(), strict=True)
     return recovery_s(({"issued_at": t, "outcome": "ok" if ok else "failed"} for t, ok in rows), start, target, until)
 
 
 def of_faults(judged: Judged, faults: Sequence[FaultSeen], end: int, target: float) -> list[result.FaultResult]:
     """Every fault that happened, in order of time; `end`: ns, when the last request was issued or the timeline ended."""
-    reachable = judged.requests.where(judged.oracle.reachable)
+    reachable = judged.where(judged.oracle.reachable)
     rows = []
     for i, fault in enumerate(faults):
         start, until = span(faults, i, end)
-        everyone = recovery(judged.requests, start, until, target)
+        everyone = recovery(judged, start, until, target)
         with_path = recovery(reachable, start, until, target)
-        low, high = np.searchsorted(judged.requests.issued, (start, until))
-        issued = np.zeros(judged.requests.size, dtype=np.bool_)
-        issued[low:high] = True
+        inside = (judged.charged >= start) & (judged.charged < until)
         rows.append(
             result.FaultResult(
                 at_s=fault.t / SECOND,
@@ -69,7 +79,7 @@ def of_faults(judged: Judged, faults: Sequence[FaultSeen], end: int, target: flo
                 recovered=_recovered(everyone),
                 recovery_reachable_s=_finite(with_path),
                 recovered_reachable=_recovered(with_path),
-                availability=counts(judged.requests.where(issued)).availability,
+                availability=counts(judged.requests.where(inside)).availability,
             )
         )
     return rows

@@ -14,7 +14,7 @@ from opus_controller.engine.validity import Validity, judge
 from opus_controller.model.plan import Plan
 from opus_controller.report.figures import Judged
 from opus_controller.report.ideal import ideal_delay
-from opus_controller.report.recovery import since_last_fault
+from opus_controller.report.recovery import charged_at, since_last_fault
 from opus_controller.report.requests import columns, consult
 from opus_controller.report.steady import Sample, steady
 from opus_controller.report.world import World
@@ -72,7 +72,9 @@ def read(directory: Path) -> Run:
     end = max(reader.plan.duration_ns, max((r["issued_at"] for r in requests), default=0)) if ended else int(last)
     world = World(reader.plan, others, end)
     table = columns(world.geometry, requests)
-    judged = Judged(table, consult(world, table), ideal_delay(world, table), since_last_fault(world.faults, table.issued))
+    charged = charged_at(world.faults, table)
+    since = since_last_fault(world.faults, charged)
+    judged = Judged(table, consult(world, table), ideal_delay(world, table), charged, since)
     starts: dict[str, list[int]] = {}
     for event in others:
         if event["kind"] == "host_up":
