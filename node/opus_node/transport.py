@@ -70,7 +70,7 @@ class TransportSettings:
     backoff_factor: float = 1.6
     backoff_max: float = 1.0
     """Between the starts of two dials; the factor is gRPC's own."""
-    idle_timeout: float = 300.0
+    idle_timeout: float = 60.0
     """An outgoing stream without messages is closed; an incoming one after three times this (its sender must be gone)."""
     frame_messages: int = 64
     frame_bytes: int = _GRPC_FRAME_ROOM
@@ -112,6 +112,14 @@ class TransportStats:
         else:
             self.request_bytes_sent += requests + sizes.STREAM_OVERHEAD
             self.request_bytes_received += sizes.ACK_OVERHEAD
+
+    def count_dialled(self) -> None:
+        self.control_bytes_sent += sizes.DIAL_SENT
+        self.control_bytes_received += sizes.DIAL_RECEIVED
+
+    def count_accepted(self) -> None:
+        self.control_bytes_sent += sizes.DIAL_RECEIVED
+        self.control_bytes_received += sizes.DIAL_SENT
 
     def count_received(self, control: int, requests: int) -> None:
         if control:
@@ -300,6 +308,7 @@ class Link:
         call.add_done_callback(self._wake)
         try:
             await call.wait_for_connection()
+            self._stats.count_dialled()
             self._backoff = self._settings.backoff_first
             await self._write_all(call)
             await call.done_writing()
@@ -382,6 +391,7 @@ class Inbox:
             stream.end()
 
     async def _stream(self, _: Any, context: Any) -> bytes:
+        self._transport.stats.count_accepted()
         source = await self._identify(context)
         earlier = self.streams.get(source)
         if earlier is not None:

@@ -25,15 +25,11 @@ Besides, every client is told at once of each node that ends, between answers: {
 
 from __future__ import annotations
 
-import os
-
-os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # before gRPC is imported; see the module's docstring
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-
 import argparse
 import gc
 import json
 import logging
+import os
 import selectors
 import signal
 import socket
@@ -44,10 +40,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from opus_node import main as node_main
+from opus_node import main as node_main  # first: it tells gRPC to leave forks alone, before gRPC is imported
 from opus_node import sandbox
 from opus_node.errors import LocalError
 from opus_node.transport import PORT
+from opus_node.warmup import warm_up
 
 MAX_LINE: Final = 1 << 16
 """Bytes of a request."""
@@ -350,8 +347,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s zygote: %(message)s", stream=sys.stderr)
     sandbox.spare_memory()
-    import opus_node.core.node  # noqa: F401  (so that every node shares it)
-
+    log.info("warm after %d messages", warm_up())
     try:
         zygote = Zygote(options.socket, options.exit_with)
     except LocalError as error:

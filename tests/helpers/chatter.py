@@ -12,11 +12,12 @@ import signal
 import time
 from dataclasses import asdict
 
+import opus_node.main  # noqa: F401  (first: gRPC's settings as a node has them)
 from opus_node.core.messages import Message, Probe
 from opus_node.transport import Transport
 
 
-async def chat(me: str, peer: str, every: float) -> None:
+async def chat(me: str, peer: str, every: float, number: int) -> None:
     def heard(source: str, message: Message) -> None:
         print(f"heard {time.monotonic():.6f}", flush=True)
 
@@ -25,10 +26,11 @@ async def chat(me: str, peer: str, every: float) -> None:
     transport.bind()
     await transport.start()
     nonce = 0
-    while True:
-        transport.send(peer, Probe(nonce))
+    while nonce != number:
+        transport.send(peer, Probe(nonce % 100))
         nonce += 1
         await asyncio.sleep(every)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
@@ -36,5 +38,6 @@ if __name__ == "__main__":
     parser.add_argument("me")
     parser.add_argument("peer")
     parser.add_argument("--every", type=float, default=0.05)
+    parser.add_argument("--number", type=int, default=-1, help="of probes; -1: without end")
     options = parser.parse_args()
-    asyncio.run(chat(options.me, options.peer, options.every))
+    asyncio.run(chat(options.me, options.peer, options.every, options.number))

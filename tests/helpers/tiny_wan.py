@@ -40,6 +40,10 @@ class TinyWan:
     def up(self) -> None:
         _ip(f"netns add {self.wan}", *(f"netns add {self.namespace(host)}" for host in self.hosts))
         subprocess.run(["ip", "netns", "exec", self.wan, "sysctl", "-qw", "net.ipv4.ip_forward=1"], check=True)
+        for namespace in (self.wan, *(self.namespace(host) for host in self.hosts)):  # no chatter of the kernels' own
+            subprocess.run(
+                ["ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"], check=True
+            )
         for host in self.hosts:
             namespace, address = self.namespace(host), self.address(host)
             _in(self.wan, f"link add w{host} type veth peer name eth0 netns {namespace}")
