@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
-from helpers.corenet import APP, SIX, CoreNet, six_regions, sites
-
+from helpers.corenet import APP, SIX, CoreNet, sites, six_regions
 from opus_node.core.events import AgentLost, Attached, Boot, Receive, Wake
 from opus_node.core.messages import FindAgents, Lease, Probe, Release
 from opus_node.core.node import NodeCore
@@ -67,7 +67,7 @@ def test_seeds_are_asked_with_growing_pauses() -> None:
         at = ready.wake_at
         ready = core.step(Wake(), at)
         asked += [at for send in ready.sends if isinstance(send.message, FindAgents)]
-    pauses = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False) if later > earlier]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked) if later > earlier]
     assert len(asked) > 5
     assert max(pauses) >= 3 * min(pauses)
     assert max(pauses) <= 15 * SECOND
@@ -113,7 +113,7 @@ def test_a_nearer_agent_that_appears_is_moved_to_and_the_old_one_released() -> N
         moves = [told for told in net.told if isinstance(told.notice, Attached) and told.node == "jp-2"]
     assert moves[0].notice.agent in net.seeds  # type: ignore[union-attr]
     assert moves[-1].notice.agent.startswith("jp-")  # type: ignore[union-attr]
-    released = [tuple(line.split()[1:4:2]) for line in net.log if "Release" in line]  # type: ignore[misc]
+    released = [tuple(line.split()[1:4:2]) for line in net.log if "Release" in line]
     assert (moves[-1].node, moves[0].notice.agent) in released  # type: ignore[union-attr]
 
 
@@ -148,7 +148,7 @@ def test_promotions_by_one_agent_keep_a_distance() -> None:
     net.run(30 * SECOND)
     by_first = [float(line.split("s ")[0][2:]) for line in net.log if " a-1 -> " in line and "Promote" in line]
     assert len(by_first) >= 2
-    assert min(later - earlier for earlier, later in zip(by_first, by_first[1:], strict=False)) >= 2.0
+    assert min(later - earlier for earlier, later in itertools.pairwise(by_first)) >= 2.0
 
 
 def test_an_idle_agent_with_a_near_one_steps_down_and_its_node_finds_the_other() -> None:

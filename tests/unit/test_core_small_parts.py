@@ -6,7 +6,6 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-
 from opus_node.core.messages import Candidate, ReplicaSet, Summary
 from opus_node.core.placement import choose, first_of, homes
 from opus_node.core.rtt import LONGEST, UNKNOWN, Rtt
@@ -18,7 +17,8 @@ CONFIG = NodeConfig()
 
 
 def test_timers_fire_in_order_of_time_then_of_setting() -> None:
-    timers, fired = Timers(), []
+    timers = Timers()
+    fired: list[str] = []
     for when, name in [(30, "c"), (10, "a"), (20, "b1"), (20, "b2")]:
         timers.at(when, fired.append, name)
     timers.fire(20)
@@ -27,7 +27,8 @@ def test_timers_fire_in_order_of_time_then_of_setting() -> None:
 
 
 def test_a_cancelled_timer_neither_fires_nor_wakes() -> None:
-    timers, fired = Timers(), []
+    timers = Timers()
+    fired: list[str] = []
     first = timers.at(10, fired.append, "no")
     timers.at(20, fired.append, "yes")
     first.cancel()
@@ -38,7 +39,8 @@ def test_a_cancelled_timer_neither_fires_nor_wakes() -> None:
 
 
 def test_a_timer_set_while_firing_fires_in_the_same_go_if_it_is_due() -> None:
-    timers, fired = Timers(), []
+    timers = Timers()
+    fired: list[str] = []
 
     def again(_: Any) -> None:
         fired.append("first")

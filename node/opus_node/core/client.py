@@ -270,7 +270,8 @@ class Client:
         self._answered(pending.event.app, flight, rtt)
         flight.state = Flight.ACKED
         cache = self.cache(pending.event.app)
-        flight.expires = flight.sent_at + cache.reply.timeout(self._ctx.config, REPLY_UNKNOWN) + REPLY_SLACK + pending.transfer
+        usual = cache.reply.timeout(self._ctx.config, REPLY_UNKNOWN) + cache.reply.srtt  # and once more, for a hedge at the agent
+        flight.expires = flight.sent_at + usual + REPLY_SLACK + pending.transfer
         # The timer stands at the old, earlier time and finds the new one then: cheaper than setting it twice.
 
     def _answered(self, app: AppId, flight: Flight, rtt: Nanos) -> None:
