@@ -16,7 +16,7 @@ from opus_node.core.events import Boot, Event, Notice, Ready, Receive, Request, 
 from opus_node.core.messages import Message, Probe, RouteRequest
 from opus_node.core.types import MILLISECOND, SECOND, NodeConfig
 
-HOP = HopCost(0, "none, so that sums can be done by hand")
+HOP = HopCost(0, "none, so that sums can be done by hand", 0)
 
 
 def host(name: str, site: str, index: int, access: AccessLink | None = None, boot_at_ns: int = 0) -> Host:

@@ -38,7 +38,7 @@ def lossy(there: PathShape, n: int, payload: int = 0) -> list[int]:
 
 def test_delay_is_access_path_access_and_hop() -> None:
     shapes = plan(there=PathShape(delay_ns=20 * MS), back=PathShape(delay_ns=35 * MS), access=AccessLink(delay_ns=2 * MS))
-    bench = Bench(shapes, [*stream(1), ("b", 10 * SECOND, "a", Probe(1)), ("b", 0, "a", Probe(0))], HopCost(700_000, "test"))
+    bench = Bench(shapes, [*stream(1), ("b", 10 * SECOND, "a", Probe(1)), ("b", 0, "a", Probe(0))], HopCost(700_000, "test", 0))
     bench.until(20 * SECOND)
     assert bench.arrivals("b")[-1] == 10 * SECOND + 24 * MS + 700_000
     assert bench.arrivals("a")[-1] == 10 * SECOND + 39 * MS + 700_000
@@ -155,3 +155,8 @@ def test_bursts_lose_in_runs() -> None:
 
 def test_duplicates_do_not_show() -> None:
     assert one_way(plan(there=PathShape(delay_ns=50 * MS, duplicate=0.5)), 50) == [50 * MS] * 50
+
+
+def test_a_dial_costs_its_own_time_as_well() -> None:
+    bench = Bench(plan(), [warm(SECOND)], HopCost(MS, "test", 5 * MS)).until(2 * SECOND)
+    assert bench.arrivals("b") == [SECOND + DIAL_ROUND_TRIPS * 40 * MS + 5 * MS + 20 * MS + MS]

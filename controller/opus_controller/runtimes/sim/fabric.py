@@ -18,17 +18,17 @@ from random import Random
 from opus_node.core.events import Event, Receive, Unreachable
 from opus_node.core.messages import REQUEST_TRAFFIC, Message
 from opus_node.core.types import Nanos, NodeId
-from opus_node.sizes import ACK_OVERHEAD, GRPC_OVERHEAD, TCP_IP_OVERHEAD, encoded_size, in_frame
+from opus_node.sizes import ACK_OVERHEAD, DIAL_RECEIVED, DIAL_SENT, GRPC_OVERHEAD, TCP_IP_OVERHEAD, encoded_size, in_frame
 
 from opus_controller.model.network import Network
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.channel import Channel, State
 from opus_controller.runtimes.sim.costs import (
+    BACKOFF_FACTOR,
     BACKOFF_FIRST,
     BACKOFF_MAX,
     BACKOFF_SPREAD,
     CONNECT_TIMEOUT,
-    DIAL_BYTES,
     DIAL_ROUND_TRIPS,
     IDLE_TIMEOUT,
     INITIAL_WINDOW,
@@ -269,9 +269,12 @@ class Fabric:
         channel.backoff = BACKOFF_FIRST
         channel.unheard_since = None
         channel.resetting = False
-        for end in (channel.source, channel.target):
-            end.control_sent += DIAL_BYTES
-            end.control_received += DIAL_BYTES
+        for end, sent, received in (
+            (channel.source, DIAL_SENT, DIAL_RECEIVED),
+            (channel.target, DIAL_RECEIVED, DIAL_SENT),
+        ):
+            end.control_sent += sent
+            end.control_received += received
         self.drops["expired"] += channel.expire(now)
         self._flush(channel, now)
 
@@ -297,7 +300,7 @@ class Fabric:
             return
         channel.state = State.WAITING
         due = channel.dialed_at + round(channel.backoff * (1.0 - BACKOFF_SPREAD * self._random.random()))
-        channel.backoff = min(2 * channel.backoff, BACKOFF_MAX)
+        channel.backoff = min(round(BACKOFF_FACTOR * channel.backoff), BACKOFF_MAX)
         self._agenda.at(max(now, due), self._back_off_over, channel)
         if refused:
             self._lose(channel, "refused or reset")

@@ -135,7 +135,8 @@ class SimRuntime:
         return [hosts[name] for name in names]
 
     def _tell_facts(self) -> None:
-        facts: dict[str, Any] = {"hop_cost_ns": self._hop.per_message_ns, "hop_cost_source": self._hop.source}
+        facts: dict[str, Any] = {"hop_cost_ns": self._hop.per_message_ns, "dial_cost_ns": self._hop.dial_ns}
+        facts["hop_cost_source"] = self._hop.source
         if self._trace is not None:
             facts["trace_digest"] = self._trace.digest()
             facts["steps"] = self._trace.steps

@@ -1,0 +1,104 @@
+"""The overlay itself in the simulator: same plan, same digest in any process; quick enough to be the way one tries things."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from opus_controller.model.compile import compile_plan
+from opus_controller.model.plan import Plan
+from opus_controller.model.scenario import load_scenario
+from opus_controller.runtimes.sim import HopCost, SimRuntime, costs
+from opus_node.core.types import SECOND
+from opus_node.transport import TransportSettings
+
+ROOT = Path(__file__).parents[2]
+STEADY = ROOT / "scenarios" / "steady.yaml"
+
+RUN = """
+import sys, asyncio
+from pathlib import Path
+from opus_controller.engine.play import play
+from opus_controller.engine.record import RunRecord
+from opus_controller.model.compile import compile_plan
+from opus_controller.model.scenario import load_scenario
+from opus_controller.runtimes.sim import SimRuntime
+sim = SimRuntime()
+plan = compile_plan(load_scenario(Path(sys.argv[1])), int(sys.argv[2]))
+outcome = asyncio.run(play(plan, sim, RunRecord.create(Path(sys.argv[3]), plan)))
+print(outcome.ended, plan.digest, sim.info.facts["trace_digest"], sim.info.facts["steps"])
+"""
+
+
+def played(seed: int, hash_seed: str, out: Path) -> list[str]:
+    """How a whole run of the quickstart, faults included, ended in a process of its own: words, digests, steps."""
+    command = [sys.executable, "-c", RUN, str(ROOT / "scenarios" / "quickstart.yaml"), str(seed), str(out)]
+    env = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=240).stdout.split()
+
+
+def test_same_scenario_and_seed_same_digests_in_any_process(tmp_path: Path) -> None:
+    first = played(1, "0", tmp_path)
+    assert first[0] == "done"
+    assert int(first[3]) > 10_000
+    assert played(1, "77", tmp_path) == first
+    other = played(2, "0", tmp_path)
+    assert other[0] == "done"
+    assert other[1] != first[1]
+    assert other[2] != first[2]
+
+
+def run(plan: Plan, *, trace: bool = True) -> tuple[SimRuntime, float]:
+    """The plan's whole duration without faults; and CPU seconds."""
+    sim = SimRuntime(trace=trace, hop_cost=HopCost())
+    began = time.process_time()
+
+    async def all_of_it() -> None:
+        await sim.up(plan)
+        await sim.start_workload(plan.workload)
+        await sim.sleep_until(plan.duration_ns)
+
+    asyncio.run(all_of_it())
+    return sim, time.process_time() - began
+
+
+def test_the_overlay_serves_in_the_simulator_much_faster_than_life() -> None:
+    plan = compile_plan(load_scenario(STEADY))
+    sim, cpu = run(plan)
+    requests = [r for r in sim.records() if r["kind"] == "request"]
+    assert len(requests) > 300
+    assert sum(r["outcome"] == "ok" for r in requests) >= 0.99 * len(requests)
+    assert max(r["hops"] for r in requests) <= 2
+    assert all(r["issued_at"] <= r["arrived_at"] <= r["done_at"] for r in requests if r["outcome"] == "ok")
+    assert cpu < plan.duration_ns / SECOND / 10, "a tenth of life at the very least"
+    print(f"{plan.duration_ns / SECOND / cpu:.0f} times as fast as life")
+
+
+def test_a_trace_costs_little() -> None:
+    plan = compile_plan(load_scenario(STEADY))
+    run(plan)
+    with_it = min(run(plan)[1] for _ in range(3))
+    without = min(run(plan, trace=False)[1] for _ in range(3))
+    print(f"trace: {with_it / without - 1:.0%}")
+    assert with_it < 1.5 * without
+
+
+def test_channels_have_the_transports_numbers() -> None:
+    real = TransportSettings()
+    assert (real.max_links, real.max_links_serving) == (costs.MAX_LINKS, costs.MAX_LINKS_SERVING)
+    assert real.queue_messages == costs.QUEUE_MESSAGES
+    seconds = {
+        costs.EXPIRY: real.expiry,
+        costs.CONNECT_TIMEOUT: real.connect_timeout,
+        costs.SILENCE_TIMEOUT: real.silence_timeout,
+        costs.BACKOFF_FIRST: real.backoff_first,
+        costs.IDLE_TIMEOUT: real.idle_timeout,
+    }
+    assert {t / SECOND for t in seconds} == set(seconds.values())
+    assert [t / SECOND for t in seconds] == list(seconds.values())
+    assert real.backoff_factor == costs.BACKOFF_FACTOR
+    assert real.backoff_max == costs.BACKOFF_MAX / SECOND
