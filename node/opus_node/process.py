@@ -133,6 +133,7 @@ class NodeProcess:
             lambda peer: driver.unreachable(peer),
             self._settings,
             self._port,
+            self._fail,
         )
         driver = Driver(spec.node_id, self._make_core(spec), transport, spec.origin_ns, self._fail, self._notice)
         transport.bind(self._listen)

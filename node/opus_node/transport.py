@@ -144,7 +144,9 @@ class Transport:
         on_unreachable: Callable[[NodeId], None],
         settings: TransportSettings | None = None,
         port: int = PORT,
+        on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
+        """`on_failure` hears of what should never happen: a link that broke by an error in this program."""
         self.node_id = node_id
         self.settings = settings or TransportSettings()
         self.stats = TransportStats()
@@ -154,6 +156,7 @@ class Transport:
         self._links: OrderedDict[NodeId, Link] = OrderedDict()
         self._inbox = Inbox(self, on_message)
         self.on_unreachable = on_unreachable
+        self._on_failure = on_failure
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -215,10 +218,16 @@ class Transport:
         self._closing.add(link.task)
         link.task.add_done_callback(self._closing.discard)
 
-    def ended(self, link: Link) -> None:
-        """Told by a link that has nothing more to do."""
+    def ends(self, link: Link) -> None:
+        """Told by a link as the last thing that its task does: nothing may be put into it after."""
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
+
+    def ended(self, link: Link) -> None:
+        if not link.task.cancelled() and (error := link.task.exception()) is not None:
+            log.critical("the link to %s broke", link.peer, exc_info=error)
+            if self._on_failure is not None:
+                self._on_failure(error)
 
     def _sweep(self) -> None:
         """Close what is idle. One timer for all links: a few seconds more or less do not matter."""
@@ -248,6 +257,7 @@ class Link:
         self._closed = False
         self.used = self._loop.time()
         self.task = self._loop.create_task(self._run())
+        self.task.add_done_callback(lambda task: transport.ended(self))
 
     def put(self, message: Message) -> None:
         now = self.used = self._loop.time()
@@ -266,6 +276,9 @@ class Link:
         self._closed = True
         self._stats.failed += self.queue.clear()
         self._wake()
+        # A peer that does not read would keep the task in its last write for ever.
+        patience = self._loop.call_later(2 * self._settings.connect_timeout, self.task.cancel)
+        self.task.add_done_callback(lambda task: patience.cancel())
 
     def _wake(self, _: Any = None) -> None:
         if self._wanted is not None and not self._wanted.done():
@@ -288,7 +301,7 @@ class Link:
                 if not await self._back_off(dialled):
                     break
         finally:
-            self._transport.ended(self)
+            self._transport.ends(self)
 
     async def _back_off(self, dialled: float) -> bool:
         """Wait until the next dial is due; False if nothing wants it then."""

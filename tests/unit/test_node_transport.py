@@ -202,6 +202,50 @@ def test_the_queue_to_a_silent_peer_is_bounded() -> None:
     run(body)
 
 
+def test_a_peer_that_never_reads_holds_up_nothing_and_can_be_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a paused process does: its kernel acknowledges everything, and HTTP/2's window is full after a while."""
+
+    class Full:
+        """A call whose window is full."""
+
+        def __init__(self) -> None:
+            self.closed = False
+
+        def stream_unary(self, method: str) -> Callable[..., Full]:
+            return lambda metadata: self
+
+        def add_done_callback(self, callback: object) -> None: ...
+        def done(self) -> bool:
+            return False
+
+        async def wait_for_connection(self) -> None: ...
+        async def write(self, frame: bytes) -> None:
+            await asyncio.Event().wait()
+
+        async def close(self) -> None:
+            self.closed = True
+
+    async def body() -> None:
+        full = Full()
+        settings = TransportSettings(verify_source=False, connect_timeout=0.1, queue_messages=10)
+        async with nodes(free_port(), 2, settings) as (a, b):
+            a.transport.send(b.host, Probe(0))
+            await b.until(lambda: len(b.received) == 1)
+            monkeypatch.setattr(grpc.aio, "insecure_channel", lambda *args, **kwargs: full)
+            a.transport.send("127.0.0.80", Probe(0))
+            await asyncio.sleep(0)
+            for nonce in range(30):
+                a.transport.send("127.0.0.80", Probe(nonce))
+            a.transport.send(b.host, Probe(1))
+            await b.until(lambda: len(b.received) == 2)
+            assert a.transport.stats.dropped >= 20
+            async with asyncio.timeout(10):
+                await a.transport.stop()
+            assert full.closed
+
+    run(body)
+
+
 def test_links_are_bounded_the_least_recently_used_goes_and_comes_back() -> None:
     async def body() -> None:
         async with nodes(free_port(), 5, TransportSettings(verify_source=False, max_links=2)) as (a, *others):
