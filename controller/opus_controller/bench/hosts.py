@@ -1,0 +1,127 @@
+"""Real hosts: how long until all of them are shaped, joined and serving, and how much memory each takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opus_controller.bench import worlds
+from opus_controller.bench.table import Row, row
+from opus_controller.model.errors import PlatformError
+from opus_controller.model.plan import OverlaySettings, Plan
+from opus_controller.net.choose import Choice, choose
+from opus_controller.runtimes.netns import NetnsRuntime
+from opus_controller.runtimes.netns import state as states
+
+SAMPLE = 12
+"""Clients whose first request must be answered before the hosts count as serving."""
+PROMISED_S = {200: 12.0, 500: 40.0}
+PROMISED_PSS_MB = {200: 9.0}
+
+
+@dataclass
+class Joining:
+    """What has been noticed so far: who is attached (or an agent), who serves, whose request was answered."""
+
+    attached: set[str] = field(default_factory=set)
+    serving: set[str] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
+
+    def take(self, records: Iterable[Mapping[str, Any]]) -> None:
+        for record in records:
+            host = record["host"]
+            match record["kind"]:
+                case "attached":
+                    self.attached.add(host)
+                case "role" if record["role"] == "agent" and record["active"]:
+                    self.attached.add(host)
+                case "role" if record["role"] == "replica":
+                    (self.serving.add if record["active"] else self.serving.discard)(host)
+                case "request" if record["outcome"] == "ok":
+                    self.answered.add(host)
+
+
+@dataclass(frozen=True)
+class Started:
+    hosts: int
+    joined_s: float
+    """From the first act (namespaces) to the last node attached, replicas serving, sampled clients answered."""
+    up_s: float
+    """Of these, until every node was booted."""
+    pss_mb: float
+    """Mean proportional set size of a host's processes."""
+    rss_mb: float
+    links: str
+
+
+def run(counts: Iterable[int], links: str = "auto") -> list[Row]:
+    """PlatformError where there are no real hosts; the error of a start that does not end in time."""
+    choice = choose(links)
+    rows = []
+    for count in counts:
+        leases = OverlaySettings(lease_interval=15 * worlds.SECOND, lease_timeout=46 * worlds.SECOND) if count >= 1000 else None
+        started = asyncio.run(start(count, choice, leases))
+        what = f"{started.hosts} hosts ({started.links} links)"
+        rows.append(row(f"{what}: shaped, joined, serving", started.joined_s, "s", PROMISED_S.get(count)))
+        rows.append(row(f"{what}: of which until all were booted", started.up_s, "s"))
+        rows.append(row(f"{what}: memory a host (PSS)", started.pss_mb, "MB", PROMISED_PSS_MB.get(count)))
+        rows.append(row(f"{what}: memory a host (RSS)", started.rss_mb, "MB"))
+    return rows
+
+
+async def start(count: int, choice: Choice, overlay: OverlaySettings | None, *, limit_s: float = 600) -> Started:
+    """Bring `count` hosts up once, measure, take them down."""
+    plan = worlds.six_regions(count, duration_s=limit_s, overlay=overlay)
+    runtime = NetnsRuntime(choice)
+    began = time.monotonic()
+    try:
+        await runtime.up(plan)
+        up_s = time.monotonic() - began
+        joined_s = await _joined(plan, runtime, began, limit_s)
+        pss, rss = _memory(runtime.run)
+    finally:
+        await runtime.down()
+    return Started(len(plan.hosts), joined_s, up_s, pss, rss, choice.kind)
+
+
+async def _joined(plan: Plan, runtime: NetnsRuntime, began: float, limit_s: float) -> float:
+    """Waits on the facts; the clock stops at the first look at which all of them hold."""
+    clients = [host.name for host in plan.hosts[:: max(1, len(plan.hosts) // SAMPLE)]][:SAMPLE]
+    start_s = runtime.now() / worlds.SECOND
+    await runtime.start_workload(worlds.asked_by(plan, clients, len(clients), start_s=start_s, stop_s=start_s + limit_s))
+    joining = Joining()
+    names, wanted = {host.name for host in plan.hosts}, plan.apps[0].replicas
+    while time.monotonic() - began < limit_s:
+        joining.take(runtime.records())
+        if joining.attached >= names and len(joining.serving) >= wanted and joining.answered >= set(clients):
+            return time.monotonic() - began
+        if died := runtime.died():
+            host, words = next(iter(died.items()))
+            raise PlatformError(f"{host} died by itself: {words.splitlines()[-1]}")
+        await asyncio.sleep(0.05)
+    missing = len(names - joining.attached)
+    raise PlatformError(
+        f"{len(names)} hosts are not serving after {limit_s:.0f} s: {missing} not attached, {len(joining.serving)} replicas, "
+        f"{len(set(clients) - joining.answered)} of {len(clients)} clients not answered"
+    )
+
+
+def _memory(run_id: str) -> tuple[float, float]:
+    """Mean (PSS, RSS) in MB of the hosts' processes; /proc/PID/smaps_rollup (proc(5))."""
+    pss = rss = 0
+    nodes = [host.node for host in states.load(run_id).hosts.values() if host.node is not None]
+    for node in nodes:
+        for line in Path(f"/proc/{node.pid}/smaps_rollup").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key == "Pss":
+                pss += int(value.split()[0])
+            elif key == "Rss":
+                rss += int(value.split()[0])
+    if not nodes:
+        raise PlatformError("no host's process is known; the run's state is not readable")
+    kib = 1024 / 1e6
+    return pss * kib / len(nodes), rss * kib / len(nodes)
