@@ -174,6 +174,16 @@ def test_every_part_of_a_step_counts() -> None:
     assert digest_of(base) == digest_of(base) != digest_of(base, base)
 
 
+def test_the_digest_is_of_values_not_of_objects() -> None:
+    """Shared or equal, interned or not: the same."""
+    name = "198.18.0.3"
+    other = "".join(["198.18", ".0.3"])
+    assert name is not other
+    shared, apart = AgentHint(name, 5), (AgentHint(name, 5), AgentHint(other, 5))
+    sends = [Ready(sends=(Send(name, LeaseReply(1, True, hints)),)) for hints in ((shared, shared), apart)]
+    assert digest_of((5, 1, Receive(name, Probe(1)), sends[0])) == digest_of((5, 1, Receive(other, Probe(1)), sends[1]))
+
+
 def test_flat_descends_wherever_a_dataclass_is_held() -> None:
     replicas = ReplicaSet("web", 3, "s", ("m",))
     assert flat(BeatReply(replicas)) == ("BeatReply", (), [("ReplicaSet", ("web", 3, "s", ("m",)))])
