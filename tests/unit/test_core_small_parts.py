@@ -117,10 +117,10 @@ def test_a_set_is_gossiped_a_bounded_number_of_times() -> None:
     assert table.get("web") is not None
 
 
-def summary(agent: str, rate: float, *nodes: str, rtt_ms: int = 1) -> Summary:
+def summary(agent: str, rate: float, *nodes: str, rtt_ms: int = 1, near: tuple[str, ...] = ()) -> Summary:
     candidates = [Candidate(node, agent, rtt_ms * MILLISECOND, SECOND, 1.0, 10**8) for node in nodes]
     candidates.append(Candidate(agent, agent, 0, SECOND, 1.0, 10**8))
-    return Summary("web", len(nodes), rate, tuple(candidates))
+    return Summary("web", len(nodes), rate, tuple(candidates), near)
 
 
 def test_placement_takes_one_a_region_by_demand() -> None:
@@ -133,6 +133,16 @@ def test_placement_takes_one_a_region_by_demand() -> None:
     members = choose("web", 3, (), told, (), 20 * MILLISECOND)
     assert [member[0] for member in members] == ["b", "c", "a"]
     assert set(members).isdisjoint({"a", "b", "c", "d"}), "agents serve only when there is nobody else"
+
+
+def test_agents_near_each_other_are_one_region() -> None:
+    told = {
+        "a": summary("a", 50.0, "a1", near=("b",)),
+        "b": summary("b", 40.0, "b1", near=("a",)),
+        "c": summary("c", 1.0, "c1"),
+    }
+    assert choose("web", 2, (), told, (), 20 * MILLISECOND) == ("a1", "c1")
+    assert choose("web", 3, (), told, (), 20 * MILLISECOND) == ("a1", "c1", "b1")
 
 
 def test_placement_keeps_who_serves_and_takes_nobody_who_is_barred() -> None:

@@ -65,7 +65,7 @@ class AgentRole:
         self.leases = Leases(ctx, self.swim)
         self.promotion = Promotion(ctx, self.leases, self.swim, self.sets)
         self.stewards = Stewards(ctx, self.swim, self.sets, learn)
-        self.summaries = Summaries(ctx, self.leases)
+        self.summaries = Summaries(ctx, self.leases, self.swim)
         self.relay = Relay(ctx, prober, self._report)
         self._tick_timer: Timer | None = None
         self._summary_timer: Timer | None = None

@@ -191,6 +191,8 @@ class Summary:
     nodes: int
     rate: float
     candidates: tuple[Candidate, ...]
+    near: tuple[NodeId, ...]
+    """Other agents in the same region, by this agent's own measurements: one failure domain, one place to serve."""
 
 
 @dataclass(frozen=True, slots=True)

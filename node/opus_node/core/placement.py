@@ -20,7 +20,7 @@ def first_of(app: AppId, agents: Iterable[NodeId]) -> NodeId:
 
 
 def homes(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, NodeId]:
-    """node -> agent it hangs at (its region), for all candidates told of; the nearer agent if two claim it."""
+    """node -> agent it hangs at, for all candidates told of; the nearer agent if two claim it."""
     found: dict[NodeId, tuple[Nanos, NodeId]] = {}
     for agent in sorted(summaries):
         for candidate in summaries[agent].candidates:
@@ -30,9 +30,27 @@ def homes(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, NodeId]:
     return {node: agent for node, (_, agent) in found.items()}
 
 
-def spread(members: Iterable[NodeId], home: Mapping[NodeId, NodeId]) -> int:
+def regions(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, NodeId]:
+    """agent -> first agent of its region. Balls around centres, not chains: a continent is not one region."""
+    centre: dict[NodeId, NodeId] = {}
+    centres: list[NodeId] = []
+    for agent in sorted(summaries):
+        near = summaries[agent].near
+        centre[agent] = next((one for one in centres if one in near or agent in summaries[one].near), agent)
+        if centre[agent] == agent:
+            centres.append(agent)
+    return centre
+
+
+def places(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, NodeId]:
+    """node -> region, for all candidates told of."""
+    centre = regions(summaries)
+    return {node: centre[agent] for node, agent in homes(summaries).items()}
+
+
+def spread(members: Iterable[NodeId], place: Mapping[NodeId, NodeId]) -> int:
     """In how many regions the members are; one whose region is unknown counts as one of its own."""
-    return len({home.get(node, node) for node in members})
+    return len({place.get(node, node) for node in members})
 
 
 def choose(
@@ -46,34 +64,39 @@ def choose(
     """`keep` filled up to `count` members.
 
     Greedy: the next member comes from the region with fewest members so far, then greatest demand; inside a region
-    the fittest candidate that is not an agent; agents only when there is no one else.
+    from the agent with fewest, then greatest demand, the fittest candidate; agents serve only when there is no one else.
     """
     members = list(keep[:count])
-    home = homes(summaries)
+    home, centre = homes(summaries), regions(summaries)
     taken: dict[NodeId, int] = {}
+    demand: dict[NodeId, float] = {}
+    for agent, summary in summaries.items():
+        demand[centre[agent]] = demand.get(centre[agent], 0.0) + summary.rate
     for node in members:
-        region = home.get(node, node)
-        taken[region] = taken.get(region, 0) + 1
+        agent = home.get(node, node)
+        for place in {agent: 0, centre.get(agent, agent): 0}:
+            taken[place] = taken.get(place, 0) + 1
     barred = {*exclude, *members}
     pools: dict[NodeId, list[Candidate]] = {}
     for agent in sorted(summaries):
         pool = [one for one in summaries[agent].candidates if one.node not in barred and home[one.node] == one.agent]
         pools[agent] = sorted(pool, key=lambda one: _fitness(app, one, near_enough))
     while len(members) < count:
-        best: tuple[tuple[bool, int, float, int], NodeId] | None = None
+        best: tuple[tuple[bool, int, float, int, float, int], NodeId] | None = None
         for agent, pool in pools.items():
             if not pool:
                 continue
-            summary = summaries[agent]
+            region, summary = centre[agent], summaries[agent]
             is_agent = pool[0].node == pool[0].agent
-            key = (is_agent, taken.get(agent, 0), -summary.rate, -summary.nodes)
+            key = (is_agent, taken.get(region, 0), -demand[region], taken.get(agent, 0), -summary.rate, -summary.nodes)
             if best is None or key < best[0]:
                 best = (key, agent)
         if best is None:
             break
         agent = best[1]
         members.append(pools[agent].pop(0).node)
-        taken[agent] = taken.get(agent, 0) + 1
+        for place in {agent: 0, centre[agent]: 0}:
+            taken[place] = taken.get(place, 0) + 1
     return tuple(members)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from opus_node.core.context import Context
 from opus_node.core.events import ReplicaSetDecided, RoleChanged
 from opus_node.core.messages import Appoint, AppointReply, BeatReply, ReplicaBeat, ReplicaSet, Summary, Sync
-from opus_node.core.placement import choose, first_of, homes, spread
+from opus_node.core.placement import choose, first_of, homes, places, regions, spread
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets
 from opus_node.core.swim import Swim
@@ -41,7 +41,9 @@ EXCLUDED: Nanos = 30 * SECOND
 """A member given up is no candidate for so long."""
 SUMMARY_KEPT: Nanos = 12 * SECOND
 SUMMARY_RECENT: Nanos = 4500 * MILLISECOND
-"""One summary may be late, not two. When this side may be cut off, only agents heard from since then have candidates."""
+"""One summary may be late, not two."""
+SILENCE_MARGIN: Nanos = 1200 * MILLISECOND
+"""Replicas beat once a second, so their silence began at most so long after the last beat."""
 SUMMARIES = 4096
 HANDOVER: Nanos = 10 * SECOND
 """A living steward is relieved only after another agent has come first for so long: while agents join, that changes often."""
@@ -280,18 +282,18 @@ class Stewards:
     def _respread(self, desk: Desk, pool: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
         """m members, as many as possible from `pool`, one a region as far as that goes."""
         summaries = self._fresh(desk)
-        home = homes(summaries)
+        place = places(summaries)
         count = desk.config.replicas
         keep: list[NodeId] = []
-        regions: list[NodeId] = []
+        covered: list[NodeId] = []
         for node in pool:
-            if node in home and home[node] not in regions and len(keep) < count:
+            if node in place and place[node] not in covered and len(keep) < count:
                 keep.append(node)
-                regions.append(home[node])
-        unused = [agent for agent in summaries if agent not in regions]
+                covered.append(place[node])
+        unused = [agent for agent, region in regions(summaries).items() if agent == region and region not in covered]
         # Fill with new regions first, then with members that share one: moving a replica costs less than a far region.
         room = count - len(keep)
-        doubles = [node for node in pool if node in home and node not in keep]
+        doubles = [node for node in pool if node in place and node not in keep]
         keep += doubles[: max(0, room - len(unused))]
         return choose(desk.config.name, count, keep, summaries, desk.excluded, self._ctx.config.near_enough)
 
@@ -360,10 +362,14 @@ class Stewards:
         cut = len(doubtful) >= 2 and 2 * len(doubtful) > len(known.members)
         if cut and max(doubtful) < CUT_PATIENCE:
             return
+        home = homes({agent: summary for agent, (_, summary) in desk.summaries.items()})
         for node in lost:
             desk.excluded[node] = now + EXCLUDED
+            if not desk.watched[node].proven and home.get(node) != self._ctx.me:
+                desk.summaries.pop(home.get(node, ""), None)  # its agent has nothing to say until it speaks again
         keep = tuple(node for node in known.members if node not in lost)
-        summaries = self._fresh(desk, SUMMARY_RECENT if cut else SUMMARY_KEPT)
+        # On the wrong side of a cut only agents heard from since the silence began have candidates.
+        summaries = self._fresh(desk, max(doubtful) - SILENCE_MARGIN if cut else SUMMARY_KEPT)
         self._change(app, desk, known, keep, summaries, "lost " + ", ".join(lost))
 
     def _change(
@@ -391,12 +397,12 @@ class Stewards:
             return
         desk.improve_at = self._ctx.now + IMPROVE_EVERY
         summaries = self._fresh(desk)
-        home = homes(summaries)
-        if any(node not in home for node in known.members):
+        place = places(summaries)
+        if any(node not in place for node in known.members):
             return  # some summary is still to come
         back = [node for node in desk.former if node not in known.members and node not in desk.excluded]
         members = self._respread(desk, (*known.members, *back))
-        if len(members) == desk.config.replicas and spread(members, home) > spread(known.members, home):
+        if len(members) == desk.config.replicas and spread(members, place) > spread(known.members, place):
             self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, "spread")
 

@@ -8,12 +8,15 @@ from opus_node.core.context import Context
 from opus_node.core.leases import Held, Leases
 from opus_node.core.messages import Candidate, ReplicaSet, Summary
 from opus_node.core.placement import round_up, score
+from opus_node.core.swim import Swim
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 
 EVERY: Nanos = 3 * SECOND
 EARLY: Nanos = SECOND // 2
 """While no set is known yet, so that the first one comes soon."""
 CANDIDATES = 4
+NEAR = 8
+"""Agents of the same region named at most."""
 FRESH_LEASES = 2
 """A candidate was heard within so many lease intervals (and a second)."""
 
@@ -21,10 +24,11 @@ FRESH_LEASES = 2
 class Summaries:
     """Builds them; remembers members of the sets before, since a steward may want them back after a merge."""
 
-    __slots__ = ("_ctx", "_former", "_leases")
+    __slots__ = ("_ctx", "_former", "_leases", "_swim")
 
-    def __init__(self, ctx: Context, leases: Leases) -> None:
+    def __init__(self, ctx: Context, leases: Leases, swim: Swim) -> None:
         self._ctx = ctx
+        self._swim = swim
         self._leases = leases
         self._former: dict[AppId, tuple[NodeId, ...]] = {}
 
@@ -47,7 +51,13 @@ class Summaries:
             if node in table:
                 told[node] = table[node]
         rate = client_rate + sum(held.rates.get(app, 0.0) for held in table.values())
-        return Summary(app, len(table), round(rate, 3), (*(self._candidate(held) for held in told.values()), self._self()))
+        candidates = (*(self._candidate(held) for held in told.values()), self._self())
+        return Summary(app, len(table), round(rate, 3), candidates, self._near())
+
+    def _near(self) -> tuple[NodeId, ...]:
+        near_enough = self._ctx.config.near_enough
+        near = [one for one in self._swim.members.values() if one.live and one.rtt.samples and one.rtt.srtt <= near_enough]
+        return tuple(one.node for one in heapq.nsmallest(NEAR, near, key=lambda one: (one.rtt.srtt, one.node)))
 
     def _candidate(self, held: Held) -> Candidate:
         ctx = self._ctx

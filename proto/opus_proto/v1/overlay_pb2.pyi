@@ -490,11 +490,14 @@ class Summary(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     nodes: _builtins.int
     rate: _builtins.float
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]: ...
+    @_builtins.property
+    def near(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -502,10 +505,11 @@ class Summary(_message.Message):
         nodes: _builtins.int = ...,
         rate: _builtins.float = ...,
         candidates: _abc.Iterable[Global___Candidate] | None = ...,
+        near: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "candidates", b"candidates", "nodes", b"nodes", "rate", b"rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "candidates", b"candidates", "near", b"near", "nodes", b"nodes", "rate", b"rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
