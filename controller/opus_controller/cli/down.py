@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
         need_root("taking down hosts")
         from opus_controller.runtimes.netns import clean, state
 
-        wanted = [state.load(name) for name in state.runs()] if everything else [state.find(run)]
+        wanted = state.everything() if everything else [state.find(run)]
         removed = [clean.take_down(one) for one in wanted]
         if as_json:
             print_json([vars(one) for one in removed])

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         from opus_controller.runtimes.netns import clean, state
 
         removed = [clean.remove(run) for run in (*clean.stale(), *(clean.orphans() if orphans else ()))]
-        containers = remove_containers(living=[run for run in state.runs() if state.load(run).alive()])
+        containers = remove_containers(living=[one.run for one in state.everything() if one.alive()])
         if as_json:
             print_json({"runs": [vars(one) for one in removed], "containers": containers})
         else:

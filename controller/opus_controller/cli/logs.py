@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
         """What a host's process printed; of the latest finished run if none is alive."""
         from opus_controller.runtimes.netns import state
 
-        living = [one for one in map(state.load, state.runs()) if one.alive()]
+        living = [one for one in state.everything() if one.alive()]
         if run is None and not living and LATEST.exists():
             _print(_finished(host))
             return

@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
         """Runs on this machine; with RUN, or if only one is alive, also its hosts and their roles."""
         from opus_controller.runtimes.netns import state
 
-        states = [state.load(name) for name in state.runs()]
+        states = state.everything()
         living = [one for one in states if one.alive()]
         chosen = state.find(run) if run is not None else living[0] if len(living) == 1 else None
         hosts = _live(chosen) if chosen is not None and chosen.alive() else []

@@ -80,7 +80,7 @@ def remove(run: str) -> Removed:
 
 def stale() -> list[str]:
     """Runs that are nobody's any more, the oldest first: they have a state directory, which is made first and removed last."""
-    return [run for run in state.runs() if not state.load(run).alive()]
+    return [one.run for one in state.everything() if not one.alive()]
 
 
 def orphans() -> list[str]:

@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -160,6 +160,15 @@ def runs() -> list[str]:
     return [entry.name for entry in sorted(entries, key=lambda entry: (entry.stat().st_ctime_ns, entry.name))]
 
 
+def everything() -> list[RunState]:
+    """Every run's state, the youngest last; one that is being removed at this moment is left out."""
+    found = []
+    for run in runs():
+        with suppress(ScenarioError):
+            found.append(load(run))
+    return found
+
+
 def find(run: str | None) -> RunState:
     """The run that a person means: by its name or the beginning of it; the only living one if none is named.
 
@@ -168,7 +177,7 @@ def find(run: str | None) -> RunState:
     if run is not None:
         matching = [name for name in runs() if name.startswith(run)]
         return load(matching[0] if len(matching) == 1 else run)
-    living = [state for state in map(load, runs()) if state.alive()]
+    living = [state for state in everything() if state.alive()]
     if len(living) == 1:
         return living[0]
     if not living:
