@@ -41,23 +41,19 @@ def known() -> dict[str, dict[str, Any]]:
 
 
 def table(found: dict[str, dict[str, Any]] | None = None) -> str:
-    """One line a property: asked, then measured and packets of each kind; a * where the judge said no."""
+    """One line a property: asked, allowed, measured with each kind of links (* where the judge said no), packets judged."""
     found = known() if found is None else found
     names = list(dict.fromkeys(name for kind in found.values() for name in kind["properties"]))
-    rows = [["property", "asked", *(cell for kind in found for cell in (kind, "allowed", "packets"))]]
+    rows = [["property", "asked", "allowed", *found, "packets"]]
     for name in names:
-        properties = [kind["properties"].get(name) for kind in found.values()]
-        asked = next(p["asked"] for p in properties if p)
-        cells = [cell for p in properties for cell in (_cells(p) if p else ("-", "", ""))]
-        rows.append([name, asked, *cells])
+        judged = [kind["properties"].get(name) for kind in found.values()]
+        first = next(one for one in judged if one)
+        measured = [("" if one["ok"] else "* ") + one["measured"] if one else "-" for one in judged]
+        rows.append([name, first["asked"], first["allowed"], *measured, " ".join(str(one["packets"]) for one in judged if one)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += [f"{kind}: Linux {data['kernel']}, {data['seconds']:.0f} s of measuring" for kind, data in found.items()]
     return "\n".join(lines)
-
-
-def _cells(judged: dict[str, Any]) -> tuple[str, str, str]:
-    return ("" if judged["ok"] else "* ") + judged["measured"], judged["allowed"], str(judged["packets"])
 
 
 if __name__ == "__main__":
