@@ -30,7 +30,7 @@ _STATS64 = struct.Struct("=8Q")
 
 _IFF_UP = 1
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_TXQLEN, _IFLA_LINKINFO = 1, 3, 4, 13, 18
-_IFLA_STATS64, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 23, 28, 31, 32
+_IFLA_STATS64, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES, _IFLA_GSO_MAX_SEGS = 23, 28, 31, 32, 40
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _RT_TABLE_MAIN, _RTPROT_STATIC, _SCOPE_UNIVERSE, _SCOPE_LINK = 254, 4, 0, 253
 _RTN_UNICAST, _RTN_BLACKHOLE = 1, 6
@@ -56,11 +56,15 @@ class LinkStats:
 
 
 def add_veth(name: str, index: int, mac: bytes, mtu: int, peer: str, peer_mac: bytes, peer_netns: int) -> Request:
-    """A veth pair: `name` here with interface number `index`, up; `peer` in the namespace of descriptor `peer_netns`, down."""
+    """A veth pair: `name` here with interface number `index`, up; `peer` in the namespace of descriptor `peer_netns`, down.
+
+    Packets of one segment at most: TCP has used software GSO since Linux 4.17 whatever the interface's features say, so
+    the qdisc of the interface would still see 64 kB at a time.
+    """
     there = _IFINFO.pack(0, 0, 0, 0, 0) + text(_IFLA_IFNAME, peer) + attribute(_IFLA_ADDRESS, peer_mac)
-    there += u32(_IFLA_MTU, mtu) + u32(_IFLA_NET_NS_FD, peer_netns) + _one_queue()
+    there += u32(_IFLA_MTU, mtu) + u32(_IFLA_NET_NS_FD, peer_netns) + _one_queue() + _one_segment()
     info = nested(_IFLA_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, attribute(_VETH_PEER, there)))
-    here = text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, mac) + u32(_IFLA_MTU, mtu) + _one_queue()
+    here = text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, mac) + u32(_IFLA_MTU, mtu) + _one_queue() + _one_segment()
     body = _IFINFO.pack(0, 0, index, _IFF_UP, _IFF_UP) + here + info
     return Request(_RTM_NEWLINK, _NEW, body, f"make veth {name}")
 
@@ -136,3 +140,7 @@ def _route(bits: int, scope: int, kind: int, flags: int) -> bytes:
 
 def _one_queue() -> bytes:
     return u32(_IFLA_NUM_TX_QUEUES, 1) + u32(_IFLA_NUM_RX_QUEUES, 1)
+
+
+def _one_segment() -> bytes:
+    return u32(_IFLA_GSO_MAX_SEGS, 1)
