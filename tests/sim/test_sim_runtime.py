@@ -139,9 +139,15 @@ class Restless(Toy):
         return Ready(wake_at=now)
 
 
-def test_a_core_that_never_lets_time_pass_is_found_out() -> None:
-    with pytest.raises(RuntimeError, match=r"the node of a .* time stands still"):
-        asyncio.run(SimRuntime(make_core=Restless).up(plan()))
+class Soliloquist(Toy):
+    def step(self, event: Event, now: int) -> Ready:
+        return Ready(sends=(Send(self.id, Probe(0)),))
+
+
+@pytest.mark.parametrize("core", [Restless, Soliloquist])
+def test_a_core_that_never_lets_time_pass_is_found_out(core: type[Toy]) -> None:
+    with pytest.raises(RuntimeError, match=r"the node of . .* time stands still"):
+        asyncio.run(SimRuntime(make_core=core).up(plan()))
 
 
 # The digest
