@@ -38,8 +38,8 @@ class Channel:
     """From `source` to `target`; messages travel one way (each end dials its own)."""
 
     __slots__ = (
-        "backoff", "dialed_at", "hold", "incarnation", "last", "number", "path", "queue", "resetting", "rto", "source", "state",
-        "target", "unheard_since", "used_at", "version",
+        "backoff", "dialed_at", "hold", "incarnation", "last", "measured_at", "number", "path", "probed", "queue",
+        "resetting", "round_trips", "rto", "source", "state", "target", "unheard_since", "used_at", "version",
     )  # fmt: skip
 
     def __init__(self, source: SimHost, target: SimHost, path: Path, version: int) -> None:
@@ -65,7 +65,13 @@ class Channel:
         """Connections made; tells timers of an earlier one apart."""
         self.unheard_since: Nanos | None = None
         """When the oldest message was sent of which no acknowledgement can come."""
+        self.round_trips = 0
+        """Measured on this connection, at most one at a time."""
+        self.measured_at: Nanos = 0
         self.rto: Nanos = 0
+        """STALLED: between the last retransmission and the next."""
+        self.probed = False
+        """STALLED: whether the first one has been made."""
         self.resetting = False
         """A reset is on its way back."""
 

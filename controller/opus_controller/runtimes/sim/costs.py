@@ -38,6 +38,10 @@ DEFAULT_QUEUE_BYTES = 10 * 1500
 
 MIN_RTO = 200 * MILLISECOND
 """Linux: RTO = SRTT + max(200 ms, 4 RTTVAR). With one packet outstanding the tail-loss probe waits as long."""
+RTTVAR_DECAY = 0.82
+"""What is left after each round trip of the first estimate's excess, which makes the first RTO 3 RTT. Linux takes a quarter
+off at most once a round trip; measured: 547 ms after 2 messages over 200 ms, 419 after 12; 803 after 2 over 300 ms, 557 after 10.
+Messages that follow each other faster than a round trip, and delayed acknowledgements, make it decay later than here."""
 SYN_RTO = 1 * SECOND
 """A lost SYN or SYN-ACK."""
 PROBE_RTTS = 2

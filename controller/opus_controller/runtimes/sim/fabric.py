@@ -158,11 +158,14 @@ class Fabric:
             arrives += path.base
         else:
             arrives += path.transit(packets, self._random.random)
-            if path.lossy and (late := path.recovery(packets, self._random.random)):
+            if path.lossy and (late := path.recovery(packets, channel.round_trips, self._random.random)):
                 if late >= SILENCE_TIMEOUT:
                     self._stall(channel, message, now, hopeless=True)
                     return
                 arrives += late
+        if now - channel.measured_at >= path.rtt:
+            channel.measured_at = now
+            channel.round_trips += 1
         downloads = 0
         if target.down is not None:
             downloads = int(wire * target.down.byte_ns)
@@ -269,6 +272,8 @@ class Fabric:
         channel.backoff = BACKOFF_FIRST
         channel.unheard_since = None
         channel.resetting = False
+        channel.round_trips = 0
+        channel.measured_at = now - channel.path.rtt
         for end, sent, received in (
             (channel.source, DIAL_SENT, DIAL_RECEIVED),
             (channel.target, DIAL_RECEIVED, DIAL_SENT),
@@ -339,7 +344,8 @@ class Fabric:
         """The path swallows this one, and the kernel tries again; `hopeless`: no try will succeed before it gives up."""
         channel.state = State.STALLED
         channel.unheard_since = now
-        channel.rto = SILENCE_TIMEOUT if hopeless else channel.path.rto
+        channel.rto = SILENCE_TIMEOUT if hopeless else channel.path.rto_after(channel.round_trips)
+        channel.probed = False
         channel.enqueue(now, message)
         self._agenda.at(now + min(channel.rto, SILENCE_TIMEOUT), self._retransmit, channel, channel.number)
 
@@ -353,7 +359,9 @@ class Fabric:
             self._lose(channel, "silence")
             self._ended(now, channel, False, None)
         elif channel.path.cut:
-            channel.rto *= 2
+            if channel.probed:
+                channel.rto *= 2
+            channel.probed = True  # the first retransmission is a tail-loss probe, which does not double the time-out
             self._agenda.at(min(now + channel.rto, give_up), self._retransmit, channel, number)
         else:
             channel.state = State.OPEN

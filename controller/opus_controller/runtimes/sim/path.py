@@ -7,9 +7,9 @@ TCP repairs what a path does to packets, so a message is never lost, duplicated 
   one stream never overtake (the channel sees to that).
 - reorder: a packet that skips the path's delay brings its message forward, as far as the stream's order lets it.
 - loss, corruption (a damaged packet fails its checksum), bursts: the time until a retransmission arrives. One packet alone
-  is missed after Linux' RTO, SRTT + max(200 ms, 4 RTTVAR), doubling with every further loss; the last of several after a
-  tail-loss probe at 2 SRTT; one before the last by the acknowledgements that the later ones cause, one round trip and a quarter
-  (RACK's reordering window, RFC 8985).
+  is sent again after one RTO (as a tail-loss probe), two, four, eight; the last of several after 2 SRTT and then likewise;
+  one before the last by the acknowledgements that the later ones cause, one round trip and a quarter (RACK's reordering
+  window, RFC 8985). Linux' RTO is SRTT + max(200 ms, 4 RTTVAR), where 4 RTTVAR begins as 2 SRTT and decays.
 - duplication: nothing.
 
 Not modelled: that a later message on the same stream would reveal the loss of an earlier one sooner (fast retransmit
@@ -25,7 +25,7 @@ from opus_controller.model.jitter import SCALE_BITS, SIZE, table
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host
 from opus_controller.model.shapes import PathShape
-from opus_controller.runtimes.sim.costs import INITIAL_WINDOW, MIN_RTO, PROBE_RTTS
+from opus_controller.runtimes.sim.costs import INITIAL_WINDOW, MIN_RTO, PROBE_RTTS, RTTVAR_DECAY
 
 _DEVIATION = {"uniform": 0.58, "normal": 1.0, "pareto": 0.82, "paretonormal": 0.83}
 """Standard deviation in units of jitter (model.jitter)."""
@@ -39,7 +39,7 @@ class Path:
     """One direction between two hosts under one state of the network."""
 
     __slots__ = (
-        "_bad", "_burst", "_delay", "_jitter", "_loss", "_reorder", "_table",
+        "_bad", "_burst", "_delay", "_jitter", "_loss", "_reorder", "_rto_excess", "_table",
         "base", "cut", "deaf", "dialable", "extra", "lossy", "plain", "rto", "rtt",
     )  # fmt: skip
 
@@ -63,7 +63,10 @@ class Path:
         self.dialable = not self.cut and not self.deaf
         """Whether a connection can be made, and acknowledgements come."""
         self.rtt = network.one_way_ns(source, target) + network.one_way_ns(target, source)
-        self.rto = self.rtt + max(MIN_RTO, 4 * _rtt_variation(there, back))
+        variation = max(MIN_RTO, 4 * _rtt_variation(there, back))
+        self.rto = self.rtt + variation
+        """Of a connection that has been in use for long."""
+        self._rto_excess = max(0, 2 * self.rtt - variation)
         self.lossy = bool(self._loss or self._burst)
         self.plain = not (self._jitter or self._reorder or self.lossy)
         """Whether every message takes `base`."""
@@ -93,7 +96,11 @@ class Path:
                 slowest = delay
         return slowest
 
-    def recovery(self, packets: int, random: Callable[[], float]) -> int:
+    def rto_after(self, round_trips: int) -> int:
+        """The retransmission time-out of a connection that has measured so many round trips."""
+        return self.rto + round(self._rto_excess * RTTVAR_DECAY**round_trips)
+
+    def recovery(self, packets: int, round_trips: int, random: Callable[[], float]) -> int:
         """How much later a message of so many packets is for those lost, 0 mostly. Not for a path that is cut."""
         if self._burst is None:
             # All that matters is whether any is lost, and if so whether the last is, which is so in loss / any of all cases.
@@ -106,11 +113,11 @@ class Path:
             if not any(lost):
                 return 0
             last_lost = lost[-1]
-        rto = self.rto
+        rto = self.rto_after(round_trips)
         if packets == 1:
-            late, rto = rto, 2 * rto
+            late = rto
         elif last_lost:
-            late = PROBE_RTTS * self.rtt
+            late = min(PROBE_RTTS * self.rtt, rto)
         else:
             late = self.rtt + self.rtt // 4
         while self._loses(random):
@@ -135,7 +142,7 @@ class Path:
         """How long so many round trips take, one small packet each way, a lost first one costing `first_timeout`."""
         total = rounds * self.rtt
         for i in range(rounds):
-            timeout = first_timeout if i == 0 else self.rto
+            timeout = first_timeout if i == 0 else self.rto_after(0)
             while self._loses(random):
                 total += timeout
                 timeout *= 2
