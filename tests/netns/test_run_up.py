@@ -60,13 +60,16 @@ def test_ping_shows_the_round_trip_of_the_topology(testbed: state.RunState) -> N
 
 @pytest.mark.skipif(shutil.which("iperf3") is None, reason="needs iperf3")
 def test_iperf3_shows_the_rate_of_the_topology(testbed: state.RunState) -> None:
-    inside = [*OPUS, "exec", "--run", testbed.run, "a-1", "--", "iperf3", "--server", "--one-off"]
-    with subprocess.Popen(inside, stdout=subprocess.PIPE, text=True) as server:
+    inside = [*OPUS, "exec", "--run", testbed.run, "a-1", "--", "iperf3", "--server", "--one-off", "--forceflush"]
+    server = subprocess.Popen(inside, stdout=subprocess.PIPE, text=True)
+    try:
         assert server.stdout is not None
         while "listening" not in server.stdout.readline():  # ends at its end of file, too
             assert server.poll() is None
         client = opus("exec", "--run", testbed.run, "b-1", "--", "iperf3", "--client", "a-1", "--time", "4", "--json")
-        server.communicate(timeout=30)
+    finally:
+        server.kill()
+        server.communicate()
     assert client.returncode == 0, client.stdout
     mbit = json.loads(client.stdout)["end"]["sum_received"]["bits_per_second"] / 1e6
     assert 16 < mbit < 20  # 20 Mbit/s of IP packets; 1448 of 1500 bytes are payload; less at the start
