@@ -54,6 +54,7 @@ class NetemLinks:
     kind = "netem"
 
     def __init__(self, run: str, *, mtu: int = 1500, seed: int = 0) -> None:
+        self._run = run
         self._name = namespaces.wan_namespace(run)
         namespaces.create([self._name])
         try:
@@ -70,6 +71,7 @@ class NetemLinks:
     def open(cls, run: str, *, mtu: int = 1500, seed: int = 0) -> NetemLinks:
         """The links of a run that another process made; `apply` comes before anything else. PlatformError if they are gone."""
         links = cls.__new__(cls)
+        links._run = run
         links._name = namespaces.wan_namespace(run)
         if not namespaces.path_of(links._name).exists():
             raise PlatformError(f"there are no netem links of run {run}: namespace {links._name} is gone")
@@ -211,7 +213,7 @@ class NetemLinks:
         """Take over the ports that another process made (see `open`)."""
         for host in self._hosts.values():
             if host.index in self._found and host.name not in self._ports:
-                port = Port(host, None)
+                port = netem_port.found_again(host, namespaces.path_of(namespaces.host_namespace(self._run, host.name)))
                 self._do(netem_port.forget(port))
                 self._ports[host.name] = port
         self._found.clear()

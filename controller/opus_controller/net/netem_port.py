@@ -140,6 +140,14 @@ def _configure(host: Host, gateway_mac: bytes) -> tuple[Netlink, int]:
     return netlink, index
 
 
+def found_again(host: Host, netns: Path) -> Port:
+    """The port of a host that another process attached; its own queue's counters are told if its namespace is at `netns`."""
+    port = Port(host, None)
+    with suppress(OSError):
+        port.network, port.eth0 = run_inside(netns, lambda: (Netlink(), socket.if_nametoindex(INTERFACE)))
+    return port
+
+
 def first_requests(port: Port, mtu: int) -> Iterator[Request]:
     """In the wan namespace, after `enter_host`: everything that never changes."""
     host, wan, delays = port.host, port.wan, port.delays
@@ -148,13 +156,15 @@ def first_requests(port: Port, mtu: int) -> Iterator[Request]:
     yield tc_qdisc.mark_is_class(delays, HANDLE, _PRIORITY_CLASS)
     yield tc_qdisc.clsact(wan)
     yield tc_qdisc.set_action(tc_qdisc.drop(port.number))
+    yield tc_qdisc.match_all(wan, INGRESS, _PRIORITY_REST, _marking(port, 0))
     yield tc_qdisc.match_all(wan, EGRESS, _PRIORITY_REST, strip(), tc_qdisc.redirect(port.number, delays))
     yield from _rate(wan, host.access.down)
-    yield tc_link.add_neighbour(wan, host.address, _mac(b"h", host))
 
 
 def last_requests(port: Port) -> Iterator[Request]:
-    """Open the way, once the tree is there."""
+    """Open the way, both ways, once everything else is there."""
+    yield tc_link.set_up(port.wan)
+    yield tc_link.add_neighbour(port.wan, port.host.address, _mac(b"h", port.host))
     yield tc_link.add_host_route(port.wan, port.host.address)
 
 
@@ -214,6 +224,7 @@ def _box(port: Port, minor: int, options: NetemOptions, seed: int, mtu: int) -> 
     box = port.box(minor)
     if minor not in port.boxes:
         yield tc_link.add_ifb(f"x{port.host.index}.{minor}", box, mtu, _IFB_QUEUE)
+        yield tc_qdisc.set_action(tc_qdisc.redirect(port.box_action(minor), box))
         port.boxes.add(minor)
     yield tc_qdisc.qdisc(box, KIND, HANDLE, ROOT, encode(options, _seed(seed, port, minor)), echo=True)
 
@@ -244,8 +255,7 @@ def _set_doubling(port: Port, tree: Tree) -> Iterator[Request]:
 
 def set_mark(port: Port, mark: int) -> Iterator[Request]:
     """Mark what the host sends."""
-    action = tc_qdisc.mark(port.number, mark, 0xFFFFFFFF, tc_qdisc.ACT_OK)
-    yield tc_qdisc.set_action(action) if port.mark else tc_qdisc.match_all(port.wan, INGRESS, _PRIORITY_REST, action)
+    yield tc_qdisc.set_action(_marking(port, mark))
     port.mark = mark
 
 
@@ -265,6 +275,8 @@ def admit(port: Port, patterns: frozenset[int]) -> Iterator[Request]:
 
 def forget(port: Port) -> Iterator[Request]:
     """Take away the filters that depend on the state, of a port that another process made."""
+    for parent in (INGRESS, EGRESS):
+        yield tc_qdisc.delete_filter(port.wan, parent, _PRIORITY_DOWN, "matchall", 1)
     for priority in (_PRIORITY_CUT, _PRIORITY_DUPLICATE):
         yield tc_qdisc.delete_filter(port.wan, EGRESS, priority, "fw", 0)
     yield tc_qdisc.delete_filter(port.delays, HANDLE, _PRIORITY_ALIAS, "fw", 0)
@@ -293,6 +305,10 @@ def up_queue_dropped(port: Port) -> int:
 
 
 # --- helpers ---
+
+
+def _marking(port: Port, mark: int) -> bytes:
+    return tc_qdisc.mark(port.number, mark, 0xFFFFFFFF, tc_qdisc.ACT_OK)
 
 
 def _rate(index: int, direction: Direction) -> Iterator[Request]:

@@ -56,7 +56,7 @@ class LinkStats:
 
 
 def add_veth(name: str, index: int, mac: bytes, mtu: int, peer: str, peer_mac: bytes, peer_netns: int) -> Request:
-    """A veth pair: `name` here with interface number `index`, up; `peer` in the namespace of descriptor `peer_netns`, down.
+    """A veth pair, down: `name` here with interface number `index`, `peer` in the namespace of descriptor `peer_netns`.
 
     Packets of one segment at most: TCP has used software GSO since Linux 4.17 whatever the interface's features say, so
     the qdisc of the interface would still see 64 kB at a time.
@@ -65,7 +65,7 @@ def add_veth(name: str, index: int, mac: bytes, mtu: int, peer: str, peer_mac: b
     there += u32(_IFLA_MTU, mtu) + u32(_IFLA_NET_NS_FD, peer_netns) + _one_queue() + _one_segment()
     info = nested(_IFLA_LINKINFO, text(_INFO_KIND, "veth"), nested(_INFO_DATA, attribute(_VETH_PEER, there)))
     here = text(_IFLA_IFNAME, name) + attribute(_IFLA_ADDRESS, mac) + u32(_IFLA_MTU, mtu) + _one_queue() + _one_segment()
-    body = _IFINFO.pack(0, 0, index, _IFF_UP, _IFF_UP) + here + info
+    body = _IFINFO.pack(0, 0, index, 0, 0) + here + info
     return Request(_RTM_NEWLINK, _NEW, body, f"make veth {name}")
 
 

@@ -10,7 +10,7 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opus_controller.net.tc_netlink import (
     NLM_F_CREATE,
@@ -216,8 +216,8 @@ def read_actions(answer: bytes) -> Iterator[tuple[int, QueueStats]]:
 
 
 def match_all(index: int, parent: int, priority: int, *actions: bytes) -> Request:
-    """Filter: every packet."""
-    return _filter(index, parent, priority, 1, "matchall", _actions(2, actions))
+    """Filter: every packet. It cannot be replaced: one that is there already stays, change its actions instead."""
+    return replace(_filter(index, parent, priority, 1, "matchall", _actions(2, actions)), ignore=(errno.EEXIST,))
 
 
 def match_mark(
