@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from helpers.corenet import APP, Chance, CoreNet, sites
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
 from opus_node.core.events import MemberChanged, ReplicaSetDecided
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
@@ -154,7 +153,7 @@ def calm_after(net: CoreNet) -> None:
         if not why:
             break
         net.run_for(SECOND)
-    assert why == ""
+    assert why == "", why
     since = net.now
     net.load(5 * SECOND, 25 * MILLISECOND)
     net.run_for(2 * SECOND)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from opus_node.core.context import Context
 from opus_node.core.leases import Leases
@@ -53,15 +53,15 @@ class AgentRole:
         learn: Callable[[ReplicaSet], None],
         rate: Callable[[AppId], float],
         retire: Callable[[], None],
-        seed: bool,
+        seeds: tuple[NodeId, ...],
     ) -> None:
         """`learn` compares and spreads a replica set, `rate` is the demand of local clients, `retire` ends this role."""
         self._ctx = ctx
         self._rate = rate
         self._retire = retire
-        self._seed = seed
+        self._seed = ctx.me in seeds
         self.sets = ReplicaSets()
-        self.swim = Swim(ctx, prober, self.sets, learn, self._changed, self._measured)
+        self.swim = Swim(ctx, prober, self.sets, learn, self._changed, self._measured, seeds)
         self.leases = Leases(ctx, self.swim)
         self.promotion = Promotion(ctx, self.leases, self.swim, self.sets)
         self.stewards = Stewards(ctx, self.swim, self.sets, learn)
@@ -70,9 +70,10 @@ class AgentRole:
         self._tick_timer: Timer | None = None
         self._summary_timer: Timer | None = None
 
-    def start(self, agents: tuple[MemberUpdate, ...]) -> None:
+    def start(self, agents: tuple[MemberUpdate, ...], lost: Iterable[NodeId]) -> None:
+        """`agents` as whoever promoted it sees them, `lost` others this node has heard of."""
         ctx = self._ctx
-        self.swim.join(agents)
+        self.swim.join(agents, lost)
         self._tick_timer = ctx.timers.at(ctx.now + ctx.jitter(ctx.config.probe_interval, 0.2, 1.0), self._tick)
         self._summary_timer = ctx.timers.at(ctx.now + ctx.jitter(EARLY, 0.5, 1.0), self._summarise)
         self.stewards.consider()

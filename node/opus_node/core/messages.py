@@ -19,7 +19,10 @@ from opus_node.core.types import AppId, Nanos, NodeId
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSet:
-    """Who serves `app`. Ordered by (epoch, steward): the greater wins everywhere, and no two sets share both."""
+    """Who serves `app`. Ordered by (epoch, steward): the greater wins everywhere, and no two sets share both.
+
+    An epoch's last three digits are its steward's incarnation, see `sets.next_epoch`.
+    """
 
     app: AppId
     epoch: int

@@ -228,17 +228,18 @@ class NodeCore:
     def _become_agent(self, agents: tuple[MemberUpdate, ...], replica_sets: tuple[ReplicaSet, ...]) -> None:
         ctx = self._ctx
         former = self._attachment.agent
+        known = [*self._attachment.ways, *self._seeds]
         self._attachment.stop()
-        role = self._role = AgentRole(ctx, self._prober, self._learn, self._rate, self._step_down, ctx.me in self._seeds)
+        role = self._role = AgentRole(ctx, self._prober, self._learn, self._rate, self._step_down, self._seeds)
         self._client.relay = role.relay
         ctx.notices.append(RoleChanged("agent", True))
         served = [serving.replica_set for serving in self._replica.serving.values()]
-        role.start(agents)
-        for known in (*served, *replica_sets):
-            before = role.sets.get(known.app)
-            if newer(known, before):
-                self._replica.learn(known)
-                role.learned(known, before)
+        role.start(agents, known)
+        for one in (*served, *replica_sets):
+            before = role.sets.get(one.app)
+            if newer(one, before):
+                self._replica.learn(one)
+                role.learned(one, before)
         if former and former != ctx.me:
             ctx.send(former, Release())
 

@@ -7,6 +7,8 @@ import math
 from opus_node.core.messages import ReplicaSet
 from opus_node.core.types import AppId
 
+LIVES = 1000
+"""Epochs count in steps of this, see `next_epoch`."""
 PER_MESSAGE = 2
 """Replica sets carried by one Ping or Ack at most."""
 
@@ -14,6 +16,15 @@ PER_MESSAGE = 2
 def newer(one: ReplicaSet, other: ReplicaSet | None) -> bool:
     """Whether `one` wins over `other`: a total order, the same everywhere, so that any two views end in one."""
     return other is None or (one.epoch, one.steward) > (other.epoch, other.steward)
+
+
+def next_epoch(highest: int, incarnation: int) -> int:
+    """The least epoch above `highest` that ends in this steward's incarnation.
+
+    A restarted steward has forgotten what it decided before; ending in the incarnation, its epochs still never meet
+    those of its former life (2001: the second decision in a row, by a host in its second life).
+    """
+    return (highest // LIVES + 1) * LIVES + incarnation % LIVES
 
 
 class ReplicaSets:

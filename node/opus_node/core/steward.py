@@ -21,7 +21,7 @@ from opus_node.core.events import ReplicaSetDecided, RoleChanged
 from opus_node.core.messages import Appoint, AppointReply, BeatReply, ReplicaBeat, ReplicaSet, Summary, Sync
 from opus_node.core.placement import choose, first_of, homes, places, regions, spread
 from opus_node.core.rtt import Rtt
-from opus_node.core.sets import ReplicaSets
+from opus_node.core.sets import ReplicaSets, next_epoch
 from opus_node.core.swim import Swim
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
@@ -225,7 +225,7 @@ class Stewards:
     def _publish(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], cause: str) -> None:
         ctx = self._ctx
         before = self._sets.get(app)
-        epoch = max(self.highest.get(app, 0), before.epoch if before else 0) + 1
+        epoch = next_epoch(max(self.highest.get(app, 0), before.epoch if before else 0), ctx.incarnation)
         new = ReplicaSet(app, epoch, ctx.me, members)
         desk.join_at = -1
         desk.changed_at = ctx.now

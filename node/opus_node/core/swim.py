@@ -11,7 +11,7 @@ within about a second. `left` is the last word of an agent that stepped down.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from opus_node.core.context import Context
 from opus_node.core.events import MemberChanged
@@ -104,6 +104,7 @@ class Swim:
         "_probing",
         "_queue",
         "_relayed",
+        "_seeds",
         "_seq",
         "_sets",
         "_ticks",
@@ -119,8 +120,13 @@ class Swim:
         learn: Callable[[ReplicaSet], None],
         changed: Callable[[Member, bool], None],
         measured: Callable[[Member], None],
+        seeds: tuple[NodeId, ...],
     ) -> None:
-        """`changed(member, new)` after each change of state; `measured(member)` after the first round trip to it."""
+        """`changed(member, new)` after each change of state; `measured(member)` after the first round trip to it.
+
+        `seeds` are never forgotten, however long they are silent: the last way back for an agent left alone.
+        """
+        self._seeds = seeds
         self._ctx = ctx
         self._prober = prober
         self._sets = sets
@@ -165,14 +171,27 @@ class Swim:
 
     # Coming and going
 
-    def join(self, updates: tuple[MemberUpdate, ...]) -> None:
-        """Takes over what is known and says hello to three of the agents."""
+    def join(self, updates: tuple[MemberUpdate, ...], lost: Iterable[NodeId] = ()) -> None:
+        """Takes over what is known and says hello to three of the agents.
+
+        Agents said to be dead, and `lost` ones known from before, are pinged in turn: whoever promoted this agent may
+        have been cut off, and may be gone tomorrow.
+        """
         for update in updates:
-            if update.member != self._ctx.me:
+            if update.state == DEAD:
+                self._remember(update.member, update.incarnation)
+            elif update.member != self._ctx.me:
                 self._apply(update)
+        for node in lost:
+            self._remember(node, 0)
         others = [node for node in self._agents if node != self._ctx.me]
         for node in self._ctx.rng.sample(others, min(3, len(others))):
             self._ctx.send(node, Sync(True, self.table(), self._sets.all()))
+
+    def _remember(self, node: NodeId, incarnation: int) -> None:
+        if node != self._ctx.me and node not in self.members:
+            member = self.members[node] = Member(node, incarnation, self._ctx.now)
+            member.state = DEAD
 
     def leave(self) -> None:
         """Tells a few agents; gossip tells the rest."""
@@ -290,7 +309,7 @@ class Swim:
         member = self.members.get(source)
         if sent is not None and sent[0] == source and member is not None:
             self._sample(member, self._ctx.now - sent[1])
-        if was_lost and member is not None and member.live:
+        if was_lost and member is not None and member.state != LEFT:
             self._sync(member)
         probing = self._probing
         if probing is not None and (
@@ -486,7 +505,7 @@ class Swim:
 
     def _forget_lost(self) -> None:
         now = self._ctx.now
-        gone = [member for member in self.members.values() if not member.live]
+        gone = [member for member in self.members.values() if not member.live and member.node not in self._seeds]
         gone.sort(key=lambda member: member.since)
         for index, member in enumerate(gone):
             if now - member.since > LOST_KEPT or index < len(gone) - LOST_MAX:
