@@ -37,7 +37,7 @@ MODULES = (
 PASSED = ("CI", "COLUMNS", "LANG", "PYTEST_ADDOPTS", "OPUS_TEST_HOSTS")
 """Variables of the environment that the guest's command sees too."""
 
-LIMIT_S = 600.0
+LIMIT_S = 900.0
 MEMORY = 2 << 30
 TIME_UP, NO_RESULT, CANNOT = 124, 125, 3
 MEND = "apt-get install --no-install-recommends user-mode-linux"

@@ -1,0 +1,32 @@
+"""A whole run over netem links, chosen by themselves where the kernel has them: `opus run` from its command line on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from opus_controller.net import namespaces
+
+pytestmark = pytest.mark.netem
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_run_over_netem(tmp_path: Path) -> None:
+    """Three hosts serve requests over netem; fidelity was measured; nothing is left at the end."""
+    out = tmp_path / "out"
+    command = [
+        str(Path(sys.executable).with_name("opus")), "run", str(ROOT / "scenarios" / "learn.yaml"), "--runtime", "netns",
+        "--links", "auto", "--out", str(out), "--json",
+    ]  # fmt: skip
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
+    assert ended.returncode in (0, 4), ended.stderr  # 4: the machine was too busy for figures to mean anything
+    result = json.loads(ended.stdout)
+    assert result["links"] == "netem"
+    assert result["requests"]["availability"] > 0.9
+    assert result["hops"]["max"] <= 2
+    assert result["facts"]["links"]["netem_qdiscs"] >= 9
+    assert namespaces.runs() == []
