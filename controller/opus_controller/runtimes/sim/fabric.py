@@ -56,6 +56,8 @@ class Fabric:
         self._agenda = agenda
         self._network = network
         self._version = 0
+        self._paths: dict[tuple[int, int], Path] = {}
+        """By kinds of hosts."""
         self._hosts = hosts
         self._random = random
         self._hop = hop
@@ -72,6 +74,7 @@ class Fabric:
         """Channels notice when they are next used: by the version."""
         self._network = network
         self._version += 1
+        self._paths.clear()
 
     def crashed(self, host: SimHost, now: Nanos) -> None:
         """The dead process's kernel resets its connections: the peers that its resets reach learn one way later."""
@@ -115,7 +118,7 @@ class Fabric:
         channel = source.channels.get(to)
         if channel is None:
             channel = self._new_channel(source, target)
-            self._agenda.at(now, self._dial, channel)
+            self._agenda.at(now, self._dial, channel)  # after all that boot at this instant have done so
         channel.used_at = now
         source.channels.move_to_end(to)
         self._refresh(channel)
@@ -129,14 +132,27 @@ class Fabric:
         while len(channels) >= (MAX_LINKS_SERVING if source.serving else MAX_LINKS):
             idlest = next((channel for channel in channels.values() if not channel.queue), None)
             self._close(idlest or next(iter(channels.values())), "evicted")
-        channel = Channel(source, target, Path(self._network, source.plan, target.plan), self._version)
+        channel = Channel(source, target, self._path(source, target), self._version)
         channels[target.id] = channel
         return channel
 
     def _refresh(self, channel: Channel) -> None:
         if channel.version != self._version:
-            channel.path = Path(self._network, channel.source.plan, channel.target.plan)
+            channel.path = self._path(channel.source, channel.target)
             channel.version = self._version
+
+    def _path(self, source: SimHost, target: SimHost) -> Path:
+        """Hosts alike share one, as long as no fault tells them apart."""
+        network = self._network
+        if network.cuts or network.down or network.host_overrides:
+            return Path(network, source.plan, target.plan)
+        key = source.kind, target.kind
+        path = self._paths.get(key)
+        if path is None:
+            path = Path(network, source.plan, target.plan)
+            if not path.has_state:
+                self._paths[key] = path
+        return path
 
     def _transmit(self, channel: Channel, message: Message, now: Nanos) -> None:
         """Onto an open connection over a path that carries something."""

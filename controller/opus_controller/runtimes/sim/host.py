@@ -11,7 +11,7 @@ from opus_node.core.types import SECOND, Nanos
 from opus_node.workload import Arrivals
 
 from opus_controller.model.plan import Host
-from opus_controller.model.shapes import Direction
+from opus_controller.model.shapes import AccessLink, Direction
 from opus_controller.runtimes.sim.agenda import Handler
 from opus_controller.runtimes.sim.channel import Channel
 from opus_controller.runtimes.sim.costs import DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_NS
@@ -58,6 +58,8 @@ class SimHost:
     plan: Host
     id: str
     """The node's identity, its address."""
+    kind: int = 0
+    """Hosts of one site with equal access links are of one kind."""
     core: Core | None = None
     """None: no process runs."""
     powered: bool = True
@@ -86,8 +88,9 @@ class SimHost:
     """Bytes, since the process started."""
 
     @staticmethod
-    def of(plan: Host) -> SimHost:
-        host = SimHost(plan, plan.address)
+    def of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> SimHost:
+        """`kinds` numbers the kinds of hosts met so far."""
+        host = SimHost(plan, plan.address, kinds.setdefault((plan.site, plan.access), len(kinds)))
         host.up = Rate(plan.access.up) if plan.access.up.rate_bps else None
         host.down = Rate(plan.access.down) if plan.access.down.rate_bps else None
         return host

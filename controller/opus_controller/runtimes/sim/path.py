@@ -40,7 +40,7 @@ class Path:
 
     __slots__ = (
         "_bad", "_burst", "_delay", "_jitter", "_loss", "_reorder", "_rto_excess", "_table",
-        "base", "cut", "deaf", "dialable", "extra", "lossy", "plain", "rto", "rtt",
+        "base", "cut", "deaf", "dialable", "extra", "has_state", "lossy", "plain", "rto", "rtt",
     )  # fmt: skip
 
     def __init__(self, network: Network, source: Host, target: Host) -> None:
@@ -56,6 +56,8 @@ class Path:
         self._loss = _loss(there, source, target)
         self._burst = there.burst
         self._bad = False
+        self.has_state = self._burst is not None
+        """Whether it remembers, and so cannot stand for more than one pair of hosts."""
         self.cut = network.is_cut(source.name, target.name) or _mean_loss(there, source, target) > HOPELESS
         """Whether nothing arrives."""
         self.deaf = network.is_cut(target.name, source.name) or _mean_loss(back, target, source) > HOPELESS

@@ -14,6 +14,7 @@ from opus_node.workload import Arrival, Arrivals, WorkloadSpec
 
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host, Plan
+from opus_controller.model.shapes import AccessLink
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost
 from opus_controller.runtimes.sim.fabric import Fabric
@@ -29,7 +30,8 @@ _MOST_STEPS_AT_ONCE = 200_000
 class World:
     def __init__(self, plan: Plan, make_core: MakeCore, hop: HopCost, sample_every: Nanos, trace: Trace | None) -> None:
         self.agenda = Agenda()
-        self.hosts = {host.name: SimHost.of(host) for host in plan.hosts}
+        kinds: dict[tuple[str, AccessLink], int] = {}
+        self.hosts = {host.name: SimHost.of(host, kinds) for host in plan.hosts}
         self.trace = trace
         self.records: list[dict[str, Any]] = []
         self.died: dict[str, str] = {}
