@@ -95,6 +95,7 @@ def _job(command: list[str], result: Path) -> Job:
         "PYTHONUNBUFFERED": "1",
         "OPUS_IN_UML": "1",
         "PY_COLORS": "0",
+        "TERM": "dumb",
     }
     return Job(
         command=command,

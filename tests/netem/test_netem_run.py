@@ -26,7 +26,8 @@ def test_a_run_over_netem(tmp_path: Path) -> None:
     assert ended.returncode in (0, 4), ended.stderr  # 4: the machine was too busy for figures to mean anything
     result = json.loads(ended.stdout)
     assert result["links"] == "netem"
-    assert result["requests"]["availability"] > 0.9
+    assert result["requests"]["ok"] > 0
     assert result["hops"]["max"] <= 2
+    assert ended.returncode == 4 or result["requests"]["availability"] > 0.9
     assert result["facts"]["links"]["netem_qdiscs"] >= 9
     assert namespaces.runs() == []

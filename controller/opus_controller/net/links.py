@@ -23,7 +23,9 @@ class LinkCounters:
     sent_bytes: int = 0
     received_bytes: int = 0
     lost: int = 0
-    """Dropped because the shape asked for it."""
+    """Dropped because the shape asked for it. Userspace links count it at the sender, netem at the receiver (the kernel does
+    not tell senders apart): sums over hosts can be compared, single hosts cannot. The same holds for `cut`, `duplicated` and
+    `reordered`; `corrupted` is 0 with netem, which does not count it."""
     cut: int = 0
     """Dropped by a cut or a powered-off end."""
     queue_dropped: int = 0
