@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Any
 
@@ -175,8 +175,6 @@ class CoreNet:
 
     def _step(self, node: NodeId, event: Event) -> None:
         self.steps += 1
-        if self.log is not None and isinstance(event, Receive):
-            pass
         ready = self.cores[node].step(event, self.now)
         for send in ready.sends:
             if send.to == node:
@@ -249,21 +247,20 @@ def sets_in(message: Message) -> tuple[ReplicaSet, ...]:
 
 def brief(value: Any) -> str:
     """A record on one line: class name and fields, without empty ones."""
-    name = type(value).__name__
-    fields = []
-    for field_name in value.__dataclass_fields__:
-        content = getattr(value, field_name)
+    shown = []
+    for one in fields(value):
+        content = getattr(value, one.name)
         if content in ((), "", 0) and content is not False:
             continue
-        fields.append(f"{field_name}={_plain(content)}")
-    return f"{name}({' '.join(fields)})"
+        shown.append(f"{one.name}={_plain(content)}")
+    return f"{type(value).__name__}({' '.join(shown)})"
 
 
 def _plain(content: Any) -> str:
     if isinstance(content, tuple):
         return "[" + ", ".join(_plain(one) for one in content) + "]"
     if hasattr(content, "__dataclass_fields__"):
-        return "/".join(_plain(getattr(content, name)) for name in content.__dataclass_fields__)
+        return "/".join(_plain(getattr(content, one.name)) for one in fields(content))
     return str(content)
 
 

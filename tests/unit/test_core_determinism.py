@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from helpers.corenet import Chance, six_regions
-
 from opus_node.core.types import MILLISECOND, SECOND
 
 ROOT = Path(__file__).resolve().parents[2]

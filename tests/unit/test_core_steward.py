@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from helpers.corenet import APP, SIX, Chance, CoreNet, six_regions
-
 from opus_node.core.events import ReplicaSetDecided, RoleChanged
 from opus_node.core.messages import Appoint, ReplicaBeat, ReplicaSilent
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig

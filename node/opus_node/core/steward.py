@@ -36,6 +36,8 @@ DOUBT: Nanos = 1300 * MILLISECOND
 """One missed beat: enough to be counted among those that fell silent together."""
 ASKED_LEAST: Nanos = 800 * MILLISECOND
 """It is given up only after two questions in vain and this long, so that one lost packet replaces nobody."""
+UNHEARD_LEAST: Nanos = 2 * SECOND
+"""For one this steward has never heard: the first question pays for dialling, and may find a busy host."""
 CUT_PATIENCE: Nanos = 5 * SECOND
 EXCLUDED: Nanos = 30 * SECOND
 """A member given up is no candidate for so long."""
@@ -60,10 +62,12 @@ ANNOUNCED = 64
 class Watch:
     """One replica as its steward sees it."""
 
-    __slots__ = ("asked_at", "asks", "first_asked_at", "heard_at", "proven", "rtt")
+    __slots__ = ("asked_at", "asks", "first_asked_at", "heard", "heard_at", "proven", "rtt")
 
     def __init__(self, now: Nanos, proven: bool) -> None:
         self.heard_at = now
+        self.heard = False
+        """Whether this steward ever heard it; until then `heard_at` is when it was first asked."""
         self.proven = proven
         """Whether it has ever served; a candidate that was never reached is not worth remembering."""
         self.asks = 0
@@ -342,7 +346,7 @@ class Stewards:
             return False
         if now - watch.asked_at < watch.rtt.timeout(self._ctx.config):
             return False
-        if watch.asks >= 2 and now - watch.first_asked_at >= ASKED_LEAST:
+        if watch.asks >= 2 and now - watch.first_asked_at >= (ASKED_LEAST if watch.heard else UNHEARD_LEAST):
             if watch.asks < 64:
                 self._ask(node, watch, known)  # it may be that nobody can replace it
             return True
@@ -358,9 +362,12 @@ class Stewards:
 
     def _replace(self, app: AppId, desk: Desk, known: ReplicaSet, lost: list[NodeId]) -> None:
         now = self._ctx.now
-        doubtful = [now - watch.heard_at for watch in desk.watched.values() if now - watch.heard_at > DOUBT]
+        silences = {node: now - watch.heard_at for node, watch in desk.watched.items()}
+        doubtful = [silence for node, silence in silences.items() if silence > DOUBT or node in lost]
         cut = len(doubtful) >= 2 and 2 * len(doubtful) > len(known.members)
-        if cut and max(doubtful) < CUT_PATIENCE:
+        # Who has taken over from a silent steward and never heard the members has waited for its death already.
+        unheard = not any(desk.watched[node].heard for node in lost)
+        if cut and not unheard and max(doubtful) < CUT_PATIENCE:
             return
         home = homes({agent: summary for agent, (_, summary) in desk.summaries.items()})
         for node in lost:
@@ -369,7 +376,8 @@ class Stewards:
                 desk.summaries.pop(home.get(node, ""), None)  # its agent has nothing to say until it speaks again
         keep = tuple(node for node in known.members if node not in lost)
         # On the wrong side of a cut only agents heard from since the silence began have candidates.
-        summaries = self._fresh(desk, max(doubtful) - SILENCE_MARGIN if cut else SUMMARY_KEPT)
+        age = max(doubtful) - (0 if unheard else SILENCE_MARGIN)
+        summaries = self._fresh(desk, age if cut else SUMMARY_KEPT)
         self._change(app, desk, known, keep, summaries, "lost " + ", ".join(lost))
 
     def _change(
@@ -418,7 +426,7 @@ class Stewards:
         watch = None if desk is None else desk.watched.get(node)
         if watch is not None:
             watch.heard_at = self._ctx.now
-            watch.proven = True
+            watch.heard = watch.proven = True
         return watch
 
     def on_beat(self, source: NodeId, message: ReplicaBeat) -> None:

@@ -1,0 +1,150 @@
+"""Readable transcripts of what the core does: each story is compared with the file of its name.
+
+A change of behaviour shows here as a diff to read. After reading it: OPUS_UPDATE_GOLDEN=1 pytest tests/golden
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers.corenet import APP, CoreNet, sites
+from opus_node.core.messages import (
+    Ack,
+    Appoint,
+    AppointReply,
+    BeatReply,
+    Lease,
+    LeaseReply,
+    Message,
+    Nack,
+    Ping,
+    PingReq,
+    Probe,
+    ProbeReply,
+    ReplicaBeat,
+    ReplicaSilent,
+    Reply,
+    RouteAck,
+    RouteRefuse,
+    RouteRequest,
+    Summary,
+    Sync,
+)
+from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
+
+HERE = Path(__file__).parent
+
+CHATTER = (Ping, Ack, Nack, PingReq, Sync, Summary, Probe, ProbeReply, ReplicaBeat, BeatReply)
+"""Background, left out where the story is about something else."""
+
+
+def without(*kinds: type[Message]) -> Callable[[object], bool]:
+    return lambda send: not isinstance(send.message, kinds)  # type: ignore[attr-defined]
+
+
+def quiet_net(names: tuple[str, ...], seeds: tuple[str, ...], replicas: int) -> CoreNet:
+    """Round trips: 1 ms in a place, 60 ms between a and b, 100 ms to c."""
+    config = NodeConfig(apps=(AppConfig(APP, replicas),))
+    net = CoreNet(sites({("a", "b"): 60.0, ("a", "c"): 100.0, ("b", "c"): 100.0}), config=config, seed="story", seeds=seeds)
+    net.boot_all(seeds)
+    net.boot_all(name for name in names if name not in seeds)
+    return net
+
+
+def tell(net: CoreNet, title: str) -> None:
+    assert net.log is not None
+    net.log.append(f"-- {title}")
+
+
+def join() -> CoreNet:
+    """A node between two seeds measures both and attaches to the nearer one; its first request takes two hops, the next one."""
+    net = quiet_net(("a-1", "b-1", "a-2"), ("a-1", "b-1"), 1)
+    net.run(5 * SECOND)
+    net.log = []
+    net.log_filter = without(Ping, Ack, Sync, Summary, ReplicaBeat, BeatReply)
+    tell(net, "b-2 boots")
+    net.boot("b-2")
+    net.run_for(SECOND)
+    tell(net, "its first request")
+    net.request("b-2")
+    net.run_for(SECOND)
+    tell(net, "its second")
+    net.request("b-2")
+    net.run_for(SECOND)
+    return net
+
+
+def promotion() -> CoreNet:
+    """Four nodes far from the only agent: one is promoted, the others are told and move."""
+    net = quiet_net(("a-1", "b-1", "b-2", "b-3", "b-4"), ("a-1",), 1)
+    net.log = []
+    net.log_filter = without(*CHATTER, Appoint, AppointReply)
+    net.run(6 * SECOND)
+    return net
+
+
+def replica_loss() -> CoreNet:
+    """A replica is powered off without any load: its beats cease, it is asked twice, another takes its place."""
+    net = quiet_net(("a-1", "b-1", "a-2", "a-3", "b-2", "b-3"), ("a-1", "b-1"), 2)
+    net.run(12 * SECOND)
+    net.log = []
+    net.log_filter = without(Ping, Ack, Sync, Summary, Probe, ProbeReply)
+    lost = net.replicas()[0]
+    tell(net, f"{lost} is powered off; steward is {net.stewards()[0]}, replicas are {net.replicas()}")
+    net.power_off(lost)
+    net.run_for(5 * SECOND)
+    return net
+
+
+def steward_loss() -> CoreNet:
+    """The steward is powered off: the agents find out, the next by hash takes over, its nodes go elsewhere."""
+    net = quiet_net(("a-1", "b-1", "c-1", "a-2", "b-2", "c-2"), ("a-1", "b-1", "c-1"), 2)
+    net.run(12 * SECOND)
+    net.log = []
+    net.log_filter = without(Ack, Sync, Summary, Probe, ProbeReply, ReplicaBeat, BeatReply, Ping)
+    steward = net.stewards()[0]
+    tell(net, f"{steward} is powered off; it was steward, replicas are {net.replicas()}")
+    net.power_off(steward)
+    net.run_for(12 * SECOND)
+    return net
+
+
+def partition_and_heal() -> CoreNet:
+    """Place c is cut off for 20 s, decides for itself after a while, and is one with the others again soon after the heal."""
+    names = tuple(f"{place}-{number}" for place in "abc" for number in (1, 2, 3))
+    net = quiet_net(names, ("a-1", "b-1", "c-1"), 2)
+    net.run(12 * SECOND)
+    net.log = []
+    net.log_filter = without(*CHATTER, AppointReply, RouteRequest, RouteAck, RouteRefuse, Reply, Lease, LeaseReply, ReplicaSilent)
+    tell(net, f"c is cut off; steward is {net.stewards()[0]}, replicas are {net.replicas()}")
+    net.cut([name for name in names if name.startswith("c-")])
+    net.load(20 * SECOND, 2500 * MILLISECOND, ["c-2"])
+    tell(net, f"healed; stewards are {net.stewards()}, replicas are {net.replicas()}")
+    net.heal()
+    net.load(10 * SECOND, 2500 * MILLISECOND, ["c-2"])
+    tell(net, f"in the end: stewards are {net.stewards()}, replicas are {net.replicas()}")
+    return net
+
+
+STORIES = {story.__name__: story for story in (join, promotion, replica_loss, steward_loss, partition_and_heal)}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_the_story_is_as_it_was(name: str) -> None:
+    story = STORIES[name]
+    net = story()
+    assert net.log is not None
+    assert net.broken == []
+    told = f"# {story.__doc__}\n" + "\n".join(net.log) + "\n"
+    path = HERE / f"core_{name}.txt"
+    if os.environ.get("OPUS_UPDATE_GOLDEN") == "1":
+        path.write_text(told)
+    assert path.exists(), "no golden file: OPUS_UPDATE_GOLDEN=1 writes it"
+    assert told.splitlines() == path.read_text().splitlines()
+
+
+def test_every_golden_file_has_its_story() -> None:
+    assert {path.name for path in HERE.glob("core_*.txt")} == {f"core_{name}.txt" for name in STORIES}
