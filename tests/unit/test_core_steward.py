@@ -197,7 +197,7 @@ def test_replicas_beat_to_the_steward_once_a_second_and_to_the_new_one_after_a_c
     assert 9 * len(others) <= len(beats) <= 11 * len(others)
     assert all(f"-> {steward} " in line for line in beats)
     net.power_off(steward)
-    net.run_for(12 * SECOND)
+    net.run_for(30 * SECOND)  # the region that lost its agent makes a new one, which may be the steward to be
     net.log.clear()
     net.run_for(5 * SECOND)
     assert all(f"-> {net.stewards()[0]} " in line for line in net.log if "ReplicaBeat" in line)

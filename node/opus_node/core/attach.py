@@ -32,8 +32,13 @@ SEEDS_KEPT = 3
 MOVE_SHARE = 0.2
 MOVE_LEAST: Nanos = 2 * MILLISECOND
 """A node moves to an agent that is nearer by more than max(20 %, 2 ms): less is noise."""
-CONSIDERED = 4
-"""Unmeasured agents probed at once in the background."""
+CONSIDERED = 2
+"""Unmeasured agents probed at once in the background by a node that wants a nearer one; content, it probes one."""
+CONSIDER_FAR: Nanos = 500 * MILLISECOND
+CONSIDER_NEAR: Nanos = 5 * SECOND
+CONSIDER_MOST: Nanos = 60 * SECOND
+"""The first pause between such probes, by whether the agent is near enough; it doubles. A thousand nodes that all measure
+every new agent at once are what a start can least afford: each probe of a stranger costs a dial."""
 BACKUP_EVERY = 6
 """Every so many leases, one goes to a backup too: it keeps the ways in measured."""
 FULL_FOR: Nanos = 10 * SECOND
@@ -63,6 +68,9 @@ class Attachment:
     __slots__ = (
         "_acquainted",
         "_asking",
+        "_consider_at",
+        "_consider_pause",
+        "_consider_timer",
         "_ctx",
         "_demand",
         "_eager",
@@ -112,6 +120,9 @@ class Attachment:
         self._search_timer: Timer | None = None
         self._lease_timer: Timer | None = None
         self._silence_timer: Timer | None = None
+        self._consider_timer: Timer | None = None
+        self._consider_at: Nanos = 0
+        self._consider_pause: Nanos = 0
 
     # Beginning and end
 
@@ -132,7 +143,7 @@ class Attachment:
 
     def stop(self) -> None:
         """This node becomes an agent itself."""
-        for timer in (self._search_timer, self._lease_timer, self._silence_timer):
+        for timer in (self._search_timer, self._lease_timer, self._silence_timer, self._consider_timer):
             if timer is not None:
                 timer.cancel()
         self._since = -1
@@ -285,6 +296,9 @@ class Attachment:
             ctx.send(before, Release())
         ctx.notices.append(Attached(way.agent, way.rtt.srtt))
         self._leases = 0
+        self._consider_pause = 0
+        if way.rtt.delay() <= ctx.config.near_enough:
+            self._consider_at = ctx.now + ctx.jitter(CONSIDER_NEAR)
         if self._silence_timer is not None:
             self._silence_timer.cancel()
         self._schedule_lease(0.4, 1.1)
@@ -382,17 +396,27 @@ class Attachment:
             self._search(picks, JOIN_WINDOW)
 
     def _consider(self) -> None:
-        """Measures a few agents that were heard of and never measured."""
-        if self._since >= 0 or self._asking:
+        """Measures an agent or two that were heard of last and never measured, at a falling rate."""
+        ctx = self._ctx
+        current = self.ways.get(self.agent)
+        if self._since >= 0 or self._asking or current is None:
             return
-        asked = 0
-        for way in self.ways.values():
-            if not way.asked and not way.rtt.samples:
-                way.asked = True
-                self._prober.ask(way.agent, self._probed)
-                asked += 1
-                if asked == CONSIDERED:
-                    return
+        unmeasured = [way for way in reversed(self.ways.values()) if not way.asked and not way.rtt.samples]
+        if not unmeasured:
+            return
+        if ctx.now < self._consider_at:
+            if self._consider_timer is None or self._consider_timer.run is None:
+                self._consider_timer = ctx.timers.at(self._consider_at, self._consider_due)
+            return
+        far = current.rtt.delay() > ctx.config.near_enough
+        for way in unmeasured[: CONSIDERED if far else 1]:
+            way.asked = True
+            self._prober.ask(way.agent, self._probed)
+        self._consider_at = ctx.now + ctx.jitter(self._consider_pause or (CONSIDER_FAR if far else CONSIDER_NEAR))
+        self._consider_pause = min(2 * (self._consider_at - ctx.now), CONSIDER_MOST)
+
+    def _consider_due(self, _: object) -> None:
+        self._consider()
 
     def _move_if_nearer(self, way: Way) -> None:
         current = self.ways.get(self.agent)
