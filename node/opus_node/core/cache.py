@@ -12,7 +12,7 @@ KEPT = 3
 """Entries for one application (DESIGN section 4)."""
 SAMPLED = 6
 """Members of a larger set that are measured when it is learned."""
-REMEASURE: Nanos = 10 * SECOND
+REMEASURE: Nanos = 30 * SECOND
 """While requests flow, one entry or unmeasured member is measured again after so long."""
 SUSPECT_FIRST: Nanos = 500 * MILLISECOND
 SUSPECT_MAX: Nanos = 16 * SECOND
@@ -102,7 +102,8 @@ class AppCache:
             self._fresh_at = now
             others = [node for node in replica_set.members if node not in (responder, self._ctx.me)]
             if others:
-                self._prober.ask(self._ctx.rng.choice(others), self._measured)
+                node = self._ctx.rng.choice(others)
+                self._prober.ask(node, self._measured, node in self.entries)
 
     def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
         """Only a warm measurement makes an entry, and only one better than the worst when three are held."""

@@ -23,9 +23,12 @@ class Prober:
         self._nonce = 0
         self._pending: dict[int, tuple[NodeId, Nanos, OnReply, bool]] = {}
 
-    def ask(self, node: NodeId, on_reply: OnReply) -> None:
-        """Probes `node` twice, the second time as soon as the first is answered. Silence calls nobody."""
-        self._send(node, on_reply, False)
+    def ask(self, node: NodeId, on_reply: OnReply, warm: bool = False) -> None:
+        """Probes `node` twice, the second time as soon as the first is answered; only once if it is known to be `warm`.
+
+        Silence calls nobody.
+        """
+        self._send(node, on_reply, warm)
 
     def _send(self, node: NodeId, on_reply: OnReply, warm: bool) -> None:
         if len(self._pending) >= PENDING:

@@ -89,7 +89,7 @@ class Relay:
 
     def _measure(self, target: Target) -> None:
         target.measured_at = self._ctx.now
-        self._prober.ask(target.node, self._measured)
+        self._prober.ask(target.node, self._measured, target.rtt.samples > 1)
 
     def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
         for targets in self.targets.values():

@@ -68,13 +68,12 @@ class Member:
 class Probing:
     """The probe of this period."""
 
-    __slots__ = ("acked", "helpers", "member", "nacks", "sent_at", "seq")
+    __slots__ = ("helpers", "member", "nacks", "seq", "timer")
 
-    def __init__(self, member: Member, seq: int, sent_at: Nanos) -> None:
+    def __init__(self, member: Member, seq: int, timer: Timer) -> None:
         self.member = member
         self.seq = seq
-        self.sent_at = sent_at
-        self.acked = False
+        self.timer = timer
         self.helpers = 0
         self.nacks = 0
 
@@ -240,8 +239,7 @@ class Swim:
 
     def _probe(self, member: Member) -> None:
         seq = self._ping(member)
-        self._probing = Probing(member, seq, self._ctx.now)
-        self._ctx.timers.at(self._ctx.now + self._wait(member), self._indirect, seq)
+        self._probing = Probing(member, seq, self._ctx.timers.at(self._ctx.now + self._wait(member), self._indirect, seq))
 
     def _ping(self, member: Member) -> int:
         """Whoever is suspected or lost hears it with the ping, so that it can refute at once (Lifeguard's buddy system)."""
@@ -257,7 +255,7 @@ class Swim:
 
     def _indirect(self, seq: int) -> None:
         probing = self._probing
-        if probing is None or probing.seq != seq or probing.acked:
+        if probing is None or probing.seq != seq:
             return
         ctx, member = self._ctx, probing.member
         others = [node for node in self._agents if node not in (ctx.me, member.node)]
@@ -270,7 +268,7 @@ class Swim:
         probing.helpers = len(helpers)
         self._ping(member)  # once more directly: one lost packet is no verdict
         wait = min(wait, 2 * ctx.config.probe_interval)
-        ctx.timers.at(ctx.now + wait, self._verdict, seq)
+        probing.timer = ctx.timers.at(ctx.now + wait, self._verdict, seq)
 
     def _verdict(self, seq: int) -> None:
         probing = self._probing
@@ -315,6 +313,7 @@ class Swim:
         if probing is not None and (
             probing.seq == message.seq or (sent is not None and sent[0] == probing.member.node == source)
         ):
+            probing.timer.cancel()
             self._probing = None
             self._health = max(0, self._health - 1)
         relayed = self._relayed.pop(message.seq, None)
