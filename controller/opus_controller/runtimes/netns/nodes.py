@@ -243,13 +243,15 @@ class Nodes:
             self._deliver([{"t": self._now(), "host": name, "kind": "sample", **figures}])
 
     async def _ask(self, name: str) -> control_pb2.StatusReply | None:
-        """Its status; None if it does not answer in time (it may be dying: others will tell)."""
+        """Its status; None if it does not answer in time: dying, as others will tell, or without a processor for so long."""
         node = self._nodes[name]
         if node.control is None:
             return None
         try:
             status = await node.control.status(STATUS_S)
         except PlatformError:
+            if node.alive and not node.paused:
+                self._lags.append(int(STATUS_S * 1e9))
             return None
         node.status = status
         self._lags.append(status.timer_lag_p99_ns)

@@ -37,6 +37,11 @@ HOSTS_SAMPLED_A_SECOND = 60
 COUNTERS_EVERY = 5
 """Health samples between two readings of the links' counters, which cost some 10 us a host."""
 
+LAST_WORDS_S = 10.0
+"""For living nodes to answer once more before they are ended."""
+NOTICES_GATHER_S = 0.4
+"""Twice the time for which a node gathers notices before it sends them."""
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -269,23 +274,36 @@ class NetnsRuntime:
     # --- down ---
 
     async def down(self) -> None:
+        """In order as far as that goes: what does not answer, on a machine that is too busy, is removed by name all the same."""
         if self._state is None:
             return
-        await self._stop_watching()
         state = self._state
-        if self._links is not None:
-            links = self._links
-            with suppress(OpusError):
-                counters = await in_thread(links.counters)
-                self._last_records = [
-                    {"t": self.now(), "host": name, "kind": "link_counters", **vars(of)} for name, of in counters.items()
-                ]
-        if self._nodes is not None:
-            self._last_records = self._nodes.records() + self._last_records
-            self._nodes.kill(state.hosts)
-            await self._nodes.close()
+        for step in (self._stop_watching, self._take_last_words, self._end_nodes):
+            try:
+                await step()
+            except (OpusError, OSError, TimeoutError) as error:
+                log.warning("%s: %s: %s", state.run, step.__name__, error or type(error).__name__)
         await in_thread(lambda: self._remove(state))
         self._links = None
+
+    async def _take_last_words(self) -> None:
+        """Notices are under way for a moment: a node that has answered has had the time to send those before."""
+        nodes, links = self._nodes, self._links
+        if nodes is not None and _there(self._state).origin_ns:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(nodes.sample(), LAST_WORDS_S)
+            await asyncio.sleep(NOTICES_GATHER_S)
+            self._last_records = nodes.records()
+        if links is not None:
+            counters = await in_thread(links.counters)
+            self._last_records += [
+                {"t": self.now(), "host": name, "kind": "link_counters", **vars(of)} for name, of in counters.items()
+            ]
+
+    async def _end_nodes(self) -> None:
+        if self._nodes is not None:
+            self._nodes.kill(_there(self._state).hosts)
+            await self._nodes.close()
 
     async def leave(self) -> None:
         """Let go of a testbed that stays up (mode up, or opened): nothing of it is touched."""
@@ -298,7 +316,7 @@ class NetnsRuntime:
         await self._probes.stop()
         if self._sampling is not None:
             self._sampling.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, OpusError):
                 await self._sampling
             self._sampling = None
 
