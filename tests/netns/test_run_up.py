@@ -15,6 +15,8 @@ from opus_controller.runtimes.netns import state
 
 pytestmark = pytest.mark.netns
 
+LIMITS = ("cpu.max", "memory.max", "cpu.cfs_quota_us", "memory.limit_in_bytes")
+
 CONNECT = """
 import socket, sys, time
 best = 1e9
@@ -112,6 +114,17 @@ def test_status_hosts_and_logs_tell_of_it(testbed: state.RunState) -> None:
     hosts = json.loads(opus("hosts", testbed.run, "--json").stdout)["hosts"]
     assert [host["address"] for host in hosts] == [f"198.18.0.{n}" for n in range(1, 7)]
     assert "booted as 198.18.0.1" in opus("logs", "--run", testbed.run, "a-1").stdout
+
+
+def test_a_hosts_abilities_are_enforced_on_its_process(testbed: state.RunState) -> None:
+    host = testbed.hosts["c-2"]
+    assert host.node is not None
+    if not host.cgroups:
+        pytest.skip("no cgroups can be made on this machine")
+    for group in map(Path, host.cgroups):
+        assert (group / "cgroup.procs").read_text().split() == [str(host.node.pid)]
+    limits = [file.read_text().split()[0] for group in map(Path, host.cgroups) for file in group.iterdir() if file.name in LIMITS]
+    assert sorted(limits) == sorted(["100000", str(256 << 20)])  # one core, and what a group has if it says nothing
 
 
 def test_gc_leaves_a_living_testbed_alone(testbed: state.RunState) -> None:

@@ -15,8 +15,9 @@ LINE_EVERY_S = 5.0
 
 
 @contextmanager
-def shown(out: TextIO = sys.stderr) -> Iterator[Bar | Lines]:
+def shown() -> Iterator[Bar | Lines]:
     """What `play` is to call with its progress; the bar is gone and the last line printed afterwards."""
+    out = sys.stderr  # standard output is for the result
     if not out.isatty():
         yield Lines(out)
         return

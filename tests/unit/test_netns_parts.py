@@ -1,0 +1,137 @@
+"""Parts of the netns runtime that need no privilege: identities of processes, cgroups, state, what fidelity leaves out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.fake_runtime import small_plan
+from opus_controller.model.errors import ScenarioError
+from opus_controller.model.network import Cut, Network
+from opus_controller.model.shapes import PathShape
+from opus_controller.runtimes.netns import cgroups, probes, state
+from opus_controller.runtimes.netns.processes import Process, end, wait_gone
+
+
+@pytest.fixture
+def sleeper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+
+def test_a_process_is_ended_by_its_identity_and_only_by_that(sleeper: subprocess.Popen[bytes]) -> None:
+    process = Process.of(sleeper.pid)
+    assert process is not None
+    impostor = replace(process, started=process.started - 1)
+    assert not impostor.alive()
+    assert not impostor.signal(9)
+    assert end([impostor]) == []
+    assert process.alive(), "same pid, another process: not touched"
+    assert not wait_gone([process], 0.05)
+    assert end([process]) == [process]
+    assert sleeper.wait(10) == -9
+    assert end([process]) == []
+
+
+def test_a_zombie_is_not_alive(sleeper: subprocess.Popen[bytes]) -> None:
+    process = Process.of(sleeper.pid)
+    assert process is not None
+    sleeper.kill()
+    assert wait_gone([process], 10)  # nobody has waited for it yet
+    assert not process.alive()
+    sleeper.wait(10)
+
+
+V1 = """\
+24 1 0:21 / /sys/fs/cgroup rw - tmpfs tmpfs rw
+25 24 0:22 / {0}/cpu rw - cgroup cgroup rw,cpu,cpuacct
+26 24 0:23 / {0}/memory rw - cgroup cgroup rw,memory
+27 24 0:24 / {0}/unified rw - cgroup2 cgroup2 rw
+"""
+V2 = "25 24 0:22 / {0} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+
+
+def test_v1_controllers_are_used_where_v2_offers_none(tmp_path: Path) -> None:
+    (tmp_path / "unified").mkdir()
+    (tmp_path / "unified" / "cgroup.controllers").write_text("\n")
+    assert cgroups.find_mounts(V1.format(tmp_path)) == cgroups.Mounts(cpu=tmp_path / "cpu", memory=tmp_path / "memory")
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    assert cgroups.find_mounts(V2.format(tmp_path)) == cgroups.Mounts(v2=tmp_path)
+
+
+def test_limits_are_the_hosts_abilities(tmp_path: Path) -> None:
+    host = small_plan().hosts[0]
+    half = host.model_copy(update={"abilities": host.abilities.model_copy(update={"cpu": 0.5, "memory": 512 << 20})})
+    for mounts in (cgroups.Mounts(v2=tmp_path), cgroups.Mounts(cpu=tmp_path / "cpu", memory=tmp_path / "memory")):
+        for base in mounts.bases():
+            base.mkdir(exist_ok=True)
+        made = cgroups.Limits("0123abcd", mounts).create([half])
+        assert made == {"a-1": [str(base / "opus-0123abcd" / "a-1") for base in mounts.bases()]}
+    assert (tmp_path / "opus-0123abcd/a-1/cpu.max").read_text() == "50000 100000"
+    assert (tmp_path / "opus-0123abcd/a-1/memory.max").read_text() == str(512 << 20)
+    assert (tmp_path / "cpu/opus-0123abcd/a-1/cpu.cfs_quota_us").read_text() == "50000"
+    assert (tmp_path / "memory/opus-0123abcd/a-1/memory.limit_in_bytes").read_text() == str(512 << 20)
+
+
+def test_refused_cgroups_are_told_and_do_no_harm(tmp_path: Path) -> None:
+    limits = cgroups.Limits("0123abcd", cgroups.Mounts(v2=tmp_path / "gone"))
+    assert limits.create(small_plan().hosts[:1]) == {"a-1": []}
+    assert "cannot be made" in limits.refused
+
+
+def test_every_host_has_a_user_of_its_own() -> None:
+    users = {state.uid_of(run, index) for run in ("00000000", "00000001", "00000fff") for index in range(1000)}
+    assert len(users) == 3000
+    assert min(users) >= 0x7000_0000
+    assert max(users) < 0x7FFF_FFFF
+
+
+def test_state_comes_back_as_it_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "STATE_DIR", tmp_path / "opus")
+    plan = small_plan()
+    made = state.make(plan, mode="up", record=None)
+    made.hosts["a-1"].node = made.zygote = Process.own()
+    made.links = "netem"
+    made.save()
+    assert state.load(made.run) == made
+    assert made.plan() == plan
+    assert state.find(made.run[:4]) == made
+    assert state.find(None) == made
+    assert made.alive()
+    assert not replace(made, owner=Process(os.getpid(), 1), zygote=None).alive()
+    assert replace(made, owner=Process(os.getpid(), 1)).alive(), "a testbed lives as long as its zygote"
+    assert not replace(made, owner=Process(os.getpid(), 1), mode="run").alive(), "a run lives as long as its owner"
+    (tmp_path / "opus" / f"{made.run}x").mkdir()
+    assert state.runs() == [made.run]
+    with pytest.raises(ScenarioError, match="no run 'ffffffff'"):
+        state.find("ffffffff")
+
+
+def test_a_host_whose_socket_would_have_too_long_a_path_is_refused() -> None:
+    plan = small_plan()
+    long = plan.hosts[0].model_copy(update={"name": "x" * 90})
+    with pytest.raises(ScenarioError, match="too long"):
+        state.make(plan.model_copy(update={"hosts": (long,)}), mode="run", record=None)
+
+
+def test_fidelity_leaves_out_what_is_no_error_of_the_links() -> None:
+    network = Network.of(small_plan())
+    a, b = network.hosts[0], network.hosts[2]
+    assert probes._measurable(network, a, b)
+    cut = replace(network, cuts=(Cut(frozenset({"b-1"}), frozenset({"a-1"})),))
+    assert not probes._measurable(cut, a, b)
+    assert not probes._measurable(replace(network, down=frozenset({"b-1"})), a, b)
+    overtaking = replace(network, overrides={("b", "a"): PathShape(reorder=0.1)})
+    assert not probes._measurable(overtaking, a, b)
+
+
+def test_pairs_for_fidelity_are_drawn_by_the_seed_from_different_sites() -> None:
+    hosts = small_plan().hosts
+    pairs = probes.sample_pairs(hosts, "x", most=5)
+    assert len(pairs) == 5
+    assert pairs == probes.sample_pairs(hosts, "x", most=5)
+    assert all(one.site != other.site for one, other in pairs)
+    assert len(probes.sample_pairs(hosts, "x", most=100)) == 12
