@@ -366,12 +366,14 @@ def test_it_outlives_the_process_that_started_it(tmp_path: Path) -> None:
 def test_it_ends_with_the_process_it_was_told_of(tmp_path: Path) -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
         links = UserspaceLinks(tmp_path, exit_with=child.pid)
-        assert links.alive()
-        assert child.stdin is not None
-        child.stdin.close()
-        child.wait()
-        eventually(lambda: not links.alive(), "it ended too")
-        links.close()
+        try:
+            assert links.alive()
+            assert child.stdin is not None
+            child.stdin.close()
+            child.wait()
+            eventually(lambda: not links.alive(), "it ended too")
+        finally:
+            links.close()
 
 
 def test_a_killed_shaper_leaves_nothing_that_cannot_be_removed(tmp_path: Path) -> None:
@@ -466,3 +468,19 @@ def test_a_directory_with_a_very_long_name_will_do(tmp_path: Path) -> None:
     links = UserspaceLinks(directory)
     assert UserspaceLinks.open(directory).alive()
     links.close()
+
+
+def test_whoever_attaches_a_host_opens_its_device_as_the_run_does(tmp_path: Path) -> None:
+    with live_network("userspace", two_hosts(PathShape()), tmp_path) as live:
+        live.links.close()
+        live.links = UserspaceLinks(tmp_path, offloads=False, mtu=1280)
+        try:
+            live.links.apply(live.network)
+            again = UserspaceLinks.open(tmp_path)
+            assert (again.facts["offloads"], again.facts["mtu"]) == (False, 1280)
+            again.attach("a", live.path_of("a"))
+            name = namespaces.host_namespace(live.run, "a")
+            shown = subprocess.run(["ip", "-n", name, "link", "show", "eth0"], capture_output=True, text=True, check=True)
+            assert "mtu 1280" in shown.stdout
+        finally:
+            live.links.close()

@@ -66,28 +66,29 @@ class UserspaceLinks:
     def __init__(
         self, run_dir: Path, *, exit_with: int | None = None, offloads: bool = True, mtu: int = 1500, seed: str | None = None
     ) -> None:
-        self._process: subprocess.Popen[bytes] | None = _start(run_dir, exit_with, seed)
-        self._set_up(run_dir, offloads, mtu)
+        options = [f"--mtu={mtu}"] + ["--offloads"] * offloads
+        options += [] if exit_with is None else [f"--exit-with={exit_with}"]
+        options += [] if seed is None else [f"--seed={seed}"]
+        self._process: subprocess.Popen[bytes] | None = _start(run_dir, options)
+        self._set_up(run_dir)
 
     @classmethod
-    def open(cls, run_dir: Path, *, offloads: bool = True, mtu: int = 1500) -> UserspaceLinks:
+    def open(cls, run_dir: Path) -> UserspaceLinks:
         """The links of a run that another process started. PlatformError if its shaper is gone."""
         links = cls.__new__(cls)
         links._process = None
-        links._set_up(run_dir, offloads, mtu)
+        links._set_up(run_dir)
         return links
 
-    def _set_up(self, run_dir: Path, offloads: bool, mtu: int) -> None:
-        self._offloads = offloads
-        self._mtu = mtu
+    def _set_up(self, run_dir: Path) -> None:
         self._client = _Client(run_dir)
         hello = self._client.ask({"op": "hello"})
         self._pid: int = hello["facts"]["pid"]
         self._digest: str = hello["base"]
         self._addresses: dict[str, str] = hello["hosts"]
         self._base_of: tuple[tuple[Any, ...], tuple[str, ...], PathTable] | None = None
-        self.facts: Mapping[str, Any] = {**hello["facts"], "offloads": offloads, "mtu": mtu}
-        """What the machine granted the shaper (scheduler, locked memory), for the record."""
+        self.facts: Mapping[str, Any] = hello["facts"]
+        """What the machine granted the shaper (scheduler, descriptors), and how devices are opened, for the record."""
 
     def attach(self, host: str, netns: Path) -> None:
         """See `Links.attach`. `apply` comes first: it tells the host's address (KeyError for a host it did not name)."""
@@ -153,11 +154,11 @@ class UserspaceLinks:
         try:
             flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
             fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", INTERFACE.encode(), flags))
-            fcntl.ioctl(tun, _TUNSETOFFLOAD, _TUN_F_CSUM | _TUN_F_TSO4 if self._offloads else 0)
+            fcntl.ioctl(tun, _TUNSETOFFLOAD, _TUN_F_CSUM | _TUN_F_TSO4 if self.facts["offloads"] else 0)
             with suppress(OSError):  # spares the shaper router solicitations; where it cannot be written they are dropped
                 Path(f"/proc/sys/net/ipv6/conf/{INTERFACE}/disable_ipv6").write_text("1")
             addresses.set_up("lo")
-            addresses.set_mtu(INTERFACE, self._mtu)
+            addresses.set_mtu(INTERFACE, self.facts["mtu"])
             addresses.set_queue_length(INTERFACE, QUEUE_PACKETS)
             addresses.set_address(INTERFACE, address)
             addresses.set_up(INTERFACE)
@@ -235,13 +236,10 @@ class _Client:
         self._sock.close()
 
 
-def _start(run_dir: Path, exit_with: int | None, seed: str | None) -> subprocess.Popen[bytes]:
+def _start(run_dir: Path, options: list[str]) -> subprocess.Popen[bytes]:
     """Start the shaper and wait until it listens."""
-    command = [sys.executable, "-m", "opus_controller.net.userspace_shaper", "--socket", str((run_dir / SOCKET_NAME).resolve())]
-    if exit_with is not None:
-        command += ["--exit-with", str(exit_with)]
-    if seed is not None:
-        command += ["--seed", seed]
+    where = str((run_dir / SOCKET_NAME).resolve())
+    command = [sys.executable, "-m", "opus_controller.net.userspace_shaper", f"--socket={where}", *options]
     log_path = run_dir / LOG_NAME
     with log_path.open("ab") as log:
         process = subprocess.Popen(

@@ -38,7 +38,8 @@ def main() -> None:
         _end_with(options.exit_with, loop)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # nothing to save; the kernel removes the devices
-    facts = {"pid": os.getpid(), "python": platform.python_version(), **_privileges()}
+    facts = {"pid": os.getpid(), "python": platform.python_version(), "offloads": options.offloads, "mtu": options.mtu}
+    facts |= _privileges()
     path = Path(options.socket)
     listener = bind(path)
     Control(loop, engine, listener, facts)
@@ -57,6 +58,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--socket", required=True, help="Unix socket to listen at")
     parser.add_argument("--exit-with", type=int, metavar="PID", help="end when this process ends")
     parser.add_argument("--seed", help="make the draws of loss and jitter repeatable")
+    parser.add_argument("--offloads", action="store_true", help="devices are to hand over TCP in super-packets")
+    parser.add_argument("--mtu", type=int, default=1500, help="of the devices; with --offloads, kept for whoever attaches hosts")
     return parser.parse_args()
 
 
