@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from helpers.fidelity import changes, rates, results, steady
 
+pytestmark = pytest.mark.timeout(600)  # whoever asks first for a part waits for a minute or two of measuring
+
 KINDS = [
     pytest.param("userspace", marks=pytest.mark.netns),
     pytest.param("netem", marks=pytest.mark.netem),

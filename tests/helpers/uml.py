@@ -34,7 +34,7 @@ MODULES = (
 )  # fmt: skip
 """Loaded when the kernel has them; what needs one that is missing says so itself."""
 
-PASSED = ("CI", "COLUMNS", "LANG", "PYTEST_ADDOPTS", "OPUS_TEST_HOSTS")
+PASSED = ("CI", "COLUMNS", "LANG")
 """Variables of the environment that the guest's command sees too."""
 
 LIMIT_S = 900.0
@@ -96,6 +96,7 @@ def _job(command: list[str], result: Path) -> Job:
         "OPUS_IN_UML": "1",
         "PY_COLORS": "0",
         "TERM": "dumb",
+        "PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} -p no:cacheprovider",  # the checkout is read-only
     }
     return Job(
         command=command,

@@ -39,7 +39,6 @@ _SETTINGS = {
     "ipv4/conf/default/rp_filter": "0",
     "ipv4/conf/all/send_redirects": "0",
     "ipv4/conf/default/send_redirects": "0",
-    "ipv4/icmp_ratelimit": "1000",
 }
 _OPTIONAL = "ipv6/"
 
@@ -89,7 +88,6 @@ class NetemLinks:
         self._hosts: dict[str, Host] = {}
         self._ports: dict[str, Port] = {}
         self._found: set[int] = set()
-        self._qdiscs = 0
         self._seeded = False
         self._wan, self._canary = self._inside(_open)
 
@@ -100,7 +98,7 @@ class NetemLinks:
         return {
             "namespace": self._name,
             "mtu": self._mtu,
-            "netem_qdiscs": self._qdiscs,
+            "netem_qdiscs": sum(len(port.tree.classes) for port in self._ports.values() if port.tree),
             "seeded": self._seeded,
             "classes_most": max((len(tree.classes) for tree in trees), default=0),
             "quantisation_error_ms": max((tree.error_ns for tree in trees), default=0) / 1e6,
@@ -202,7 +200,6 @@ class NetemLinks:
             asked = wanted.get((qdisc.index, qdisc.parent))
             if qdisc.kind != KIND or asked is None:
                 continue
-            self._qdiscs += 1
             self._seeded = self._seeded or decode(qdisc.options)["seed"] is not None
             if wrong := refused(asked, qdisc.options):
                 raise PlatformError(

@@ -37,7 +37,7 @@ class Canary:
         self._receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._receiver.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._receiver.bind(("127.0.0.1", 0))
-        self._receiver.settimeout(_EVERY_S)
+        self._receiver.setblocking(False)
         self._sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._sender.connect(self._receiver.getsockname())
         self._late: deque[int] = deque(maxlen=_KEPT)
@@ -60,11 +60,16 @@ class Canary:
 
     def _run(self) -> None:
         while not self._ended.wait(_EVERY_S):
+            self._take()
             self._sender.send(_STAMP.pack(time.clock_gettime_ns(time.CLOCK_REALTIME)))
+
+    def _take(self) -> None:
+        """Everything that has come since the last time."""
+        while True:
             try:
                 data, ancillary, _, _ = self._receiver.recvmsg(_STAMP.size, 64)
-            except TimeoutError:
-                continue  # later than the next one: it is counted when that is read
+            except BlockingIOError:
+                return
             for level, kind, value in ancillary:
                 if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
                     seconds, nanoseconds = _TIMESPEC.unpack_from(value)
