@@ -135,9 +135,7 @@ class CoreNet:
         return [
             told.notice
             for (node, _, _), told in self._done.items()
-            if isinstance(told.notice, RequestDone)
-            and told.notice.issued_at >= since
-            and (chosen is None or node in chosen)
+            if isinstance(told.notice, RequestDone) and told.notice.issued_at >= since and (chosen is None or node in chosen)
         ]
 
     def unanswered(self) -> list[tuple[NodeId, int, int]]:
@@ -299,9 +297,7 @@ SIX_RTT = {
 """Six regions of the world, about as far from each other as they are."""
 
 
-def six_regions(
-    config: NodeConfig | None = None, seed: str = "six", per_site: int = 5, chance: Chance | None = None
-) -> CoreNet:
+def six_regions(config: NodeConfig | None = None, seed: str = "six", per_site: int = 5, chance: Chance | None = None) -> CoreNet:
     """`per_site` hosts in each of six regions, seeds in three of them, all booted at time 0."""
     net = CoreNet(sites(SIX_RTT), seed=seed, chance=chance or Chance())
     if config is not None:

@@ -29,9 +29,7 @@ def ask(net: CoreNet, node: str, deadline: int = 2 * SECOND) -> RequestDone:
 
 def plain(net: CoreNet, site: str = "") -> str:
     """A node that is neither agent nor replica."""
-    return next(
-        node for node in net.live() if node not in net.agents() and node not in net.replicas() and node.startswith(site)
-    )
+    return next(node for node in net.live() if node not in net.agents() and node not in net.replicas() and node.startswith(site))
 
 
 def test_a_first_request_takes_two_hops_and_the_next_goes_directly() -> None:

@@ -26,7 +26,7 @@ def charged_at(faults: Sequence[FaultSeen], requests: Requests) -> Ints:
 
     A request on its way when its region is cut off fails because of the cut, not of whatever came before.
     """
-    times = np.array(sorted(fault.t for fault in faults if fault.kind not in MENDING) + [NEVER], dtype=np.int64)
+    times = np.array([*sorted(fault.t for fault in faults if fault.kind not in MENDING), NEVER], dtype=np.int64)
     struck = times[np.searchsorted(times, requests.issued, side="right")]
     return np.where(struck < requests.done, struck, requests.issued)
 

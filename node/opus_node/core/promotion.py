@@ -174,6 +174,4 @@ class Promotion:
         if ctx.now - self._idle_since < IDLE_FOR:
             return False
         near = ctx.config.near_enough // 2
-        return any(
-            member.live and member.rtt.samples and member.rtt.srtt <= near for member in self._swim.members.values()
-        )
+        return any(member.live and member.rtt.samples and member.rtt.srtt <= near for member in self._swim.members.values())

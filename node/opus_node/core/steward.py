@@ -209,9 +209,7 @@ class Stewards:
         for agent in [agent for agent, (at, _) in desk.summaries.items() if now - at > SUMMARY_KEPT]:
             del desk.summaries[agent]
         return {
-            agent: summary
-            for agent, (at, summary) in desk.summaries.items()
-            if now - at <= age and self._swim.is_live(agent)
+            agent: summary for agent, (at, summary) in desk.summaries.items() if now - at <= age and self._swim.is_live(agent)
         }
 
     def _complete(self, desk: Desk) -> bool:
@@ -463,4 +461,3 @@ class Stewards:
             self._timer.cancel()
         for app, desk in self.desks.items():
             self._act(app, desk, False)
-

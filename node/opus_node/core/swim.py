@@ -420,9 +420,7 @@ class Swim:
 
     def _refute(self, update: MemberUpdate) -> None:
         ctx = self._ctx
-        if update.incarnation < ctx.agent_incarnation or (
-            update.state == ALIVE and update.incarnation == ctx.agent_incarnation
-        ):
+        if update.incarnation < ctx.agent_incarnation or (update.state == ALIVE and update.incarnation == ctx.agent_incarnation):
             return
         ctx.agent_incarnation = update.incarnation + 1
         if update.state == SUSPECT:
