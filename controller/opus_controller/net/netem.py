@@ -88,6 +88,8 @@ class NetemLinks:
         self._hosts: dict[str, Host] = {}
         self._ports: dict[str, Port] = {}
         self._found: set[int] = set()
+        self._proven: set[NetemOptions] = set()
+        """Parameters that the kernel has been seen to accept."""
         self._seeded = False
         self._wan, self._canary = self._inside(_open)
 
@@ -183,28 +185,32 @@ class NetemLinks:
                 self._do(netem_port.set_down(port, False))
 
     def _set_trees(self, ports: list[Port], seed: int) -> None:
-        """Change the netems that differ, and hold what the kernel says it has set against what was asked."""
-        wanted: dict[tuple[int, int], NetemOptions] = {}
-        for port in ports:
-            tree = self._desired.trees[_name(port)]
-            if port.tree is not tree:
-                for minor, options in tree.classes.items():
-                    wanted[(port.box(minor), tc_qdisc.ROOT) if options.duplicate else (port.delays, (1 << 16) | minor)] = options
-        if not wanted:
-            return
-        requests = chain.from_iterable(
-            netem_port.set_tree(port, self._desired.trees[_name(port)], seed, self._mtu) for port in ports
+        """Change the netems that differ, and hold what the kernel says it has set against what was asked.
+
+        Each set of parameters is read back once: what the kernel took for one receiver it takes for all.
+        """
+        trees = self._desired.trees
+        changed = [port for port in ports if port.tree != trees[_name(port)]]
+        asked: dict[tuple[int, int, int], NetemOptions] = {}
+        for port in changed:
+            for minor, options in trees[_name(port)].classes.items():
+                if options not in self._proven:
+                    asked[netem_port.place(port, minor, options)] = options
+        requests = (
+            request
+            for port in changed
+            for request in netem_port.set_tree(port, trees[_name(port)], seed, self._mtu, self._proven)
         )
-        for answer in self._do(requests):
-            qdisc = tc_qdisc.read_qdisc(answer)
-            asked = wanted.get((qdisc.index, qdisc.parent))
-            if qdisc.kind != KIND or asked is None:
-                continue
-            self._seeded = self._seeded or decode(qdisc.options)["seed"] is not None
-            if wrong := refused(asked, qdisc.options):
-                raise PlatformError(
-                    f"the kernel did not accept what was asked of netem: {'; '.join(wrong)}; use --links userspace"
-                )
+        for qdisc in map(tc_qdisc.read_qdisc, self._do(requests)):
+            wanted = asked.get((qdisc.index, qdisc.handle, qdisc.parent))
+            if wanted is not None and qdisc.kind == KIND:
+                self._prove(wanted, qdisc.options)
+
+    def _prove(self, asked: NetemOptions, accepted: bytes) -> None:
+        if wrong := refused(asked, accepted):
+            raise PlatformError(f"the kernel did not accept all of a netem: {'; '.join(wrong)}; use --links userspace")
+        self._proven.add(asked)
+        self._seeded = decode(accepted)["seed"] is not None
 
     def _adopt(self) -> None:
         """Take over the ports that another process made (see `open`)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.shapes import AccessLink, PathShape
@@ -40,6 +40,8 @@ LONGEST_JITTER_NS = (1 << 31) - 1
 SMALLEST_LIMIT = 2_000
 LARGEST_LIMIT = 250_000
 _SMALL_PACKET_BITS = 64 * 8
+_ENCODED = 2048
+"""Encoded options that are kept, of 8 kB each at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,12 @@ def with_limit(options: NetemOptions, rate_bps: int | None) -> NetemOptions:
 
 def encode(options: NetemOptions, seed: int) -> bytes:
     """TCA_OPTIONS of the qdisc. `seed` (64 bits) makes the draws repeatable where the kernel is 6.6 or newer."""
+    return _encode(options) + attribute(_PRNG_SEED, struct.pack("=Q", seed))
+
+
+@lru_cache(_ENCODED)
+def _encode(options: NetemOptions) -> bytes:
+    """All but the seed: the same for every receiver at a site."""
     ticks = min(_ALL, options.delay_ns // _TICK_NS)
     jitter_ticks = min(_ALL, options.jitter_ns // _TICK_NS)
     gap = 1 if options.reorder else 0
@@ -113,7 +121,6 @@ def encode(options: NetemOptions, seed: int) -> bytes:
         attribute(_RATE_ATTRIBUTE, _RATE.pack(rate, 0, 0, 0)),
         attribute(_LATENCY64, struct.pack("=q", options.delay_ns)),
         attribute(_JITTER64, struct.pack("=q", options.jitter_ns)),
-        attribute(_PRNG_SEED, struct.pack("=Q", seed)),
     ]
     if options.burst is not None:
         parts.append(nested(_LOSS, attribute(_LOSS_GILBERT_ELLIOTT, _gemodel(options.burst))))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,8 +193,11 @@ def set_down(port: Port, down: bool) -> Iterator[Request]:
     port.down = down
 
 
-def set_tree(port: Port, tree: Tree, seed: int, mtu: int) -> Iterator[Request]:
-    """Bring the classes to `tree`. Those no longer used stay, for what is in flight in them."""
+def set_tree(port: Port, tree: Tree, seed: int, mtu: int, proven: Container[NetemOptions]) -> Iterator[Request]:
+    """Bring the classes to `tree`. Those no longer used stay, for what is in flight in them.
+
+    The kernel sends back what it has set, except of the `proven` options.
+    """
     before = port.tree
     if before is tree:
         return
@@ -204,33 +207,32 @@ def set_tree(port: Port, tree: Tree, seed: int, mtu: int) -> Iterator[Request]:
             continue
         if minor not in known:
             yield tc_qdisc.htb_class(port.delays, HANDLE, minor)
-        if options.duplicate:
-            yield from _box(port, minor, options, seed, mtu)
-        else:
-            yield leaf(port, minor, options, seed)
+        index, handle, parent = place(port, minor, options)
+        if options.duplicate and minor not in port.boxes:
+            yield from _box(port, minor, mtu)
+        encoded = encode(options, _seed(seed, port, minor))
+        yield tc_qdisc.qdisc(index, KIND, handle, parent, encoded, echo=options not in proven)
     yield from _set_aliases(port, tree, before.aliases if before is not None else {})
     yield from _set_doubling(port, tree)
     port.tree = tree
 
 
-def leaf(port: Port, minor: int, options: NetemOptions, seed: int) -> Request:
-    """The netem of one class in the common tree."""
-    handle = (minor + 1) << 16
-    return tc_qdisc.qdisc(port.delays, KIND, handle, HANDLE | minor, encode(options, _seed(seed, port, minor)), echo=True)
+def place(port: Port, minor: int, options: NetemOptions) -> tuple[int, int, int]:
+    """Interface, handle and parent of a class's netem: a leaf of the common tree, or, if it duplicates, one by itself."""
+    if options.duplicate:
+        return port.box(minor), HANDLE, ROOT
+    return port.delays, (minor + 1) << 16, HANDLE | minor
 
 
-def _box(port: Port, minor: int, options: NetemOptions, seed: int, mtu: int) -> Iterator[Request]:
-    """A netem in a tree of its own."""
-    box = port.box(minor)
-    if minor not in port.boxes:
-        yield tc_link.add_ifb(f"x{port.host.index}.{minor}", box, mtu, _IFB_QUEUE)
-        yield tc_qdisc.set_action(tc_qdisc.redirect(port.box_action(minor), box))
-        port.boxes.add(minor)
-    yield tc_qdisc.qdisc(box, KIND, HANDLE, ROOT, encode(options, _seed(seed, port, minor)), echo=True)
+def _box(port: Port, minor: int, mtu: int) -> Iterator[Request]:
+    """The IFB for a netem in a tree of its own, and the action that leads there."""
+    yield tc_link.add_ifb(f"x{port.host.index}.{minor}", port.box(minor), mtu, _IFB_QUEUE)
+    yield tc_qdisc.set_action(tc_qdisc.redirect(port.box_action(minor), port.box(minor)))
+    port.boxes.add(minor)
 
 
-def _set_aliases(port: Port, tree: Tree, before: dict[int, int] | object) -> Iterator[Request]:
-    known = dict(before) if isinstance(before, dict) else {}
+def _set_aliases(port: Port, tree: Tree, before: Mapping[int, int]) -> Iterator[Request]:
+    known = dict(before)
     for group, minor in tree.aliases.items():
         if known.pop(group, None) != minor:
             yield tc_qdisc.match_mark(
@@ -290,7 +292,7 @@ def counter_requests(port: Port) -> list[Request]:
     requests = [tc_qdisc.get_qdisc(port.delays, HANDLE, ROOT), tc_qdisc.get_qdisc(port.wan, _RATE_HANDLE, ROOT)]
     for minor, options in (port.tree.classes if port.tree else {}).items():
         if options.reorder and not options.duplicate:
-            requests.append(tc_qdisc.get_qdisc(port.delays, (minor + 1) << 16, HANDLE | minor))
+            requests.append(tc_qdisc.get_qdisc(*place(port, minor, options)))
     return requests + [tc_qdisc.get_qdisc(port.box(minor), HANDLE, ROOT) for minor in sorted(port.boxes)]
 
 

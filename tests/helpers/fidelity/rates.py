@@ -2,7 +2,8 @@
 
 Rates count IP packets, headers included, and no framing below. UDP: packets of 1,200 B offered at 1.25 times the rate,
 judged from the times of arrival. TCP, for 100 Mbit/s: a stream carries 1,448 B of data in each packet of 1,500 B, so the rate
-of IP packets is 1500/1448 of what the receiver reads. Queues: 80 packets of 1,000 B at once.
+of IP packets is 1500/1448 of what the receiver reads; a busy machine only makes it less, so the best of three counts.
+Queues: 80 packets of 1,000 B at once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from opus_controller.model.shapes import AccessLink, Direction, PathShape
 
@@ -27,8 +29,9 @@ _PACKET = 1200
 _OFFERED = 1.25
 _QUEUE_PACKET = 1000
 _TCP_FRAMING = 1500 / 1448
-_TCP_PIECES = 16
+_TCP_PIECES = 6
 _PIECE_S = 0.25
+_STREAMS = 3
 _TRIES, _BURST_NS = 8, 16 * MS
 """A burst takes no longer than this, in which the queue lets two packets out."""
 _PATH = PathShape(delay_ns=10 * MS)
@@ -111,7 +114,7 @@ def measure(kind: str, directory: Path) -> Rates:
         for i, (name, (_, rate, _)) in enumerate(_LINKS.items()):
             source, target = f"s{i}", f"t{i}"
             if "tcp" in name:
-                streams[name] = _tcp_rate(live, source, target)
+                streams[name] = max((_tcp_rate(live, source, target) for _ in range(_STREAMS)), key=median)
             else:
                 flows[name] = _measure(
                     live, _burst(name, source, target) if "queue" in name else _offer(name, source, target, rate)
@@ -169,14 +172,14 @@ def _pour(sock: socket.socket, ended: threading.Event) -> None:
 
 
 def _read(sock: socket.socket) -> list[float]:
-    """Bits of data per second in each piece, the first four left out."""
+    """Bits of data per second in each piece, the first three left out."""
     buffer = bytearray(1 << 18)
     pieces: list[float] = []
     counted, since = 0, time.monotonic()
-    while len(pieces) < 4 + _TCP_PIECES:
+    while len(pieces) < 3 + _TCP_PIECES:
         counted += sock.recv_into(buffer)
         now = time.monotonic()
         if now - since >= _PIECE_S:
             pieces.append(counted * 8 / (now - since))
             counted, since = 0, now
-    return pieces[4:]
+    return pieces[3:]
