@@ -16,7 +16,7 @@ class HopCost:
     """Time a message takes beyond its path: serializing, gRPC, the kernels' stacks and scheduling at both ends."""
 
     per_message_ns: Nanos = 520 * MICROSECOND
-    """Added to the one-way time of every message: the median that `opus bench hop` printed. It is a constant of the release, so that
+    """Added to the one-way time of every message: the median that `opus bench hop` printed. A constant of the release, so that
     a run can be repeated on another machine (docs/adr/0005)."""
     source: str = "opus bench hop: median 0.520 ms of 401 requests on three sites, userspace links, 2 cores, Linux 6.18"
     """Where the figures came from, for `result.json`."""
