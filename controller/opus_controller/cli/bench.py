@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
         counts = _counts(hosts)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
         rows: list[Row] = []
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
             print(f"bench {part} ...", file=sys.stderr, flush=True)
