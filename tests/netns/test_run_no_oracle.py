@@ -26,18 +26,18 @@ SECOND = 1_000_000_000
 
 def test_stopping_the_controller_changes_nothing_in_routing(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start_run(scenario(tmp_path, duration=17), out)
+    process = start_run(scenario(tmp_path, duration=21), out)
     run = until("answered requests", lambda: state_of(process) if events(out, "request") else None)
     stopped = time.monotonic_ns() - run.origin_ns
     process.send_signal(signal.SIGSTOP)
-    time.sleep(6)  # the very thing tested: nothing happens in the controller for this long
+    time.sleep(10)  # the very thing tested: nothing happens in the controller for this long
     resumed = time.monotonic_ns() - run.origin_ns
     process.send_signal(signal.SIGCONT)
     result = result_of(process)
 
     requests = events(out, "request")
     during = [event for event in requests if stopped < event["issued_at"] < resumed - 2 * SECOND]
-    assert len(during) > 40, "clients went on: 20 a second"
+    assert len(during) > 80, "clients went on: 20 a second"
     assert {event["outcome"] for event in during} == {"ok"}
     assert result["requests"]["availability"] == 1.0
     others = [event for event in requests if not stopped < event["issued_at"] < resumed and not event["first"]]
