@@ -19,7 +19,7 @@ from opus_controller.bench import worlds
 from opus_controller.bench.table import Row, row
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.network import Network
-from opus_controller.model.plan import OverlaySettings, Plan
+from opus_controller.model.plan import Plan
 from opus_controller.net.choose import Choice, choose
 from opus_controller.runtimes.netns import NetnsRuntime
 from opus_controller.runtimes.netns import state as states
@@ -58,9 +58,7 @@ def run(seconds: float = 30.0, links: str = "auto") -> list[Row]:
 async def measure(choice: Choice, seconds: float) -> Measured:
     """A quiet spell, then as long a spell of requests; PlatformError if too few were answered directly."""
     plan = worlds.three_sites(duration_s=SETTLE_S + 2 * seconds + 5)
-    plan = plan.model_copy(update={"overlay": OverlaySettings(direct=True)})
     runtime = NetnsRuntime(choice)
-    records: list[Mapping[str, Any]] = []
     try:
         await runtime.up(plan)
         # The last requests of the settling time find replicas, so that what is measured goes to cached ones.

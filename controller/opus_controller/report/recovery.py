@@ -11,7 +11,7 @@ from opus_node.folds import recovery_s
 from opus_controller.report import result
 from opus_controller.report.figures import Judged, counts
 from opus_controller.report.requests import Requests
-from opus_controller.report.world import FaultSeen, Ints
+from opus_controller.report.world import Bools, FaultSeen, Ints
 
 SECOND = 1_000_000_000
 TOGETHER_NS = SECOND
@@ -47,15 +47,20 @@ def span(faults: Sequence[FaultSeen], i: int, end: int) -> tuple[int, int]:
     return start, min((fault.t for fault in faults[i + 1 :] if fault.t - start >= TOGETHER_NS), default=max(end, start))
 
 
+def within(judged: Judged, start: int, until: int) -> Bools:
+    """Which requests count in [start, until), ns since the origin."""
+    return (judged.charged >= start) & (judged.charged < until)
+
+
 def recovery(judged: Judged, start: int, until: int, target: float) -> float | None:
     """Seconds from `start` to the end of the last 1 s window below `target`; 0 if none was, inf if the last one was.
 
     None: no requests in the span to tell by.
     """
-    inside = (judged.charged >= start) & (judged.charged < until)
-    if not inside.any():
+    some = judged.where(within(judged, start, until))
+    if not some.requests.size:
         return None
-    rows = zip(judged.charged[inside].tolist(), judged.requests.ok[inside].tolist(), strict=True)
+    rows = zip(some.charged.tolist(), some.requests.ok.tolist(), strict=True)
     return recovery_s(({"issued_at": t, "outcome": "ok" if ok else "failed"} for t, ok in rows), start, target, until)
 
 
@@ -67,7 +72,6 @@ def of_faults(judged: Judged, faults: Sequence[FaultSeen], end: int, target: flo
         start, until = span(faults, i, end)
         everyone = recovery(judged, start, until, target)
         with_path = recovery(reachable, start, until, target)
-        inside = (judged.charged >= start) & (judged.charged < until)
         rows.append(
             result.FaultResult(
                 at_s=fault.t / SECOND,
@@ -79,7 +83,7 @@ def of_faults(judged: Judged, faults: Sequence[FaultSeen], end: int, target: flo
                 recovered=_recovered(everyone),
                 recovery_reachable_s=_finite(with_path),
                 recovered_reachable=_recovered(with_path),
-                availability=counts(judged.requests.where(inside)).availability,
+                availability=counts(judged.requests.where(within(judged, start, until))).availability,
             )
         )
     return rows

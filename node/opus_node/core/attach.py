@@ -395,7 +395,7 @@ class Attachment:
         if picks and not self._asking:
             self._search(picks, JOIN_WINDOW)
 
-    def _consider(self) -> None:
+    def _consider(self, _: object = None) -> None:
         """Measures an agent or two that were heard of last and never measured, at a falling rate."""
         ctx = self._ctx
         current = self.ways.get(self.agent)
@@ -406,7 +406,7 @@ class Attachment:
             return
         if ctx.now < self._consider_at:
             if self._consider_timer is None or self._consider_timer.run is None:
-                self._consider_timer = ctx.timers.at(self._consider_at, self._consider_due)
+                self._consider_timer = ctx.timers.at(self._consider_at, self._consider)
             return
         far = current.rtt.delay() > ctx.config.near_enough
         for way in unmeasured[: CONSIDERED if far else 1]:
@@ -414,9 +414,6 @@ class Attachment:
             self._prober.ask(way.agent, self._probed)
         self._consider_at = ctx.now + ctx.jitter(self._consider_pause or (CONSIDER_FAR if far else CONSIDER_NEAR))
         self._consider_pause = min(2 * (self._consider_at - ctx.now), CONSIDER_MOST)
-
-    def _consider_due(self, _: object) -> None:
-        self._consider()
 
     def _move_if_nearer(self, way: Way) -> None:
         current = self.ways.get(self.agent)
