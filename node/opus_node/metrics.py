@@ -55,7 +55,9 @@ METRICS: Final[dict[str, Spec]] = {
     "opus_link_bytes_total": Spec("Bytes with those of gRPC, TCP, IP; traffic is control or requests.", ("direction", "traffic")),
     "opus_messages_lost_total": Spec("Messages not sent: queue_full, expired or peer_gone.", ("cause",)),
     "opus_dials_total": Spec("Connections tried."),
-    "opus_connections_failed_total": Spec("Connections that ended refused (or reset), or in silence.", ("cause",)),
+    "opus_connections_failed_total": Spec(
+        "Own connections that ended refused (or reset) or in silence, and peers' that broke.", ("cause",)
+    ),
     "opus_rejected_total": Spec("Malformed frames, and streams of a false identity."),
     "opus_links": Spec("Connections to and from peers.", ("direction",)),
     "opus_queued_bytes": Spec("Waiting for peers."),
@@ -135,7 +137,9 @@ class NodeMetrics(Collector):
         lost = {("queue_full",): stats.dropped, ("expired",): stats.expired, ("peer_gone",): stats.failed}
         yield _family("opus_messages_lost_total", lost)
         yield _family("opus_dials_total", {(): stats.dials})
-        yield _family("opus_connections_failed_total", {("refused",): stats.refused, ("silence",): stats.silent})
+        yield _family(
+            "opus_connections_failed_total", {("refused",): stats.refused, ("silence",): stats.silent, ("broken",): stats.broken}
+        )
         yield _family("opus_rejected_total", {(): stats.rejected})
 
     def _of_process(self) -> Iterator[Metric]:

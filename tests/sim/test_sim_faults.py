@@ -50,7 +50,7 @@ def test_a_long_cut_loses_what_was_sent_and_later_messages_redial() -> None:
     bench.until(10 * SECOND)
     healed = 4600 + DIAL_ROUND_TRIPS * 40 + 20
     assert got(bench) == [(healed, 1), (healed, 2)]
-    assert bench.toy("a").unreachable() == [], "silence is never told"
+    assert bench.toy("a").unreachable() == [2500 * MS, 3600 * MS, 4600 * MS], "given up; two dials unanswered"
     bench.do(bench.sim.down())
     assert bench.sim.info.facts["undelivered"] == {"silence": 1}
 
@@ -100,11 +100,12 @@ def test_dialing_a_dead_process_is_refused_after_a_round_trip() -> None:
     assert bench.toy("a").unreachable() == [1040 * MS, 3040 * MS]
 
 
-def test_a_powered_off_host_is_silent() -> None:
+def test_a_powered_off_host_is_silent_and_given_up_after_a_while() -> None:
+    """1.5 s after what it never acknowledged; later dials of 1 s, as long as what waits is worth something."""
     bench = Bench(plan(), [warm(), *numbered([1500, 4000])]).until(SECOND)
     bench.do(bench.sim.power_off(["b"], bench.apply(down=["b"])))
     bench.until(20 * SECOND)
-    assert bench.toy("a").unreachable() == []
+    assert bench.toy("a").unreachable() == [3000 * MS, 5000 * MS, 6000 * MS, 7000 * MS]
     assert not any(isinstance(event, Receive) for t, event in bench.toy("b").log if t > SECOND)
 
 
@@ -165,6 +166,40 @@ def test_dialing_a_paused_node_meets_silence() -> None:
 
 
 # Channels
+
+
+def test_answers_travel_on_the_askers_connection() -> None:
+    bench = Bench(plan(), [*numbered([1000]), ("b", 1200 * MS, "a", request(0, 5))]).until(5 * SECOND)
+    assert got(bench, "a") == [(1220, 5)], "no dial"
+    bench.do(bench.sim.down())
+    assert bench.sim.info.facts["dials"] == 1
+
+
+def test_who_accepted_hears_of_a_crash_and_dials_itself_afterwards() -> None:
+    bench = Bench(plan(), [*numbered([1000]), ("b", 3 * SECOND, "a", request(0, 5))]).until(2 * SECOND)
+    bench.do(bench.sim.crash(["a"]))
+    bench.until(5 * SECOND)
+    assert bench.toy("b").unreachable() == [2020 * MS, 3040 * MS], "by the dead process' kernel, then by refusal"
+
+
+def test_an_end_that_does_not_know_of_the_others_giving_up_learns_by_a_reset() -> None:
+    """a gives up 1.5 s after sending into the cut; b, which said nothing, still trusts the connection."""
+    bench = Bench(plan(), [*numbered([1000, 2000]), ("b", 6 * SECOND, "a", request(0, 5)), ("b", 7 * SECOND, "a", request(0, 6))])
+    bench.until(1900 * MS).cut("a", "b")
+    bench.until(5500 * MS).apply()
+    bench.until(10 * SECOND)
+    assert bench.toy("b").unreachable() == [6040 * MS]
+    assert [number for _, number in got(bench, "a")] == [6]
+
+
+def test_when_one_side_gets_through_the_other_speaks_too() -> None:
+    """Both dial into a cut; whose dial comes first after the heal carries what waits on either side."""
+    bench = Bench(plan(), [*numbered([1000]), ("b", 1500 * MS, "a", request(0, 5))])
+    bench.cut("a", "b")
+    bench.until(2200 * MS).apply()
+    bench.until(10 * SECOND)
+    (at_b, _), (at_a, _) = got(bench, "b")[0], got(bench, "a")[0]
+    assert at_b == at_a
 
 
 def test_an_idle_channel_is_dialed_anew() -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from opus_proto.v1 import overlay_pb2 as opus__proto_dot_v1_dot_overlay__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dopus_proto/v1/transport.proto\x12\x07opus.v1\x1a\x1bopus_proto/v1/overlay.proto\"-\n\x05\x46rame\x12$\n\tenvelopes\x18\x01 \x03(\x0b\x32\x11.opus.v1.Envelope\"\t\n\x07Nothing27\n\x07Overlay\x12,\n\x06Stream\x12\x0e.opus.v1.Frame\x1a\x10.opus.v1.Nothing(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dopus_proto/v1/transport.proto\x12\x07opus.v1\x1a\x1bopus_proto/v1/overlay.proto\"-\n\x05\x46rame\x12$\n\tenvelopes\x18\x01 \x03(\x0b\x32\x11.opus.v1.Envelope27\n\x07Overlay\x12,\n\x06Stream\x12\x0e.opus.v1.Frame\x1a\x0e.opus.v1.Frame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FRAME']._serialized_start=71
   _globals['_FRAME']._serialized_end=116
-  _globals['_NOTHING']._serialized_start=118
-  _globals['_NOTHING']._serialized_end=127
-  _globals['_OVERLAY']._serialized_start=129
-  _globals['_OVERLAY']._serialized_end=184
+  _globals['_OVERLAY']._serialized_start=118
+  _globals['_OVERLAY']._serialized_end=173
 # @@protoc_insertion_point(module_scope)

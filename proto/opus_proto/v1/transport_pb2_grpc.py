@@ -34,10 +34,10 @@ class OverlayStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.Stream = channel.stream_unary(
+        self.Stream = channel.stream_stream(
                 '/opus.v1.Overlay/Stream',
                 request_serializer=opus__proto_dot_v1_dot_transport__pb2.Frame.SerializeToString,
-                response_deserializer=opus__proto_dot_v1_dot_transport__pb2.Nothing.FromString,
+                response_deserializer=opus__proto_dot_v1_dot_transport__pb2.Frame.FromString,
                 _registered_method=True)
 
 
@@ -45,8 +45,9 @@ class OverlayServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Stream(self, request_iterator, context):
-        """The sender names itself in the metadata `opus-node`, which must be the address it calls from. The stream ends with
-        `Nothing` when the sender closes it; acknowledgements are messages on the stream in the other direction.
+        """Whoever has something to say first opens the stream, and names itself in the metadata `opus-node`, which must be the
+        address it calls from. Both sides send on it whenever they like; acknowledgements are messages like others. It ends in
+        good order when the side that opened it has sent an empty frame and closed its direction, and the other has followed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -55,10 +56,10 @@ class OverlayServicer(object):
 
 def add_OverlayServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Stream': grpc.stream_unary_rpc_method_handler(
+            'Stream': grpc.stream_stream_rpc_method_handler(
                     servicer.Stream,
                     request_deserializer=opus__proto_dot_v1_dot_transport__pb2.Frame.FromString,
-                    response_serializer=opus__proto_dot_v1_dot_transport__pb2.Nothing.SerializeToString,
+                    response_serializer=opus__proto_dot_v1_dot_transport__pb2.Frame.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -82,12 +83,12 @@ class Overlay(object):
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_unary(
+        return grpc.experimental.stream_stream(
             request_iterator,
             target,
             '/opus.v1.Overlay/Stream',
             opus__proto_dot_v1_dot_transport__pb2.Frame.SerializeToString,
-            opus__proto_dot_v1_dot_transport__pb2.Nothing.FromString,
+            opus__proto_dot_v1_dot_transport__pb2.Frame.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,10 +1,15 @@
-"""A dialed connection as its dialer sees it; the states of `opus_node.transport`'s links, and one of the kernel's.
+"""One end of a connection; the states of `opus_node.lines`, and one of the kernel's.
+
+A dialled channel, when it opens, gets a twin at the other end, an accepted channel, which carries the answers. The states:
 
     state        leaves it by
     CONNECTING   connected: OPEN · refused: WAITING, peer unreachable, what waited is lost · no answer in time: WAITING
     OPEN         message into a cut path: STALLED · reset: WAITING, peer unreachable · evicted or idle: CLOSED
     STALLED      a retransmission gets through: OPEN · silent for too long: WAITING, what was sent is lost · reset: as OPEN
     WAITING      backoff over: CONNECTING if messages wait, else CLOSED
+
+An accepted channel begins OPEN, ends CLOSED and never dials. An end that its twin has given up is an orphan: it learns by a
+reset, should it send.
 
 What a channel does is in `fabric.py`; this is its state.
 """
@@ -35,19 +40,27 @@ class State(Enum):
 
 
 class Channel:
-    """From `source` to `target`; messages travel one way (each end dials its own)."""
+    """From `source` to `target`: the messages of one direction."""
 
     __slots__ = (
-        "backoff", "dialed_at", "hold", "incarnation", "last", "measured_at", "number", "path", "probed", "queue",
-        "resetting", "round_trips", "rto", "source", "state", "target", "unheard_since", "used_at", "version",
+        "accepted", "backoff", "dialed_at", "hold", "incarnation", "last", "measured_at", "number", "opened_at",
+        "orphan", "path", "probed", "queue", "resetting", "round_trips", "rto", "source", "state", "target", "twin",
+        "unheard_since", "used_at", "version",
     )  # fmt: skip
 
-    def __init__(self, source: SimHost, target: SimHost, path: Path, version: int) -> None:
+    def __init__(self, source: SimHost, target: SimHost, path: Path, version: int, *, accepted: bool = False) -> None:
         self.source = source
         self.target = target
         self.path = path
         self.version = version
         """Of the network that `path` was made for."""
+        self.accepted = accepted
+        """Of the target's making."""
+        self.twin: Channel | None = None
+        """The other end; None while there is none."""
+        self.orphan = False
+        """The other end has given it up without this one's knowing."""
+        self.opened_at: Nanos = 0
         self.state = State.CONNECTING
         self.queue: deque[tuple[Nanos, Message]] = deque()
         """Since when each message waits, and it."""
@@ -74,6 +87,11 @@ class Channel:
         """STALLED: whether the first one has been made."""
         self.resetting = False
         """A reset is on its way back."""
+
+    def quiet_since(self) -> Nanos:
+        """When either end last sent something."""
+        twin = self.twin
+        return self.used_at if twin is None or twin.used_at < self.used_at else twin.used_at
 
     def enqueue(self, now: Nanos, message: Message) -> bool:
         """Let `message` wait. Full: the oldest goes that can be dropped, or else the newcomer; then False."""

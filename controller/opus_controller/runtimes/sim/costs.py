@@ -1,7 +1,7 @@
 """What the simulator charges for what it does not execute. Every constant says where it comes from.
 
-Those about channels repeat what the node's transport does (`opus_node.transport`, which may not be imported here: it
-needs grpc); tests/sim compares the numbers.
+Those about channels repeat what the node's transport does (`opus_node.transport`, `opus_node.lines`, which may not be
+imported here: they need grpc); tests/sim compares the numbers.
 """
 
 from __future__ import annotations

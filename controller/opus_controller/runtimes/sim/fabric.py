@@ -3,8 +3,7 @@
     send -> channel (dial if cold) -> up link -> path -> down link -> hop cost -> core
 
 What is in flight when a link changes or is cut stays in flight, as with the real links. What cannot be delivered is counted
-in `drops`, and told to the sender's core as `Unreachable` only where its kernel would be told: a connection refused or
-reset. Silence is never told (see `opus_node.transport`).
+in `drops`; where a connection ends otherwise than in good order, the core is told `Unreachable` (see `opus_node.lines`).
 
 A frame carries one message here; the transport puts what leaves together into one, which saves a few bytes.
 """
@@ -78,35 +77,41 @@ class Fabric:
 
     def crashed(self, host: SimHost, now: Nanos) -> None:
         """The dead process's kernel resets its connections: the peers that its resets reach learn one way later."""
-        for peer in self._hosts.values():
-            channel = peer.channels.get(host.id)
-            if channel is not None and channel.state in (State.OPEN, State.STALLED):
-                self._send_reset(now, channel)
+        for end in (*host.channels.values(), *host.accepted.values()):
+            twin = end.twin
+            if twin is not None and not twin.orphan and twin.state in (State.OPEN, State.STALLED):
+                self._send_reset(now, twin)
         self.forget(host)
 
     def forget(self, host: SimHost) -> None:
-        """The host's process is gone, and what waited in its channels with it."""
-        for channel in list(host.channels.values()):
-            self._close(channel, "sender died")
+        """The host's process is gone, and what waited in its channels with it. The peers' ends know nothing yet."""
+        for channel in (*host.channels.values(), *host.accepted.values()):
+            self._lose(channel, "sender died")
+            channel.state = State.CLOSED
+            if channel.twin is not None:
+                channel.twin.orphan = True
+        host.channels.clear()
+        host.accepted.clear()
 
     # Sending
 
     def send(self, source: SimHost, to: NodeId, message: Message, now: Nanos) -> None:
         channel = source.channels.get(to)
+        if channel is None or channel.state is State.CONNECTING or channel.state is State.WAITING:
+            channel = source.accepted.get(to, channel)
         if channel is None or channel.state is not State.OPEN or channel.version != self._version:
-            self._send_slowly(source, to, message, now)
-        elif now - channel.used_at > IDLE_TIMEOUT:
+            self._send_slowly(source, to, message, now, channel)
+        elif now - channel.used_at > IDLE_TIMEOUT and now - channel.quiet_since() > IDLE_TIMEOUT:
             self._close(channel, "idle")
-            self._send_slowly(source, to, message, now)
+            self._send_slowly(source, to, message, now, source.channels.get(to))
         else:
             channel.used_at = now
-            source.channels.move_to_end(to)
             if channel.path.dialable:
                 self._transmit(channel, message, now)
             else:
                 self._send_into_cut(channel, message, now)
 
-    def _send_slowly(self, source: SimHost, to: NodeId, message: Message, now: Nanos) -> None:
+    def _send_slowly(self, source: SimHost, to: NodeId, message: Message, now: Nanos, channel: Channel | None) -> None:
         """All but the usual case."""
         target = self._hosts.get(to)
         if target is None:
@@ -115,12 +120,10 @@ class Fabric:
         if target is source:
             self._agenda.at(now, self._loop_back, source, source.incarnation, message)
             return
-        channel = source.channels.get(to)
         if channel is None:
             channel = self._new_channel(source, target)
             self._agenda.at(now, self._dial, channel)  # after all that boot at this instant have done so
         channel.used_at = now
-        source.channels.move_to_end(to)
         self._refresh(channel)
         if channel.state is State.OPEN:
             self.send(source, to, message, now)
@@ -130,8 +133,7 @@ class Fabric:
     def _new_channel(self, source: SimHost, target: SimHost) -> Channel:
         channels = source.channels
         while len(channels) >= (MAX_LINKS_SERVING if source.serving else MAX_LINKS):
-            idlest = next((channel for channel in channels.values() if not channel.queue), None)
-            self._close(idlest or next(iter(channels.values())), "evicted")
+            self._close(min(channels.values(), key=lambda one: (len(one.queue) > 0, one.quiet_since())), "evicted")
         channel = Channel(source, target, self._path(source, target), self._version)
         channels[target.id] = channel
         return channel
@@ -202,7 +204,7 @@ class Fabric:
                 self._queue_down(now, channel, message, downloads)
                 return
             down.free = now
-        if target.core is None or target.paused or target.incarnation != channel.incarnation:
+        if target.core is None or target.paused or channel.orphan or target.incarnation != channel.incarnation:
             self._arrive_at_nobody(now, channel, message, None)
             return
         self.delivered += 1
@@ -224,19 +226,19 @@ class Fabric:
 
     def _deliver(self, now: Nanos, channel: Channel, message: Message, _c: None) -> None:
         target = channel.target
-        if target.core is None or target.paused or target.incarnation != channel.incarnation:
+        if target.core is None or target.paused or channel.orphan or target.incarnation != channel.incarnation:
             self._arrive_at_nobody(now, channel, message, None)
             return
         self.delivered += 1
         self._step(target, Receive(channel.source.id, message), now)
 
     def _arrive_at_nobody(self, now: Nanos, channel: Channel, message: Message, _c: None) -> None:
-        """The process is dead, another one, or paused; its kernel resets, resets, or keeps the message."""
+        """The process is dead, another one, gave the connection up, or is paused; its kernel resets, or keeps the message."""
         target = channel.target
-        if target.core is not None and target.paused and target.incarnation == channel.incarnation:
+        if target.core is not None and target.paused and not channel.orphan and target.incarnation == channel.incarnation:
             target.waiting.append((0, self._deliver, channel, message, None))
             return
-        self.drops["receiver died"] += 1
+        self.drops["receiver died" if target.incarnation != channel.incarnation or target.core is None else "given up"] += 1
         if target.powered:
             self._send_reset(now, channel)
 
@@ -282,14 +284,10 @@ class Fabric:
             self._ended(now, channel, channel.target.powered, None)
             return
         self._refresh(channel)
-        channel.state = State.OPEN
-        channel.incarnation = incarnation
         channel.number += 1
         channel.backoff = BACKOFF_FIRST
-        channel.unheard_since = None
-        channel.resetting = False
-        channel.round_trips = 0
-        channel.measured_at = now - channel.path.rtt
+        self._open(now, channel, incarnation)
+        twin = self._accept(now, channel)
         for end, sent, received in (
             (channel.source, DIAL_SENT, DIAL_RECEIVED),
             (channel.target, DIAL_RECEIVED, DIAL_SENT),
@@ -298,6 +296,37 @@ class Fabric:
             end.control_received += received
         self.drops["expired"] += channel.expire(now)
         self._flush(channel, now)
+        self._flush(twin, now)
+
+    def _open(self, now: Nanos, channel: Channel, incarnation: int) -> None:
+        channel.state = State.OPEN
+        channel.incarnation = incarnation
+        channel.opened_at = channel.used_at = now
+        channel.unheard_since = None
+        channel.orphan = False
+        channel.resetting = False
+        channel.round_trips = 0
+        channel.measured_at = now - channel.path.rtt
+
+    def _accept(self, now: Nanos, channel: Channel) -> Channel:
+        """The other end of a new connection. It takes over what waits at any end before it, as `Transport.accepted` does."""
+        host, peer = channel.target, channel.source
+        twin = Channel(host, peer, self._path(host, peer), self._version, accepted=True)
+        twin.number = 1
+        twin.twin, channel.twin = channel, twin
+        self._open(now, twin, peer.incarnation)
+        earlier, dialled = host.accepted.get(peer.id), host.channels.get(peer.id)
+        host.accepted[peer.id] = twin
+        for end in (earlier, dialled):
+            if end is not None:
+                twin.queue.extend(end.queue)
+                end.queue.clear()
+        if earlier is not None:
+            earlier.state = State.CLOSED
+        # It would have answered on a connection that it knew of; but a young one may be this one's twin by chance.
+        if dialled is not None and dialled.state in (State.OPEN, State.STALLED) and now - dialled.opened_at > CONNECT_TIMEOUT:
+            self._close(dialled, "")
+        return twin
 
     def _flush(self, channel: Channel, now: Nanos) -> None:
         """Send what waited, in order, as far as the path carries it."""
@@ -319,12 +348,20 @@ class Fabric:
         if source.paused:
             source.waiting.append((0, self._ended, channel, refused, None))
             return
+        twin, channel.twin = channel.twin, None
+        if twin is not None:
+            twin.orphan = True
+        if channel.accepted:
+            self._close(channel, "refused or reset" if refused else "silence")
+            self._step(source, Unreachable(channel.target.id), now)
+            return
         channel.state = State.WAITING
         due = channel.dialed_at + round(channel.backoff * (1.0 - BACKOFF_SPREAD * self._random.random()))
         channel.backoff = min(round(BACKOFF_FACTOR * channel.backoff), BACKOFF_MAX)
         self._agenda.at(max(now, due), self._back_off_over, channel)
         if refused:
             self._lose(channel, "refused or reset")
+        if channel.target.id not in source.accepted:
             self._step(source, Unreachable(channel.target.id), now)
 
     def _back_off_over(self, now: Nanos, channel: Channel, _b: None, _c: None) -> None:
@@ -401,6 +438,13 @@ class Fabric:
             channel.queue.clear()
 
     def _close(self, channel: Channel, why: str) -> None:
+        """In good order: both ends know."""
+        twin, channel.twin = channel.twin, None
+        if twin is not None and twin.state is not State.CLOSED:
+            twin.twin = None
+            self._close(twin, why)
         self._lose(channel, why)
         channel.state = State.CLOSED
-        del channel.source.channels[channel.target.id]
+        ends = channel.source.accepted if channel.accepted else channel.source.channels
+        if ends.get(channel.target.id) is channel:
+            del ends[channel.target.id]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -71,8 +70,10 @@ class SimHost:
     """What the core asked for."""
     woken_at: Nanos | None = None
     """The earliest wake-up on the agenda; may be for an earlier wish, and then is only passed on."""
-    channels: OrderedDict[str, Channel] = field(default_factory=OrderedDict)
-    """By peer, the least recently used first."""
+    channels: dict[str, Channel] = field(default_factory=dict)
+    """Those it dialled, by peer."""
+    accepted: dict[str, Channel] = field(default_factory=dict)
+    """Those that peers dialled, by peer."""
     up: Rate | None = None
     down: Rate | None = None
     """None: no limit."""
