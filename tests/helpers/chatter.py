@@ -1,5 +1,7 @@
 """A process that sends a probe to one peer every `--every` seconds and prints "heard TIME" for each that comes from it.
 
+With `--echo` it also sends one back for each.
+
 TIME is CLOCK_MONOTONIC in seconds. On SIGUSR1 it prints its transport's counters as one JSON line.
 """
 
@@ -17,8 +19,10 @@ from opus_node.core.messages import Message, Probe
 from opus_node.transport import Transport
 
 
-async def chat(me: str, peer: str, every: float, number: int) -> None:
+async def chat(me: str, peer: str, every: float, number: int, echo: bool) -> None:
     def heard(source: str, message: Message) -> None:
+        if echo:
+            transport.send(source, message)
         print(f"heard {time.monotonic():.6f}", flush=True)
 
     transport = Transport(me, heard, lambda peer: print("unreachable", flush=True))
@@ -39,5 +43,6 @@ if __name__ == "__main__":
     parser.add_argument("peer")
     parser.add_argument("--every", type=float, default=0.05)
     parser.add_argument("--number", type=int, default=-1, help="of probes; -1: without end")
+    parser.add_argument("--echo", action="store_true")
     options = parser.parse_args()
-    asyncio.run(chat(options.me, options.peer, options.every, options.number))
+    asyncio.run(chat(options.me, options.peer, options.every, options.number, options.echo))
