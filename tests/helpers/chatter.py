@@ -1,4 +1,5 @@
-"""A process that sends a probe to one peer every `--every` seconds and prints "heard TIME" for each that comes from it.
+"""A process that sends a probe to one peer every `--every` seconds and prints "heard TIME" for each that comes from it;
+"ready" before all, once it listens.
 
 With `--echo` it also sends one back for each.
 
@@ -29,6 +30,7 @@ async def chat(me: str, peer: str, every: float, number: int, echo: bool) -> Non
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: print(json.dumps(asdict(transport.stats)), flush=True))
     transport.bind()
     await transport.start()
+    print("ready", flush=True)
     nonce = 0
     while nonce != number:
         transport.send(peer, Probe(nonce % 100))

@@ -61,10 +61,14 @@ def test_counted_bytes_are_those_of_the_interface(answered: bool) -> None:
                 stdout=subprocess.DEVNULL,
             )
         receiver = stack.enter_context(chatter(wan, 2, 1, "--number", "0", *(["--echo"] if answered else [])))
+        assert receiver.stdout is not None
+        assert receiver.stdout.readline() == "ready\n"
         before = carried(wan, 1)
         sender = stack.enter_context(chatter(wan, 1, 2, "--number", str(PROBES), "--every", "0.1"))
         heard = sender if answered else receiver
         assert heard.stdout is not None
+        if answered:
+            assert heard.stdout.readline() == "ready\n"
         for _ in range(PROBES):
             assert heard.stdout.readline().startswith("heard")
         after = carried(wan, 1)
