@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from opus_node.core.types import Nanos
+from opus_node.core.types import SECOND, Nanos
 
 KEPT = 4096
 """Of the latest lags between two readings; the maximum is of all."""
@@ -17,6 +17,8 @@ class LagMeter:
         self._lags: deque[Nanos] = deque(maxlen=KEPT)
         self._max: Nanos = 0
         self._resumed_at: Nanos = -1
+        self._worst: Nanos = 0
+        self._worst_at: Nanos = 0
         self.count = 0
         """Cumulated, as is `total`."""
         self.total: Nanos = 0
@@ -26,10 +28,16 @@ class LagMeter:
         if due <= self._resumed_at:
             return
         lag = max(0, now - due)
+        if lag >= self.recent(now):
+            self._worst, self._worst_at = lag, now
         self._lags.append(lag)
         self._max = max(self._max, lag)
         self.count += 1
         self.total += lag
+
+    def recent(self, now: Nanos) -> Nanos:
+        """The worst of late, halved with each second since, as the core has it (`core.context`)."""
+        return self._worst >> min(max(0, now - self._worst_at) // SECOND, 63)
 
     def resumed(self, now: Nanos) -> None:
         """The process runs again after a pause that somebody wanted: what was due before is not late by its own fault."""

@@ -224,7 +224,7 @@ class Dialled(Line):
     async def _one_connection(self) -> End:
         """Dial, write and read until the connection ends; how it did."""
         self._stats.dials += 1
-        channel = grpc.aio.insecure_channel(f"ipv4:{self.peer}:{self._transport.port}", options=_channel_options(self._settings))
+        channel = grpc.aio.insecure_channel(f"ipv4:{self.peer}:{self._transport.port}", options=self._options())
         call: Any = channel.stream_stream(METHOD)(metadata=((IDENTITY, self._transport.node_id),))
         try:
             await call.wait_for_connection()
@@ -248,6 +248,14 @@ class Dialled(Line):
                 self._writing.cancel()
             await channel.close()
         return End.CLOSED
+
+    def _options(self) -> list[tuple[str, int]]:
+        """A process that is late itself hears late of its dial's success; the peer, on the same machine, answers as late."""
+        connect = min(self._settings.connect_timeout + 2 * self._transport.lag(), self._settings.connect_most)
+        return [
+            *_channel_options(self._settings),
+            ("grpc.min_reconnect_backoff_ms", round(connect * 1000)),
+        ]  # really the connect time-out
 
 
 class End(Enum):
@@ -331,7 +339,6 @@ def _channel_options(settings: TransportSettings) -> list[tuple[str, int]]:
         _silence(settings),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1000),
-        ("grpc.min_reconnect_backoff_ms", round(settings.connect_timeout * 1000)),  # really the connect time-out
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_http_proxy", 0),
         ("grpc.enable_retries", 0),

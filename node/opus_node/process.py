@@ -12,7 +12,7 @@ from types import FrameType
 
 from opus_node.clients import Clients
 from opus_node.core.events import Boot, Notice, RoleChanged, Snapshot
-from opus_node.core.types import AppId, Nanos, NodeConfig, NodeId
+from opus_node.core.types import SECOND, AppId, Nanos, NodeConfig, NodeId
 from opus_node.driver import Core, Driver
 from opus_node.errors import LocalError
 from opus_node.folds import NodeFold
@@ -134,6 +134,7 @@ class NodeProcess:
             self._settings,
             self._port,
             self._fail,
+            lambda: driver.lag.recent(driver.now()) / SECOND,
         )
         driver = Driver(spec.node_id, self._make_core(spec), transport, spec.origin_ns, self._fail, self._notice)
         transport.bind(self._listen)

@@ -48,6 +48,8 @@ class TransportSettings:
     """A message that could not be sent for this long is worth nothing any more: its sender has tried elsewhere."""
     connect_timeout: float = 1.0
     """For the TCP and HTTP/2 handshakes, two round trips together: good up to 500 ms of RTT, 250 ms with one packet lost."""
+    connect_most: float = 6.0
+    """The same where this process is late: twice its lag is added, up to this."""
     silence_timeout: float = 1.5
     """TCP_USER_TIMEOUT. Leaves a path of 300 ms RTT three transmissions."""
     backoff_first: float = 0.1
@@ -131,8 +133,10 @@ class Transport:
         settings: TransportSettings | None = None,
         port: int = PORT,
         on_failure: Callable[[BaseException], None] | None = None,
+        lag: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`on_failure` hears of what should never happen: a line that broke by an error in this program."""
+        """`on_failure` hears of what should never happen: a line that broke by an error in this program. `lag`: how late the
+        event loop has lately been, in seconds."""
         self.node_id = node_id
         self.settings = settings or TransportSettings()
         self.stats = TransportStats()
@@ -144,6 +148,7 @@ class Transport:
         self._on_message = on_message
         self.on_unreachable = on_unreachable
         self._on_failure = on_failure
+        self.lag = lag
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
 

@@ -174,7 +174,7 @@ class Attachment:
         for target in targets:
             ctx.send(target, FindAgents(self._find_nonce))
         if targets:  # a node that knows nobody waits to be found
-            self._schedule(ctx.now + ctx.jitter(max(FIND_TIMEOUT, self._backoff())), self._find_silent)
+            self._schedule(ctx.now + ctx.jitter(max(FIND_TIMEOUT, self._backoff())) + 2 * ctx.lag, self._find_silent)
 
     def _find_silent(self, _: object) -> None:
         self._rounds += 1
@@ -206,7 +206,7 @@ class Attachment:
         for agent in picks:
             self.ways[agent].asked = True
             self._prober.ask(agent, self._probed)
-        self._schedule(self._ctx.now + window, self._choose)
+        self._schedule(self._ctx.now + window + 2 * self._ctx.lag, self._choose)
 
     def _probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
         way = self.ways.get(node)
@@ -265,7 +265,7 @@ class Attachment:
     def _ask(self, way: Way) -> None:
         self._asking = way.agent
         self._lease(way, True)
-        self._schedule(self._ctx.now + 2 * way.rtt.timeout(self._ctx.config) + 200 * MILLISECOND, self._ask_silent)
+        self._schedule(self._ctx.now + 2 * self._ctx.patience(way.rtt) + 200 * MILLISECOND, self._ask_silent)
 
     def _ask_silent(self, _: object) -> None:
         way = self.ways.get(self._asking)
@@ -318,7 +318,7 @@ class Attachment:
         self._lease(way, True)
         if self._silence_timer is not None:
             self._silence_timer.cancel()
-        wait = way.rtt.timeout(ctx.config) + 100 * MILLISECOND
+        wait = ctx.patience(way.rtt) + 100 * MILLISECOND
         self._silence_timer = ctx.timers.at(ctx.now + wait, self._lease_silent)
         self._schedule_lease()
         if self._leases % BACKUP_EVERY == 0:

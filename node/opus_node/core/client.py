@@ -140,7 +140,7 @@ class Client:
     def _fly(self, pending: Pending, peer: NodeId, via: str, rtt: Rtt | None, unknown: Nanos = 400 * MILLISECOND) -> None:
         ctx = self._ctx
         event = pending.event
-        wait = (unknown if rtt is None else rtt.timeout(ctx.config, unknown)) + pending.transfer
+        wait = (unknown + 2 * ctx.lag if rtt is None else ctx.patience(rtt, unknown)) + pending.transfer
         number = (ctx.incarnation << ATTEMPT_BITS) + len(pending.flights) + 1
         pending.flights.append(Flight(number, peer, via, ctx.now, ctx.now + wait))
         pending.tried.append(peer)
@@ -270,7 +270,7 @@ class Client:
         self._answered(pending.event.app, flight, rtt)
         flight.state = Flight.ACKED
         cache = self.cache(pending.event.app)
-        usual = cache.reply.timeout(self._ctx.config, REPLY_UNKNOWN) + cache.reply.srtt  # and once more, for a hedge at the agent
+        usual = self._ctx.patience(cache.reply, REPLY_UNKNOWN) + cache.reply.srtt  # and once more, for a hedge at the agent
         flight.expires = flight.sent_at + usual + REPLY_SLACK + pending.transfer
         # The timer stands at the old, earlier time and finds the new one then: cheaper than setting it twice.
 

@@ -6,14 +6,22 @@ from random import Random
 
 from opus_node.core.events import ClientReply, Notice, Send
 from opus_node.core.messages import Message
+from opus_node.core.rtt import UNKNOWN, Rtt
 from opus_node.core.timers import Timers
-from opus_node.core.types import Nanos, NodeConfig, NodeId
+from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeConfig, NodeId
+
+LAG_LEAST: Nanos = 20 * MILLISECOND
+"""Less is scheduling, which the time-outs' slack covers."""
+LAG_MAX: Nanos = 2 * SECOND
+"""Also after a pause of the whole process, which says nothing of the peers."""
 
 
 class Context:
     """One a core; `now` and the three outboxes are renewed by each step."""
 
     __slots__ = (
+        "_late",
+        "_late_at",
         "agent_incarnation",
         "booted_at",
         "config",
@@ -36,6 +44,8 @@ class Context:
         self.incarnation = 0
         self.agent_incarnation = 0
         """As SWIM counts it: above all of earlier processes of this host, and growing with each refutation."""
+        self._late: Nanos = 0
+        self._late_at: Nanos = 0
         self.timers = Timers()
         self.sends: list[Send] = []
         self.replies: list[ClientReply] = []
@@ -43,6 +53,26 @@ class Context:
 
     def send(self, to: NodeId, message: Message) -> None:
         self.sends.append(Send(to, message))
+
+    def patience(self, rtt: Rtt, unknown: Nanos = UNKNOWN) -> Nanos:
+        """How long silence of a peer is still ordinary.
+
+        A node that is late itself waits longer before it blames others (Lifeguard's local health), by twice its lag: on a
+        machine with too few processors the peers are as late. Otherwise what comes late is taken for silence, searching for
+        somebody better makes everybody later, and a busy start never ends.
+        """
+        return rtt.timeout(self.config, unknown) + 2 * self.lag
+
+    @property
+    def lag(self) -> Nanos:
+        """How late this process has lately come to its own timers; halved with each second since."""
+        return self._late and self._late >> min((self.now - self._late_at) // SECOND, 63)
+
+    def woken(self, late: Nanos) -> None:
+        """A timer fired `late`."""
+        late = min(late, LAG_MAX)
+        if late > LAG_LEAST and late >= self.lag:
+            self._late, self._late_at = late, self.now
 
     def jitter(self, span: Nanos, low: float = 0.9, high: float = 1.1) -> Nanos:
         """`span` times a random factor: what all nodes do at boot must not stay in step."""

@@ -150,8 +150,10 @@ class NodeCore:
     def _wake(self) -> None:
         ctx = self._ctx
         due = ctx.timers.next()
-        if due is not None and ctx.now - due > SLEPT and self._role is not None:
-            self._role.slept(ctx.now - due)
+        late = 0 if due is None else ctx.now - due
+        ctx.woken(late)
+        if late > SLEPT and self._role is not None:
+            self._role.slept(late)
         ctx.timers.fire(ctx.now)
 
     def _unreachable(self, peer: NodeId) -> None:

@@ -181,7 +181,7 @@ class Relay:
         relayed.last = target
         relayed.sent_at = ctx.now
         ctx.send(target.node, message)
-        relayed.timer = ctx.timers.at(ctx.now + target.rtt.timeout(ctx.config, HEDGE_UNKNOWN), self._silent, key)
+        relayed.timer = ctx.timers.at(ctx.now + ctx.patience(target.rtt, HEDGE_UNKNOWN), self._silent, key)
 
     def _silent(self, key: tuple[NodeId, int, int]) -> None:
         relayed = self._relayed.get(key)

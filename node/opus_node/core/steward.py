@@ -342,7 +342,7 @@ class Stewards:
             if now - watch.heard_at >= SILENT:
                 self._ask(node, watch, known)
             return False
-        if now - watch.asked_at < watch.rtt.timeout(self._ctx.config):
+        if now - watch.asked_at < self._ctx.patience(watch.rtt):
             return False
         if watch.asks >= 2 and now - watch.first_asked_at >= (ASKED_LEAST if watch.heard else UNHEARD_LEAST):
             if watch.asks < 64:

@@ -251,7 +251,7 @@ class Swim:
         return self._seq
 
     def _wait(self, member: Member) -> Nanos:
-        return member.rtt.timeout(self._ctx.config, UNMEASURED) * (1 + self._health // 2)
+        return self._ctx.patience(member.rtt, UNMEASURED) * (1 + self._health // 2)
 
     def _indirect(self, seq: int) -> None:
         probing = self._probing
@@ -264,10 +264,10 @@ class Swim:
         wait = 2 * self._wait(member)
         for helper in helpers:
             ctx.send(helper, PingReq(seq, member.node, self._gossip(None)))
-            wait = max(wait, self.members[helper].rtt.timeout(ctx.config, UNMEASURED) + self._wait(member))
+            wait = max(wait, ctx.patience(self.members[helper].rtt, UNMEASURED) + self._wait(member))
         probing.helpers = len(helpers)
         self._ping(member)  # once more directly: one lost packet is no verdict
-        wait = min(wait, 2 * ctx.config.probe_interval)
+        wait = min(wait, 2 * (ctx.config.probe_interval + ctx.lag))
         probing.timer = ctx.timers.at(ctx.now + wait, self._verdict, seq)
 
     def _verdict(self, seq: int) -> None:
