@@ -41,6 +41,9 @@ CONSIDER_MOST: Nanos = 60 * SECOND
 every new agent at once are what a start can least afford: each probe of a stranger costs a dial."""
 BACKUP_EVERY = 6
 """Every so many leases, one goes to a backup too: it keeps the ways in measured."""
+LEASE_AGAIN: Nanos = 1 * SECOND
+"""An agent that owes an answer to a lease is asked once more, and given this in addition: a peer whose machine died is found
+out by its kernel's silence, at the latest after 1.5 s."""
 FULL_FOR: Nanos = 10 * SECOND
 NUDGE: Nanos = 500 * MILLISECOND
 
@@ -75,6 +78,7 @@ class Attachment:
         "_demand",
         "_eager",
         "_find_nonce",
+        "_lease_retried",
         "_lease_seq",
         "_lease_timer",
         "_leases",
@@ -114,6 +118,7 @@ class Attachment:
         self._picked: list[NodeId] = []
         self._recovering = False
         self._eager = False
+        self._lease_retried = False
         self._rounds = 0
         self._leases = 0
         self._lease_seq = 0
@@ -315,11 +320,8 @@ class Attachment:
             return
         ctx = self._ctx
         self._leases += 1
-        self._lease(way, True)
-        if self._silence_timer is not None:
-            self._silence_timer.cancel()
-        wait = ctx.patience(way.rtt) + 100 * MILLISECOND
-        self._silence_timer = ctx.timers.at(ctx.now + wait, self._lease_silent)
+        self._lease_retried = False
+        self._lease_primary(way, ctx.patience(way.rtt) + 100 * MILLISECOND)
         self._schedule_lease()
         if self._leases % BACKUP_EVERY == 0:
             others = [other for other in self.ways.values() if other.agent != self.agent]
@@ -327,8 +329,20 @@ class Attachment:
                 self._lease(ctx.rng.choice(others), False)
         self._consider()
 
+    def _lease_primary(self, way: Way, patience: Nanos) -> None:
+        self._lease(way, True)
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+        self._silence_timer = self._ctx.timers.at(self._ctx.now + patience, self._lease_silent)
+
     def _lease_silent(self, _: object) -> None:
-        self.agent_silent(self.agent)
+        """No request waits, so an agent that is busy gets a second chance; a wave of probes would make all agents busier."""
+        way = self.ways.get(self.agent)
+        if way is None or self._lease_retried:
+            self.agent_silent(self.agent)
+        else:
+            self._lease_retried = True
+            self._lease_primary(way, 2 * self._ctx.patience(way.rtt) + LEASE_AGAIN)
 
     def _lease(self, way: Way, primary: bool) -> None:
         ctx = self._ctx
