@@ -3,7 +3,7 @@
 A `Dialled` line dials when something is to be sent and lives until nothing is:
 
     state        leaves it by
-    dialling     connected: flowing · refused: failed · no answer within `connect_timeout`: silent
+    dialling     connected: flowing · refused: failed · no answer in time: silent
     flowing      connection reset: failed · data unacknowledged for `silence_timeout`: silent
                  · ended by the peer in good order: backoff
                  · nothing said for `idle_timeout`, or evicted as least recently used: closed
@@ -229,6 +229,7 @@ class Dialled(Line):
         try:
             await call.wait_for_connection()
             self._stats.count_dialled()
+            self._transport.reached(self.peer)
             self._backoff = self._settings.backoff_first
             self.connected_at = self._loop.time()
             self._call = call
@@ -250,12 +251,19 @@ class Dialled(Line):
         return End.CLOSED
 
     def _options(self) -> list[tuple[str, int]]:
-        """A process that is late itself hears late of its dial's success; the peer, on the same machine, answers as late."""
-        connect = min(self._settings.connect_timeout + 2 * self._transport.lag(), self._settings.connect_most)
-        return [
-            *_channel_options(self._settings),
-            ("grpc.min_reconnect_backoff_ms", round(connect * 1000)),
-        ]  # really the connect time-out
+        return [*_channel_options(self._settings), ("grpc.min_reconnect_backoff_ms", round(1000 * self._patience()))]
+
+    def _patience(self) -> float:
+        """For the handshakes; gRPC's least reconnect backoff is really its connect time-out.
+
+        Short towards a peer that was once reached, so that a healed path is found soon. Long towards a stranger, who may be
+        busy with many like us: who gives up and dials anew makes it busier, until it accepts only connections that were given
+        up. And a process that is late itself hears late of its success.
+        """
+        settings = self._settings
+        if not self._transport.reached_before(self.peer):
+            return settings.connect_most
+        return min(settings.connect_timeout + 2 * self._transport.lag(), settings.connect_most)
 
 
 class End(Enum):

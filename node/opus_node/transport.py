@@ -29,6 +29,7 @@ PORT: Final = 7000
 
 log = logging.getLogger(__name__)
 
+_REMEMBERED: Final = 1024
 _MANY: Final = 16
 """Lines closed at once that are worth a moment's work to give their memory back, 50 kB each."""
 
@@ -48,8 +49,8 @@ class TransportSettings:
     """A message that could not be sent for this long is worth nothing any more: its sender has tried elsewhere."""
     connect_timeout: float = 1.0
     """For the TCP and HTTP/2 handshakes, two round trips together: good up to 500 ms of RTT, 250 ms with one packet lost."""
-    connect_most: float = 6.0
-    """The same where this process is late: twice its lag is added, up to this."""
+    connect_most: float = 5.0
+    """The same towards a peer never reached before, and the most where this process is late, which adds twice its lag."""
     silence_timeout: float = 1.5
     """TCP_USER_TIMEOUT. Leaves a path of 300 ms RTT three transmissions."""
     backoff_first: float = 0.1
@@ -144,6 +145,8 @@ class Transport:
         self.max_links = self.settings.max_links
         """May be changed at any time; in force with the next new link."""
         self._links: dict[NodeId, Dialled] = {}
+        self._reached: dict[NodeId, None] = {}
+        """Peers that a dial has reached, the latest last; bounded."""
         self._inbox = Inbox(self)
         self._on_message = on_message
         self.on_unreachable = on_unreachable
@@ -233,9 +236,11 @@ class Transport:
         link = self._links.get(line.peer)
         if link is None:
             return
+        twins = link.connected and link.connected_at >= line.used - self.settings.connect_timeout
+        if twins:  # both have dialled at once
+            return
         line.take_over(link)
-        # A younger one may be the twin of the peer's, both having dialled at once.
-        if link.connected and link.connected_at < line.used - self.settings.connect_timeout:
+        if link.connected:
             del self._links[line.peer]
             link.supersede()
             self._see_out(link)
@@ -247,6 +252,15 @@ class Transport:
         if line.queue:
             link = self._links.get(line.peer) or self._open(line.peer)
             link.take_over(line)
+
+    def reached(self, peer: NodeId) -> None:
+        self._reached.pop(peer, None)
+        self._reached[peer] = None
+        if len(self._reached) > _REMEMBERED:
+            del self._reached[next(iter(self._reached))]
+
+    def reached_before(self, peer: NodeId) -> bool:
+        return peer in self._reached
 
     def reached_by(self, peer: NodeId) -> bool:
         """Whether a connection of the peer's making flows."""

@@ -155,14 +155,23 @@ def test_a_paused_node_hears_late_and_wakes_late_but_loses_nothing() -> None:
     assert bench.toy("a").unreachable() == []
 
 
-def test_dialing_a_paused_node_meets_silence() -> None:
-    """TCP connects, HTTP/2 does not: given up after 1 s, again and again, until it runs on."""
+def test_dialing_a_paused_node_meets_silence_until_it_runs_on() -> None:
+    """TCP connects, HTTP/2 does not; a stranger is given 5 s for it."""
     bench = Bench(plan(), numbered([1000])).until(500 * MS)
     bench.do(bench.sim.pause(["b"]))
     bench.until(2500 * MS)
     bench.do(bench.sim.resume(["b"]))
     bench.until(5 * SECOND)
-    assert got(bench) == [(3000 + DIAL_ROUND_TRIPS * 40 + 20, 0)]
+    assert got(bench) == [(2500 + DIAL_ROUND_TRIPS * 40 + 20, 0)]
+    assert bench.toy("a").unreachable() == []
+
+
+def test_a_silent_peer_known_from_before_is_given_a_second() -> None:
+    """Reached at 0; the connection is given up at 2500, 1.5 s after what nobody acknowledged; the dial at 2600 meets silence."""
+    bench = Bench(plan(), [warm(), *numbered([1000, 2600])]).until(900 * MS)
+    bench.cut("a", "b")
+    bench.until(4300 * MS)
+    assert bench.toy("a").unreachable() == [2500 * MS, 3600 * MS]
 
 
 # Channels

@@ -24,7 +24,8 @@ JOIN_PROBES = 5
 """Agents measured when joining (DESIGN: 3 to 5)."""
 JOIN_WINDOW: Nanos = 1500 * MILLISECOND
 """How long the first measurements may take; they end sooner, see `_probed`."""
-FIND_TIMEOUT: Nanos = 700 * MILLISECOND
+FIND_TIMEOUT: Nanos = 1500 * MILLISECOND
+"""A seed is a stranger: three round trips, and it may have hundreds to answer."""
 BACKOFF_FIRST: Nanos = 500 * MILLISECOND
 BACKOFF_MAX: Nanos = 5 * SECOND
 SEEDS_KEPT = 3
@@ -41,6 +42,8 @@ CONSIDER_MOST: Nanos = 60 * SECOND
 every new agent at once are what a start can least afford: each probe of a stranger costs a dial."""
 BACKUP_EVERY = 6
 """Every so many leases, one goes to a backup too: it keeps the ways in measured."""
+HANDED_TO = 3
+"""Agents measured by a node that is handed over."""
 LEASE_AGAIN: Nanos = 1 * SECOND
 """An agent that owes an answer to a lease is asked once more, and given this in addition: a peer whose machine died is found
 out by its kernel's silence, at the latest after 1.5 s."""
@@ -51,13 +54,15 @@ NUDGE: Nanos = 500 * MILLISECOND
 class Way:
     """One way in: an agent and how far it is."""
 
-    __slots__ = ("agent", "asked", "full_until", "heard_at", "lease_sent_at", "lease_seq", "rtt", "seed", "silent")
+    __slots__ = ("agent", "asked", "bound", "full_until", "heard_at", "lease_sent_at", "lease_seq", "rtt", "seed", "silent")
 
     def __init__(self, agent: NodeId, seed: bool = False) -> None:
         self.agent = agent
         self.seed = seed
         self.rtt = Rtt()
         self.asked = False
+        self.bound: Nanos = 0
+        """No nearer than this, as far as a third one's measurements tell; 0 if they tell nothing."""
         self.heard_at: Nanos = -1
         self.silent = 0
         self.full_until: Nanos = 0
@@ -78,6 +83,7 @@ class Attachment:
         "_demand",
         "_eager",
         "_find_nonce",
+        "_handed_from",
         "_lease_retried",
         "_lease_seq",
         "_lease_timer",
@@ -118,6 +124,8 @@ class Attachment:
         self._picked: list[NodeId] = []
         self._recovering = False
         self._eager = False
+        self._handed_from: Way | None = None
+        """The agent that named others, while those are measured."""
         self._lease_retried = False
         self._rounds = 0
         self._leases = 0
@@ -231,7 +239,7 @@ class Attachment:
             self._move_if_nearer(way)
 
     def _search_progress(self, rtt: Nanos, warm: bool) -> None:
-        if self._eager:
+        if self._eager or (warm and self._handed_from is not None and len(self._picked) == 1):
             self._choose(None)
         elif warm and not self._recovering:
             # Whoever is nearer than this one has answered two probes and a dial (five round trips) by then.
@@ -250,8 +258,13 @@ class Attachment:
                 return
             self._lose_agent()
             answered = [way for way in answered if way is not current]
+        before, self._handed_from = self._handed_from, None
         if answered:
-            self._ask(min(answered, key=lambda way: (way.rtt.delay(), way.agent)))
+            best = min(answered, key=lambda way: (way.rtt.delay(), way.agent))
+            if before is not None and best.rtt.delay() > max(before.rtt.delay(), ctx.config.near_enough) + MOVE_LEAST:
+                self._refused(before, ())
+            else:
+                self._ask(best)
         else:
             self._eager = True  # too late to compare: the first to answer will do
             self._schedule(ctx.now + ctx.jitter(self._backoff()), self._round_failed)
@@ -370,6 +383,7 @@ class Attachment:
         way = self.ways.get(source)
         for hint in message.agents:
             self.add(hint.agent)
+            self._bound(hint, way)
         if way is None:
             return
         way.heard_at = self._ctx.now
@@ -383,6 +397,8 @@ class Attachment:
                 self._silence_timer.cancel()
             if message.accepted:
                 self._consider()
+            elif not message.seq and message.agents:
+                self._handed_over(way, message.agents)
             else:
                 self._refused(way, message.agents)
 
@@ -395,6 +411,14 @@ class Attachment:
         else:
             self._asking = ""
             self._refused(way, message.agents)
+
+    def _handed_over(self, way: Way, hints: tuple[AgentHint, ...]) -> None:
+        """The agent splits or steps down and names who takes its nodes: they are measured, and others only if they are far."""
+        way.full_until = self._ctx.now + FULL_FOR
+        picks = [hint.agent for hint in hints if hint.agent in self.ways][:HANDED_TO]
+        if picks and not self._asking:
+            self._handed_from = way
+            self._search(picks, JOIN_WINDOW)
 
     def _refused(self, way: Way, hints: tuple[AgentHint, ...]) -> None:
         """Full, no agent any more, or handing this node over: follow the hints; the old agent serves until then."""
@@ -415,7 +439,8 @@ class Attachment:
         current = self.ways.get(self.agent)
         if self._since >= 0 or self._asking or current is None:
             return
-        unmeasured = [way for way in reversed(self.ways.values()) if not way.asked and not way.rtt.samples]
+        most = self._worth_moving(current.rtt.delay())
+        unmeasured = [way for way in reversed(self.ways.values()) if not way.asked and not way.rtt.samples and way.bound <= most]
         if not unmeasured:
             return
         if ctx.now < self._consider_at:
@@ -433,9 +458,19 @@ class Attachment:
         current = self.ways.get(self.agent)
         if current is None or way is current or self._asking or self._since >= 0 or way.full_until > self._ctx.now:
             return
-        now_at = current.rtt.delay()
-        if now_at - way.rtt.srtt > max(int(MOVE_SHARE * now_at), MOVE_LEAST):
+        if way.rtt.srtt < self._worth_moving(current.rtt.delay()):
             self._ask(way)
+
+    @staticmethod
+    def _worth_moving(now_at: Nanos) -> Nanos:
+        """How near another agent must be to be worth leaving one that is `now_at` away."""
+        return now_at - max(int(MOVE_SHARE * now_at), MOVE_LEAST)
+
+    def _bound(self, hint: AgentHint, teller: Way | None) -> None:
+        """By the triangle inequality, which real networks mostly keep: an agent far from one that is near is far."""
+        way = self.ways.get(hint.agent)
+        if way is not None and teller is not None and hint.rtt and teller.rtt.samples:
+            way.bound = abs(hint.rtt - teller.rtt.srtt)
 
     # Silence
 

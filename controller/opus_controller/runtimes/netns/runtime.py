@@ -32,8 +32,9 @@ from opus_controller.runtimes.netns.probes import Probes, sample_pairs
 from opus_controller.runtimes.netns.processes import Process
 from opus_controller.runtimes.netns.zygote import raise_file_limit
 
-HOSTS_SAMPLED_A_SECOND = 60
-"""A status costs a node and the controller about a millisecond together; this keeps sampling below a tenth of a core."""
+HOSTS_SAMPLED_A_SECOND = 30
+"""A status costs a node and the controller one to five milliseconds together, the more hosts share the caches the more; this
+keeps sampling to about a tenth of a core."""
 COUNTERS_EVERY = 5
 """Health samples between two readings of the links' counters, which cost some 10 us a host."""
 

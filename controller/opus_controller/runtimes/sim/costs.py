@@ -43,7 +43,7 @@ RTTVAR_DECAY = 0.82
 off at most once a round trip; measured: 547 ms after 2 messages over 200 ms, 419 after 12; 803 after 2 over 300 ms, 557 after 10.
 Messages that follow each other faster than a round trip, and delayed acknowledgements, make it decay later than here."""
 SYN_RTO = 1 * SECOND
-"""A lost SYN or SYN-ACK."""
+"""A lost SYN or SYN-ACK: from one to the next, the first four times (net.ipv4.tcp_syn_linear_timeouts, Linux 6.5)."""
 PROBE_RTTS = 2
 """Tail-loss probe with several packets outstanding: 2 SRTT (RFC 8985)."""
 
@@ -57,6 +57,8 @@ MAX_LINKS_SERVING = 512
 """Of an agent or a replica."""
 IDLE_TIMEOUT = 60 * SECOND
 CONNECT_TIMEOUT = 1 * SECOND
+CONNECT_MOST = 5 * SECOND
+"""Towards a peer that this process has never reached."""
 SILENCE_TIMEOUT = 1_500 * MILLISECOND
 """A connection whose oldest unacknowledged data is this old is given up (TCP_USER_TIMEOUT)."""
 BACKOFF_FIRST = 100 * MILLISECOND

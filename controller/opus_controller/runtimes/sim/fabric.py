@@ -27,6 +27,7 @@ from opus_controller.runtimes.sim.costs import (
     BACKOFF_FIRST,
     BACKOFF_MAX,
     BACKOFF_SPREAD,
+    CONNECT_MOST,
     CONNECT_TIMEOUT,
     DIAL_ROUND_TRIPS,
     IDLE_TIMEOUT,
@@ -92,6 +93,7 @@ class Fabric:
                 channel.twin.orphan = True
         host.channels.clear()
         host.accepted.clear()
+        host.reached.clear()
 
     # Sending
 
@@ -261,18 +263,35 @@ class Fabric:
             return
         self._refresh(channel)
         self.dials += 1
-        path, target = channel.path, channel.target
         channel.state = State.CONNECTING
         channel.dialed_at = now
+        self._knock(now, channel, now, None)
+
+    def _knock(self, now: Nanos, channel: Channel, dialed_at: Nanos, _c: None) -> None:
+        """Send the SYN, for the first time or again; a paused process answers when it runs on."""
+        if channel.state is not State.CONNECTING or channel.dialed_at != dialed_at:
+            return
+        self._refresh(channel)
+        path, target = channel.path, channel.target
+        give_up = dialed_at + (CONNECT_TIMEOUT if target.id in channel.source.reached else CONNECT_MOST)
         if path.dialable and target.core is None and target.powered:
             self._agenda.at(now + path.rtt, self._ended, channel, True)
             return
-        if path.dialable and target.core is not None and not target.paused:
+        if path.dialable and target.core is not None and target.paused:
+            target.waiting.append((0, self._knock, channel, dialed_at, None))
+        elif path.dialable and target.core is not None:
             takes = path.handshake(DIAL_ROUND_TRIPS, SYN_RTO, self._random.random)
-            if takes <= CONNECT_TIMEOUT:
+            if now + takes <= give_up:
                 self._agenda.at(now + takes + self._hop.dial_ns, self._connected, channel, target.incarnation)
                 return
-        self._agenda.at(now + CONNECT_TIMEOUT, self._ended, channel, False)
+        elif now + SYN_RTO < give_up:
+            self._agenda.at(now + SYN_RTO, self._knock, channel, dialed_at)
+        if now == dialed_at:
+            self._agenda.at(give_up, self._unanswered, channel, dialed_at)
+
+    def _unanswered(self, now: Nanos, channel: Channel, dialed_at: Nanos, _c: None) -> None:
+        if channel.state is State.CONNECTING and channel.dialed_at == dialed_at:
+            self._ended(now, channel, False, None)
 
     def _connected(self, now: Nanos, channel: Channel, incarnation: int, _c: None) -> None:
         if channel.state is not State.CONNECTING:
@@ -285,6 +304,7 @@ class Fabric:
             return
         self._refresh(channel)
         channel.number += 1
+        channel.source.reached.add(channel.target.id)
         channel.backoff = BACKOFF_FIRST
         self._open(now, channel, incarnation)
         twin = self._accept(now, channel)

@@ -74,6 +74,8 @@ class SimHost:
     """Those it dialled, by peer."""
     accepted: dict[str, Channel] = field(default_factory=dict)
     """Those that peers dialled, by peer."""
+    reached: set[str] = field(default_factory=set)
+    """Peers that a dial of the running process has reached; never iterated."""
     up: Rate | None = None
     down: Rate | None = None
     """None: no limit."""
