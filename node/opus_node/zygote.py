@@ -56,10 +56,6 @@ EXITED_KEPT: Final = 10_000
 log = logging.getLogger("opus_node.zygote")
 
 
-NICENESS = 5
-"""Of all nodes, against everything else on the machine: however many they are, their controller can still end them."""
-
-
 @dataclass(frozen=True, slots=True)
 class Spawn:
     """One node to make."""
@@ -349,7 +345,6 @@ def main() -> int:
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--exit-with", type=int, metavar="PID", help="end, with all nodes, when this process is gone")
     options = parser.parse_args()
-    os.nice(NICENESS)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s zygote: %(message)s", stream=sys.stderr)
     sandbox.spare_memory()
     log.info("warm after %d messages", warm_up())
