@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from opus_controller.cli._choose import LinksName, LinksOption
 from opus_controller.cli._output import JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
+    from opus_controller.bench.overlay.rows import Line
     from opus_controller.bench.table import Row
 
 
@@ -22,31 +24,61 @@ class What(StrEnum):
     hosts = "hosts"
     links = "links"
     sim = "sim"
+    overlay = "overlay"
     all = "all"
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def bench(
-        what: Annotated[What, typer.Argument(help="hop: what a hop costs; hosts: start and memory; links: what they carry.")],
+        what: Annotated[
+            What,
+            typer.Argument(help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures."),
+        ],
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
         links: LinksOption = LinksName.auto,
+        rows: Annotated[str, typer.Option("--rows", help="For overlay: which rows, with commas between; all unless given.")] = "",
+        seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="For overlay: how many.")] = 10,
+        data: Annotated[Path | None, typer.Option("--data", help="For overlay: the matrix, or the directory it is in.")] = None,
+        settings: Annotated[
+            list[str] | None, typer.Option("--set", help="For overlay: NAME=VALUE, a setting; repeatable.")
+        ] = None,
+        quick: Annotated[bool, typer.Option("--quick", help="For overlay: 2 seeds, and less of everything.")] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Measure Opus itself. Nothing else should run meanwhile.
+        """Measure Opus itself. Nothing else should run meanwhile. `all` is without overlay, which takes virtual time only.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
         counts = _counts(hosts)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
-        rows: list[Row] = []
+        if what is What.overlay:
+            _overlay(rows, 2 if quick else seeds, data, settings or [], quick, as_json)
+            return
+        measured: list[Row] = []
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
             print(f"bench {part} ...", file=sys.stderr, flush=True)
-            rows += _part(part, counts, links.value)()
+            measured += _part(part, counts, links.value)()
         if as_json:
-            print_json([_plain(row) for row in rows])
+            print_json([_plain(row) for row in measured])
         else:
-            print_table(("what", "measured", "promised", ""), [(r.what, r.measured, r.promised, _mark(r.ok)) for r in rows])
+            print_table(("what", "measured", "promised", ""), [(r.what, r.measured, r.promised, _mark(r.ok)) for r in measured])
+
+
+def _overlay(rows: str, seeds: int, data: Path | None, settings: list[str], quick: bool, as_json: bool) -> None:
+    from opus_controller.bench import overlay
+
+    names = [name for name in rows.split(",") if name]
+    order = overlay.Order(names, seeds, data, overlay.Settings.parse(settings), overlay.QUICK if quick else overlay.FULL)
+    lines, results = overlay.measure(order, lambda news: print(f"bench overlay: {news}", file=sys.stderr, flush=True))
+    if as_json:
+        print_json({**order.told(), "rows": [line.plain() for line in lines], "wall_s": dict(results.wall_s)})
+    else:
+        print_table(("what", "to reach", "measured [95%]", "n", "", "besides"), [_cells(line) for line in lines])
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    return (line.row.what, line.to_reach, line.measured, str(line.estimate.count or ""), line.verdict, line.note)
 
 
 def _counts(text: str) -> list[int]:

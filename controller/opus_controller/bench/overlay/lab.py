@@ -1,0 +1,204 @@
+"""A simulated overlay in the hands of an experiment: let time pass, ask, break, look. Synchronous, deterministic.
+
+It drives `runtimes.sim.world.World` directly: the runtime's own door has no way to issue one request at one moment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
+from random import Random
+from typing import Any
+
+from opus_node.core.events import Event, Ready, Request
+from opus_node.core.messages import RouteRequest
+from opus_node.core.types import Nanos, NodeConfig, NodeId
+from opus_node.workload import WorkloadSpec
+
+from opus_controller.bench.overlay.settings import Settings
+from opus_controller.bench.worlds import APP, SECOND
+from opus_controller.model.errors import InvalidRun
+from opus_controller.model.network import Network
+from opus_controller.model.plan import PathTable, Plan
+from opus_controller.runtimes.sim.costs import HopCost
+from opus_controller.runtimes.sim.host import Core, SimHost
+from opus_controller.runtimes.sim.trace import Trace
+from opus_controller.runtimes.sim.world import World, sample_of
+
+Record = dict[str, Any]
+MakeCore = Callable[[NodeId, NodeConfig, Random], Core]
+
+REQUEST_BYTES, REPLY_BYTES = 200, 1000
+_NEVER: Nanos = 10**9 * SECOND
+_SLICE = 1_000_000
+
+
+class Tally(Trace):
+    """Counts what nodes send, by class, instead of digesting it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: Counter[tuple[int, type]] = Counter()
+        """(host's index, class of message)."""
+        self.forwarded = 0
+        """Requests passed on by agents, each try."""
+
+    def step(self, now: Nanos, host: int, event: Event, ready: Ready) -> None:
+        self.steps += 1
+        for send in ready.sends:
+            kind = type(send.message)
+            self.sent[host, kind] += 1
+            if kind is RouteRequest and send.message.hops > 1:  # type: ignore[union-attr]
+                self.forwarded += 1
+
+
+class Lab:
+    def __init__(self, plan: Plan, settings: Settings | None = None, *, make_core: MakeCore | None = None) -> None:
+        self.plan = plan
+        self.tally = Tally()
+        self.hop = HopCost()
+        self.events: list[Record] = []
+        """All notices but requests."""
+        self.requests: list[Record] = []
+        """Of the span since the last `forget`."""
+        self._settings = settings or Settings()
+        self._make = make_core or _overlay
+        self._configs: list[NodeConfig] = []
+        self._network = Network.of(plan)
+        self.world = World(plan, self._core, self.hop, _NEVER, self.tally)
+
+    def _core(self, node: NodeId, config: NodeConfig, rng: Random) -> Core:
+        config = self._settings.of(config)
+        self._configs.append(config)
+        return self._make(node, config, rng)
+
+    # Time
+
+    @property
+    def now(self) -> Nanos:
+        return self.world.agenda.now
+
+    @property
+    def now_s(self) -> float:
+        return self.now / SECOND
+
+    def run_until(self, seconds: float) -> None:
+        """Raises InvalidRun if a node's core ended with an exception meanwhile."""
+        while not self.world.agenda.run(round(seconds * SECOND), _SLICE):
+            self._collect()
+        self._collect()
+        if self.world.died:
+            name, why = next(iter(self.world.died.items()))
+            raise InvalidRun(f"the node of {name} died of {why.strip().splitlines()[-1]}; no figure of this run means anything")
+
+    def run_for(self, seconds: float) -> None:
+        self.run_until(self.now_s + seconds)
+
+    def _collect(self) -> None:
+        for record in self.world.records:
+            (self.requests if record["kind"] == "request" else self.events).append(record)
+        self.world.records.clear()
+
+    def forget(self) -> None:
+        """Requests done so far do not count."""
+        self._collect()
+        self.requests.clear()
+
+    # Clients
+
+    def workload(self, rates: dict[str, float], *, deadline_s: float = 2.0, label: str = "") -> None:
+        """From now on each client of `rates` asks so many times a second, open loop; whatever was asked before ends."""
+        now = self.now
+        self.world.start_workload(
+            (name, _spec(name, rate, now, f"{self.plan.seed}/{label}/{name}", deadline_s)) for name, rate in rates.items()
+        )
+
+    def everyone_asks(self, total_rate: float, *, deadline_s: float = 2.0, label: str = "") -> None:
+        names = [host.name for host in self.plan.hosts]
+        self.workload({name: total_rate / len(names) for name in names}, deadline_s=deadline_s, label=label)
+
+    def ask(self, names: Iterable[str], at: Nanos, *, deadline_s: float) -> int:
+        """One request of each of these clients that lives at that moment; how many were put down."""
+        asked = 0
+        for name in names:
+            self.world.agenda.at(at, self._ask, self.world.hosts[name], round(deadline_s * SECOND))
+            asked += 1
+        return asked
+
+    def _ask(self, now: Nanos, host: SimHost, deadline: Nanos, _c: None) -> None:
+        if host.core is None:
+            return
+        number = host.requests
+        host.requests += 1
+        self.world.step(host, Request(APP, number, 0, False, REQUEST_BYTES, REPLY_BYTES, now + deadline), now)
+
+    # Breaking and changing
+
+    def power_off(self, names: Sequence[str]) -> None:
+        """Silence: the links are cut in the same instant."""
+        self._network = replace(self._network, down=self._network.down | frozenset(names))
+        self.world.fabric.apply(self._network)
+        for name in names:
+            self.world.kill(self.world.hosts[name], powered=False)
+
+    def restart(self, names: Sequence[str]) -> None:
+        self._network = replace(self._network, down=self._network.down - frozenset(names))
+        self.world.fabric.apply(self._network)
+        for name in names:
+            self.world.restart(self.world.hosts[name])
+
+    def lose_packets(self, share: float) -> None:
+        """Every path loses this share of its packets from now on."""
+        paths = self._network.paths
+        shapes = tuple(shape.model_copy(update={"loss": share}) for shape in paths.shapes)
+        self._network = replace(self._network, paths=PathTable.model_construct(shapes=shapes, index=paths.index))
+        self.world.fabric.apply(self._network)
+
+    def reconfigure(self, **node: Any) -> None:
+        """Give every node other settings while it runs, as if it had been born with them: the rest of its state stays."""
+        names = {f.name for f in fields(NodeConfig)}
+        if missing := sorted(set(node) - names):
+            raise ValueError(f"the core has no setting {', '.join(missing)}")
+        for config in self._configs:
+            for name, value in node.items():
+                object.__setattr__(config, name, value)  # ours: made for this one node, which only reads it
+
+    # Looking
+
+    def alive(self) -> list[SimHost]:
+        return [host for host in self.world.hosts.values() if host.core is not None]
+
+    def snapshots(self) -> dict[str, Any]:
+        return {host.plan.name: host.core.snapshot() for host in self.alive() if host.core is not None}
+
+    def samples(self) -> dict[str, Record]:
+        """Counters and tables of every live host, by name."""
+        return {host.plan.name: sample_of(self.now, host, host.core) for host in self.alive() if host.core is not None}
+
+    def replicas(self) -> list[str]:
+        return [name for name, one in self.snapshots().items() if APP in one.replica_of]
+
+    def agents(self) -> list[str]:
+        return [name for name, one in self.snapshots().items() if one.is_agent]
+
+
+def _overlay(node: NodeId, config: NodeConfig, rng: Random) -> Core:
+    from opus_node.core.node import NodeCore
+
+    return NodeCore(node, config, rng)
+
+
+def _spec(name: str, rate: float, start: Nanos, seed: str, deadline_s: float) -> WorkloadSpec:
+    return WorkloadSpec(
+        app=APP,
+        seed=seed,
+        rate_per_s=rate,
+        start_ns=start,
+        stop_ns=_NEVER,
+        deadline_ns=round(deadline_s * SECOND),
+        keys=1000,
+        zipf=0.99,
+        request_bytes=REQUEST_BYTES,
+        reply_bytes=REPLY_BYTES,
+    )

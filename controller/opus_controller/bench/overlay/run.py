@@ -1,0 +1,98 @@
+"""Runs experiments over seeds, in up to two processes, and keeps their figures."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from opus_controller.bench.overlay import forks
+from opus_controller.bench.overlay.data import Matrix
+from opus_controller.bench.overlay.experiments import Base, Context, Experiment, Figures, Scale
+from opus_controller.bench.overlay.placing import Knowledge
+from opus_controller.bench.overlay.settings import Settings
+from opus_controller.model.topology import Topology
+
+WORKERS = 2
+
+
+@dataclass
+class Results:
+    """Figures by experiment, one a seed, in the order of the seeds."""
+
+    seeds: Sequence[int]
+    figures: dict[str, dict[int, Figures]] = field(default_factory=lambda: defaultdict(dict))
+    wall_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Processor time in effect: by experiment, and by base under the base's name."""
+
+    def of(self, experiment: str) -> list[Figures]:
+        found = self.figures.get(experiment, {})
+        return [found[seed] for seed in self.seeds if seed in found]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one process did: a base under one seed."""
+
+    base: str
+    seed: int
+    figures: dict[str, Figures]
+    wall_s: dict[str, float]
+
+
+def run(
+    experiments: Iterable[Experiment],
+    seeds: Sequence[int],
+    matrix: Matrix,
+    settings: Settings,
+    scale: Scale,
+    *,
+    on_progress: Callable[[str], None] = lambda news: None,
+) -> Results:
+    by_base: dict[Base, list[Experiment]] = {}
+    for one in experiments:
+        by_base.setdefault(one.base, []).append(one)
+    topologies = {hosts: matrix.topology(hosts) for hosts in dict.fromkeys(base.hosts for base in by_base)}
+    known: dict[int | None, Knowledge] = {}
+    tasks = []
+    for base, of_base in by_base.items():
+        topology = topologies[base.hosts]
+        if base.hosts not in known:
+            known[base.hosts] = Knowledge(topology)
+        known[base.hosts].prepare(base.replicas)
+        tasks += [partial(_live, base, of_base, topology, known[base.hosts], seed, settings, scale) for seed in seeds]
+    results = Results(seeds)
+    for done, (_, part) in enumerate(forks.each(tasks, WORKERS), start=1):
+        for name, figures in part.figures.items():
+            results.figures[name][part.seed] = figures
+        for name, wall in part.wall_s.items():
+            results.wall_s[name] += wall
+        on_progress(f"{part.base}, seed {part.seed}: {sum(part.wall_s.values()):.0f} s ({done} of {len(tasks)})")
+    return results
+
+
+def _live(
+    base: Base,
+    experiments: Sequence[Experiment],
+    topology: Topology,
+    knowledge: Knowledge,
+    seed: int,
+    settings: Settings,
+    scale: Scale,
+) -> _Part:
+    """One base under one seed, and every experiment that branches off from it."""
+    part = _Part(base.name, seed, {}, {base.name: 0.0})
+    context = Context(seed, base, scale, knowledge)
+    began = time.perf_counter()
+    lab = base.lab(topology, seed, settings)
+    for one in sorted(experiments, key=lambda one: one.at_s(scale)):
+        lab.run_until(one.at_s(scale))
+        lab.forget()
+        branched = time.perf_counter()
+        part.wall_s[base.name] += branched - began
+        part.figures[one.name] = forks.call(partial(one.run, lab, context))
+        began = time.perf_counter()
+        part.wall_s[one.name] = began - branched
+    return part

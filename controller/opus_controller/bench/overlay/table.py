@@ -1,0 +1,48 @@
+"""From an order (rows, seeds, settings) to the table's lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from opus_controller.bench.overlay import data, rows
+from opus_controller.bench.overlay.experiments import FULL, Scale, all_experiments
+from opus_controller.bench.overlay.rows import Line
+from opus_controller.bench.overlay.run import Results, run
+from opus_controller.bench.overlay.settings import Settings
+from opus_controller.model.errors import ScenarioError
+from opus_controller.model.fields import listed, suggestion
+
+
+@dataclass(frozen=True)
+class Order:
+    rows: Sequence[str] = ()
+    """Names; none: all."""
+    seeds: int = 10
+    data: Path | None = None
+    settings: Settings = field(default_factory=Settings)
+    scale: Scale = FULL
+
+    def told(self) -> dict[str, object]:
+        """For JSON."""
+        return {"seeds": self.seeds, "settings": self.settings.told(), "scale": vars(self.scale)}
+
+
+def measure(order: Order, on_progress: Callable[[str], None] = lambda news: None) -> tuple[list[Line], Results]:
+    """Raises ScenarioError for a row that does not exist, or where the matrix is not to be found."""
+    chosen = _chosen(order.rows)
+    matrix = data.Matrix(data.find(order.data))
+    needed = dict.fromkeys(name for row in chosen if not row.missing for name in row.experiments)
+    experiments = [one for one in all_experiments() if one.name in needed]
+    results = run(experiments, range(1, order.seeds + 1), matrix, order.settings, order.scale, on_progress=on_progress)
+    return rows.lines(chosen, results), results
+
+
+def _chosen(names: Sequence[str]) -> list[rows.Row]:
+    every = rows.all_rows()
+    known = list(dict.fromkeys(row.name for row in every))
+    for name in names:
+        if name not in known:
+            raise ScenarioError(f"--rows {name}: no such row; {suggestion(name, known)}allowed: {listed(known)}")
+    return [row for row in every if not names or row.name in names]
