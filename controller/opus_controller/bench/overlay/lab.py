@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
-from opus_node.core.events import Event, Ready, Request
+from opus_node.core.events import Event, Ready, Receive, Request
 from opus_node.core.messages import RouteRequest
 from opus_node.core.types import Nanos, NodeConfig, NodeId
 from opus_node.workload import WorkloadSpec
@@ -43,9 +43,13 @@ class Tally(Trace):
         """(host's index, class of message)."""
         self.forwarded = 0
         """Requests passed on by agents, each try."""
+        self.to_forward = 0
+        """Requests that came to somebody to be passed on."""
 
     def step(self, now: Nanos, host: int, event: Event, ready: Ready) -> None:
         self.steps += 1
+        if type(event) is Receive and type(event.message) is RouteRequest:
+            self.to_forward += event.message.hops == 1 and not event.message.direct
         for send in ready.sends:
             kind = type(send.message)
             self.sent[host, kind] += 1
@@ -66,6 +70,7 @@ class Lab:
         self._make = make_core or _overlay
         self._configs: list[NodeConfig] = []
         self._network = Network.of(plan)
+        self._bytes_of_dead = 0
         self.world = World(plan, self._core, self.hop, _NEVER, self.tally)
 
     def _core(self, node: NodeId, config: NodeConfig, rng: Random) -> Core:
@@ -140,6 +145,7 @@ class Lab:
         self._network = replace(self._network, down=self._network.down | frozenset(names))
         self.world.fabric.apply(self._network)
         for name in names:
+            self._bytes_of_dead += _control(self.world.hosts[name])
             self.world.kill(self.world.hosts[name], powered=False)
 
     def restart(self, names: Sequence[str]) -> None:
@@ -157,9 +163,7 @@ class Lab:
 
     def reconfigure(self, **node: Any) -> None:
         """Give every node other settings while it runs, as if it had been born with them: the rest of its state stays."""
-        names = {f.name for f in fields(NodeConfig)}
-        if missing := sorted(set(node) - names):
-            raise ValueError(f"the core has no setting {', '.join(missing)}")
+        self._settings = self._settings.but(**node)
         for config in self._configs:
             for name, value in node.items():
                 object.__setattr__(config, name, value)  # ours: made for this one node, which only reads it
@@ -176,11 +180,19 @@ class Lab:
         """Counters and tables of every live host, by name."""
         return {host.plan.name: sample_of(self.now, host, host.core) for host in self.alive() if host.core is not None}
 
+    def control_bytes(self) -> int:
+        """Sent and received by all hosts since the beginning, those that fell silent included."""
+        return self._bytes_of_dead + sum(_control(host) for host in self.alive())
+
     def replicas(self) -> list[str]:
         return [name for name, one in self.snapshots().items() if APP in one.replica_of]
 
     def agents(self) -> list[str]:
         return [name for name, one in self.snapshots().items() if one.is_agent]
+
+
+def _control(host: SimHost) -> int:
+    return host.control_sent + host.control_received if host.core is not None else 0
 
 
 def _overlay(node: NodeId, config: NodeConfig, rng: Random) -> Core:

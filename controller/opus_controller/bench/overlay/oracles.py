@@ -41,9 +41,11 @@ def nearest(delay: Floats, chosen: npt.ArrayLike) -> Floats:
     return best
 
 
-def local_search(delay: Floats, m: int, *, starts: int = STARTS, seed: int = 0) -> Placement:
-    """The best of `starts` searches for the m columns with the least mean delay to the nearest, all clients alike."""
+def local_search(delay: Floats, m: int, *, weight: Floats | None = None, starts: int = STARTS, seed: int = 0) -> Placement:
+    """The best of `starts` searches for the m columns with the least (weighted) mean delay to the nearest."""
     rng = np.random.default_rng(seed)
+    if weight is not None:
+        delay = delay * (weight / weight.mean())[:, None]
     n = delay.shape[1]
     if m >= n:
         return Placement(tuple(range(n)), float(delay.min(axis=1).mean()))

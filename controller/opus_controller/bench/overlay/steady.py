@@ -1,0 +1,81 @@
+"""What a host holds and sends while nothing happens: table entries, control bytes, and what a newcomer adds."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from opus_controller.bench.overlay.lab import Lab, Record
+
+Figures = dict[str, Any]
+
+WINDOW_S = 120.0
+NEWCOMERS = 10
+AWAY_S = 40.0
+"""Longer than any lease lasts: who comes back is a stranger."""
+JOIN_S = 60.0
+
+
+def entries(lab: Lab) -> Figures:
+    """Table entries of hosts that are no agents, and of agents."""
+    samples = lab.samples().values()
+    of_nodes = [one["entries"] for one in samples if not one["is_agent"]]
+    of_agents = [one["entries"] for one in samples if one["is_agent"]]
+    return {
+        "hosts": len(of_nodes) + len(of_agents),
+        "agents": len(of_agents),
+        "node_mean": float(np.mean(of_nodes)),
+        "node_max": int(max(of_nodes)),
+        "agent_max": int(max(of_agents)),
+    }
+
+
+def control(lab: Lab) -> Figures:
+    """Control bytes a second, sent and received, with requests as before; then without any; then those of newcomers."""
+    found = _rates(lab, WINDOW_S)
+    lab.workload({})
+    lab.run_for(10)
+    idle = _rates(lab, WINDOW_S)
+    return {
+        **found,
+        "idle_node_mean": idle["node_mean"],
+        "idle_node_p99": idle["node_p99"],
+        "idle_all_mean": idle["all_mean"],
+        **_joins(lab),
+    }
+
+
+def _rates(lab: Lab, seconds: float) -> Figures:
+    before = lab.samples()
+    lab.run_for(seconds)
+    after = lab.samples()
+    rate = {name: (_bytes(after[name]) - _bytes(before[name])) / seconds for name in after}
+    nodes = [rate[name] for name, one in after.items() if not one["is_agent"] and not before[name]["is_agent"]]
+    agents = [rate[name] for name, one in after.items() if one["is_agent"]]
+    return {
+        "node_mean": float(np.mean(nodes)),
+        "node_p99": float(np.quantile(nodes, 0.99)),
+        "all_mean": float(np.mean(list(rate.values()))),
+        "agent_mean": float(np.mean(agents)),
+        "agent_max": float(max(agents)),
+        "agents": len(agents),
+    }
+
+
+def _joins(lab: Lab) -> Figures:
+    """Some plain nodes go away and come back as strangers: what each sends and receives in its first minute."""
+    samples = lab.samples()
+    plain = [name for name, one in samples.items() if not one["is_agent"] and name not in set(lab.replicas())]
+    leaving = Random(f"{lab.plan.seed}/newcomers").sample(plain, min(NEWCOMERS, len(plain)))
+    lab.power_off(leaving)
+    lab.run_for(AWAY_S)
+    lab.restart(leaving)
+    lab.run_for(JOIN_S)
+    joined = lab.samples()
+    return {"join_bytes": float(np.mean([_bytes(joined[name]) for name in leaving]))}
+
+
+def _bytes(sample: Record) -> int:
+    return int(sample["control_bytes_sent"] + sample["control_bytes_received"])
