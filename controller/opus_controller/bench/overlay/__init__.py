@@ -6,7 +6,10 @@ oracles.py      what full knowledge would reach         judge.py       requests 
 statistics.py   estimates with 95% intervals            rows.py        the table
 experiments.py  which worlds, which experiments         run.py         all of them, over the seeds
 
-The experiments: placing.py
+The experiments:
+placing.py      placement and routing at rest           steady.py      table entries, control bytes, joins
+silence.py      half of all hosts, a replica, no one    churn.py       everybody comes and goes
+hotspot.py      demand moves to another region          stability.py   do the chosen live longer (membership alone)
 """
 
 from opus_controller.bench.overlay.experiments import FULL, QUICK

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from opus_controller.bench.overlay import placing
+from opus_controller.bench.overlay import churn, hotspot, placing, silence, stability, steady
 from opus_controller.bench.overlay.data import plan
 from opus_controller.bench.overlay.lab import Lab
 from opus_controller.bench.overlay.placing import Knowledge
-from opus_controller.bench.overlay.settings import Settings
+from opus_controller.bench.overlay.settings import Settings, known
 from opus_controller.model.topology import Topology
 
 Figures = dict[str, Any]
@@ -26,16 +26,47 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Scale:
-    """How long and how often; `QUICK` for a look, `FULL` for the table."""
+    """How long and how often, a seed; FULL for the table, QUICK for a look at all of it, TINY for tests."""
 
+    hosts: int | None = None
+    """None: the whole matrix."""
+    sizes: tuple[int, ...] = (100, 490, 1000, 3000, 10_000)
+    """Hosts, for the entries."""
+    once_from: int = 3000
+    """Sizes from here on run under the first seed alone."""
     settle_s: float = 180.0
     """From the first boot until the overlay is taken to be settled."""
+    steady_s: float = 600.0
+    """From the first boot until control bytes are counted."""
+    joined_s: float = 120.0
+    """From the first boot, or from the last where boots are spread, until entries are counted."""
+    kills: int = 14
+    crashes: int = 10
+    departures: int = 100
+    churn_s: float = 240.0
+    hot_s: float = 150.0
 
 
 FULL = Scale()
-QUICK = Scale()
+QUICK = Scale(
+    sizes=(100, 490), settle_s=90.0, steady_s=180.0, joined_s=60.0, kills=2, crashes=2, departures=60, churn_s=40.0, hot_s=90.0
+)
+TINY = Scale(
+    hosts=60,
+    sizes=(30, 60),
+    settle_s=40.0,
+    steady_s=50.0,
+    joined_s=30.0,
+    kills=2,
+    crashes=1,
+    departures=5,
+    churn_s=20.0,
+    hot_s=70.0,
+)
 RATE = 20.0
 """Requests/s of all clients of a base together, while nothing else is asked for."""
+MEDIANS_S = (180.0, 60.0)
+"""Of sessions, for churn."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +77,7 @@ class Context:
     base: Base
     scale: Scale
     knowledge: Knowledge
+    settings: Settings
 
 
 @dataclass(frozen=True)
@@ -56,13 +88,16 @@ class Base:
     replicas: int = 10
     settings: tuple[tuple[str, Any], ...] = ()
     """Beyond those of the command, by name."""
-    rate: float = RATE
     boot_over_s: float = 0.0
+    lives: bool = True
+    """Whether it is simulated; otherwise experiments get a plan of which nothing has booted."""
+    once: bool = False
+    """Whether it runs under the first seed alone."""
 
     def lab(self, topology: Topology, seed: int, settings: Settings) -> Lab:
         made = plan(topology, seed=seed, replicas=self.replicas, boot_over_s=self.boot_over_s)
         lab = Lab(made, settings.but(**dict(self.settings)))
-        lab.everyone_asks(self.rate, label=self.name)
+        lab.everyone_asks(RATE, label=self.name)
         return lab
 
 
@@ -70,13 +105,44 @@ class Base:
 class Experiment:
     name: str
     base: Base
-    at_s: Callable[[Scale], float]
+    at_s: float
     """When, of the base's life, it begins."""
     run: Callable[[Lab, Context], Figures]
+    asks_oracle: bool = True
+    """Whether it compares with what full knowledge would reach."""
 
 
-def _settled(scale: Scale) -> float:
-    return scale.settle_s
+def all_experiments(scale: Scale) -> list[Experiment]:
+    ten = Base("m=10", scale.hosts, 10)
+    return [
+        *(one for m in (10, 20, 50) for one in _placing(Base(f"m={m}", scale.hosts, m), scale)),
+        *_shared(scale),
+        *_silence(ten, scale),
+        Experiment("hot spot", ten, scale.settle_s, _hot_spot),
+        Experiment("control", ten, scale.steady_s, lambda lab, context: steady.control(lab), asks_oracle=False),
+        *(_churn(ten, scale, median) for median in MEDIANS_S),
+        *(_entries(n, scale) for n in scale.sizes),
+        Experiment("stability", Base("membership", scale.hosts, 10, lives=False), 0.0, _stability),
+    ]
+
+
+def _placing(base: Base, scale: Scale) -> list[Experiment]:
+    label = base.name.removeprefix("m=")
+    return [
+        Experiment(f"placement {label}", base, scale.settle_s, _placement),
+        Experiment(f"forwarded {label}", base, scale.settle_s, partial(_finding, direct=False)),
+        Experiment(f"direct {label}", base, scale.settle_s, partial(_finding, direct=True)),
+    ]
+
+
+AGENTS_SERVE = "app.agents_serve"
+"""The setting under which agents may be replicas too, once the core has it."""
+
+
+def _shared(scale: Scale) -> list[Experiment]:
+    if not known(AGENTS_SERVE):
+        return []
+    return _placing(Base("m=10 shared", scale.hosts, 10, settings=((AGENTS_SERVE, True),)), scale)
 
 
 def _placement(lab: Lab, context: Context) -> Figures:
@@ -87,15 +153,45 @@ def _finding(lab: Lab, context: Context, *, direct: bool) -> Figures:
     return placing.finding(lab, context.knowledge, context.base.replicas, direct=direct)
 
 
-BASES = {m: Base(f"m={m}", replicas=m) for m in (10, 20, 50)}
+def _silence(base: Base, scale: Scale) -> list[Experiment]:
+    def half(lab: Lab, context: Context) -> Figures:
+        return silence.half_kill(lab, context.knowledge.delay, context.seed, context.scale.kills)
+
+    def replica(lab: Lab, context: Context, *, direct: bool) -> Figures:
+        return silence.silent_replica(lab, context.seed, context.scale.crashes, direct=direct)
+
+    return [
+        Experiment("half-kill", base, scale.settle_s, half),
+        Experiment("silent replica, direct", base, scale.settle_s, partial(replica, direct=True)),
+        Experiment("silent replica, forwarded", base, scale.settle_s, partial(replica, direct=False)),
+        Experiment("loss", base, scale.settle_s, lambda lab, context: silence.needless_timeouts(lab), asks_oracle=False),
+    ]
 
 
-def all_experiments() -> list[Experiment]:
-    found = []
-    for m, base in BASES.items():
-        found += [
-            Experiment(f"placement {m}", base, _settled, _placement),
-            Experiment(f"forwarded {m}", base, _settled, partial(_finding, direct=False)),
-            Experiment(f"direct {m}", base, _settled, partial(_finding, direct=True)),
-        ]
-    return found
+def _hot_spot(lab: Lab, context: Context) -> Figures:
+    return hotspot.moving(lab, context.knowledge.delay, context.seed, context.base.replicas, context.scale.hot_s)
+
+
+def _churn(base: Base, scale: Scale, median_s: float) -> Experiment:
+    def run(lab: Lab, context: Context) -> Figures:
+        return churn.availability(lab, context.seed, median_s, context.scale.churn_s)
+
+    return Experiment(f"churn {median_s:g}", base, scale.settle_s, run)
+
+
+JOINS_PER_S = 50.0
+"""Boots of a large base are spread so that no more come at once than a service would see."""
+
+
+def _entries(hosts: int, scale: Scale) -> Experiment:
+    spread = hosts / JOINS_PER_S if hosts > 1000 else 0.0
+    base = Base(f"n={hosts}", hosts, 10, boot_over_s=spread, once=hosts >= scale.once_from)
+    return Experiment(
+        f"entries {hosts}", base, spread + scale.joined_s, lambda lab, context: steady.entries(lab), asks_oracle=False
+    )
+
+
+def _stability(lab: Lab, context: Context) -> Figures:
+    m = context.base.replicas
+    delay, ideal = context.knowledge.delay, context.knowledge.ideal(m).mean
+    return stability.arms(lab.plan, delay, m, ideal, context.settings, context.seed, context.scale.departures)

@@ -43,7 +43,10 @@ def moving(lab: Lab, delay: Floats, seed: int, m: int, after_s: float) -> Figure
     index = {host.name: host.index for host in lab.plan.hosts}
     weight = np.full(len(index), COLD_RATE / (len(index) - len(second)))
     weight[second] = HOT_RATE / len(second)
-    last = [nearest(delay, [index[name] for name in lab.replicas()]), nearest(delay, local_search(delay, m, weight=weight).chosen)]
+    last = [
+        nearest(delay, [index[name] for name in lab.replicas()]),
+        nearest(delay, local_search(delay, m, weight=weight).chosen),
+    ]
     return {
         "back_s": back_after(requests, settled, moved_at, lab.now - round(LAST_S * SECOND)),
         "at_first": _ratio(requests, settled, moved_at, moved_at + round(WINDOW_S * SECOND)),

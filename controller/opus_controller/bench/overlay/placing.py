@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,13 @@ Figures = dict[str, Any]
 
 
 class Knowledge:
-    """The matrix and what follows from it, worked out once for all seeds: every host is a client, every host may serve."""
+    """The matrix and what follows from it, worked out once for all seeds, when first asked for.
+
+    Every host is a client, every host may serve.
+    """
 
     def __init__(self, topology: Topology) -> None:
-        self.delay: Floats = delays_ms(plan_of_topology(topology, duration_ns=1))
+        self._topology = topology
         self._ideal: dict[int, Placement] = {}
         self._random: dict[int, float] = {}
 
@@ -34,6 +38,10 @@ class Knowledge:
         """Before processes branch off, so that none has to work it out again."""
         self.ideal(m)
         self.random(m)
+
+    @cached_property
+    def delay(self) -> Floats:
+        return delays_ms(plan_of_topology(self._topology, duration_ns=1))
 
     def ideal(self, m: int) -> Placement:
         if m not in self._ideal:

@@ -55,14 +55,13 @@ def run(
     for one in experiments:
         by_base.setdefault(one.base, []).append(one)
     topologies = {hosts: matrix.topology(hosts) for hosts in dict.fromkeys(base.hosts for base in by_base)}
-    known: dict[int | None, Knowledge] = {}
+    known = {hosts: Knowledge(topology) for hosts, topology in topologies.items()}
     tasks = []
     for base, of_base in by_base.items():
-        topology = topologies[base.hosts]
-        if base.hosts not in known:
-            known[base.hosts] = Knowledge(topology)
-        known[base.hosts].prepare(base.replicas)
-        tasks += [partial(_live, base, of_base, topology, known[base.hosts], seed, settings, scale) for seed in seeds]
+        world = _World(base, topologies[base.hosts], known[base.hosts], settings, scale)
+        if any(one.asks_oracle for one in of_base):
+            world.knowledge.prepare(base.replicas)
+        tasks += [partial(_live, world, of_base, seed) for seed in (seeds[:1] if base.once else seeds)]
     results = Results(seeds)
     for done, (_, part) in enumerate(forks.each(tasks, WORKERS), start=1):
         for name, figures in part.figures.items():
@@ -73,22 +72,27 @@ def run(
     return results
 
 
-def _live(
-    base: Base,
-    experiments: Sequence[Experiment],
-    topology: Topology,
-    knowledge: Knowledge,
-    seed: int,
-    settings: Settings,
-    scale: Scale,
-) -> _Part:
+@dataclass(frozen=True)
+class _World:
+    """What the lives of one base under all seeds have in common."""
+
+    base: Base
+    topology: Topology
+    knowledge: Knowledge
+    settings: Settings
+    scale: Scale
+
+
+def _live(world: _World, experiments: Sequence[Experiment], seed: int) -> _Part:
     """One base under one seed, and every experiment that branches off from it."""
+    base = world.base
     part = _Part(base.name, seed, {}, {base.name: 0.0})
-    context = Context(seed, base, scale, knowledge)
+    context = Context(seed, base, world.scale, world.knowledge, world.settings)
     began = time.perf_counter()
-    lab = base.lab(topology, seed, settings)
-    for one in sorted(experiments, key=lambda one: one.at_s(scale)):
-        lab.run_until(one.at_s(scale))
+    lab = base.lab(world.topology, seed, world.settings)
+    for one in sorted(experiments, key=lambda one: one.at_s):
+        if base.lives:
+            lab.run_until(one.at_s)
         lab.forget()
         branched = time.perf_counter()
         part.wall_s[base.name] += branched - began

@@ -29,11 +29,11 @@ LOOK_EVERY_S = 0.5
 
 def half_kill(lab: Lab, delay: Floats, seed: int, kills: int) -> Figures:
     """As many kills of a random half as of a region; each from the same state, each time with other victims."""
-    found: Figures = {"random": [], "region": [], "bereft": 0}
+    found: Figures = {"random": [], "region": [], "bereft_random": 0, "bereft_region": 0}
     for kind, victims in _halves(lab, delay, seed, kills):
         alive = [host.plan.name for host in lab.alive() if host.plan.name not in set(victims)]
         if set(lab.replicas()) <= set(victims):
-            found["bereft"] += 1  # nobody is left who could answer until a new replica is appointed
+            found[f"bereft_{kind}"] += 1  # nobody is left who could answer until a new replica is appointed
             continue
         took = forks.call(partial(_after_power_off, lab, victims, alive))
         found[kind].append([one.get("took_s") for one in took.values()])
@@ -55,7 +55,8 @@ def _halves(lab: Lab, delay: Floats, seed: int, kills: int) -> list[tuple[str, l
 
 def region(delay: Floats, centre: int, count: int) -> list[int]:
     """The `count` hosts nearest to one, itself included."""
-    return np.argsort(delay[centre], kind="stable")[:count].tolist()
+    found: list[int] = np.argsort(delay[centre], kind="stable")[:count].tolist()
+    return found
 
 
 def _after_power_off(lab: Lab, victims: Sequence[str], alive: Sequence[str]) -> dict[str, Record]:
@@ -113,7 +114,7 @@ LOSSY_RATE = 100.0
 
 
 def needless_timeouts(lab: Lab) -> Figures:
-    """Messages sent once more although nobody is silent, by clients and by agents, on paths that lose one packet in a thousand."""
+    """Messages sent once more although nobody is silent, by clients and by agents, on paths that lose 0.1% of packets."""
     lab.lose_packets(LOSS)
     lab.everyone_asks(LOSSY_RATE, label="lossy")
     lab.run_for(USED_TO_LOSS_S)

@@ -31,16 +31,16 @@ class Order:
 
 def measure(order: Order, on_progress: Callable[[str], None] = lambda news: None) -> tuple[list[Line], Results]:
     """Raises ScenarioError for a row that does not exist, or where the matrix is not to be found."""
-    chosen = _chosen(order.rows)
+    chosen = _chosen(order.rows, order.scale)
     matrix = data.Matrix(data.find(order.data))
-    needed = dict.fromkeys(name for row in chosen if not row.missing for name in row.experiments)
-    experiments = [one for one in all_experiments() if one.name in needed]
+    needed = {row.experiment for row in chosen if not row.missing}
+    experiments = [one for one in all_experiments(order.scale) if one.name in needed]
     results = run(experiments, range(1, order.seeds + 1), matrix, order.settings, order.scale, on_progress=on_progress)
     return rows.lines(chosen, results), results
 
 
-def _chosen(names: Sequence[str]) -> list[rows.Row]:
-    every = rows.all_rows()
+def _chosen(names: Sequence[str], scale: Scale) -> list[rows.Row]:
+    every = rows.all_rows(scale)
     known = list(dict.fromkeys(row.name for row in every))
     for name in names:
         if name not in known:

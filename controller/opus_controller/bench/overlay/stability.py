@@ -1,0 +1,233 @@
+"""Do the chosen live longer than others? Membership alone, without messages, for as long as it takes to see members die.
+
+Every host's sessions follow one law; a host that dies is followed at once, at the same place, by a newcomer of age 0, so the
+population is in equilibrium from the first instant (ages are drawn as an inspector would find them). A subset of m is chosen
+by a policy, and whoever dies in it is replaced by it. What counts:
+
+    gain = deaths per node and minute of the population / deaths per member and minute of the subset
+
+A member once chosen at random outlives the average already where sessions are heavy-tailed (the inspection paradox): 2.05 for
+Weibull's shape 0.6, exactly 1 for exponential sessions, whatever the policy.
+
+The shipped policy is the core's own code: its leases, its summaries and its choice, fed with these nodes. Agents' places are
+fixed (k-median) and the demand is even.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heapreplace
+from math import gamma
+from random import Random
+from typing import Any, Protocol, cast
+
+from opus_node.core.context import Context
+from opus_node.core.leases import Held, Leases
+from opus_node.core.messages import ReplicaSet, Summary
+from opus_node.core.placement import choose
+from opus_node.core.summaries import Summaries
+from opus_node.core.swim import Member, Swim
+from opus_node.core.types import AppConfig, NodeConfig
+
+from opus_controller.bench.overlay.oracles import Floats, local_search, nearest
+from opus_controller.bench.overlay.settings import Settings
+from opus_controller.bench.worlds import APP, SECOND
+from opus_controller.model.plan import Plan
+
+Figures = dict[str, Any]
+
+MINUTE = 60 * SECOND
+NODES_PER_AGENT = 22
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Weibull's law, in minutes; shape 1 is exponential."""
+
+    shape: float
+    scale: float
+
+    @property
+    def mean(self) -> float:
+        return self.scale * gamma(1 + 1 / self.shape)
+
+    def draw(self, rng: Random) -> float:
+        return rng.weibullvariate(self.scale, self.shape)
+
+    def found(self, rng: Random) -> tuple[float, float]:
+        """(age, time left) of a session as an inspector finds it: longer ones oftener, at a uniform moment."""
+        whole = self.scale * rng.gammavariate(1 + 1 / self.shape, 1.0) ** (1 / self.shape)
+        age = whole * rng.random()
+        return age, whole - age
+
+
+WEIBULL = Sessions(0.6, 200.0)
+EXPONENTIAL = Sessions(1.0, 200.0)
+
+
+@dataclass
+class Population:
+    """Hosts by number; minutes."""
+
+    born: list[float]
+    now: float = 0.0
+
+
+class Policy(Protocol):
+    def fill(self, population: Population, keep: Sequence[int], lost: Sequence[int]) -> list[int]:
+        """The members from now on; `keep` are those that live, `lost` those that have just died."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One policy under one law of sessions."""
+
+    members_minutes: float
+    departures: int
+    nodes_minutes: float
+    deaths: int
+    placement: float
+    """Mean delay to the nearest member, over time, by the ideal placement's."""
+
+    def told(self) -> Figures:
+        return vars(self)
+
+
+def live(policy: Policy, sessions: Sessions, delay: Floats, m: int, ideal_ms: float, rng: Random, departures: int) -> Arm:
+    """Until so many members have died."""
+    n = len(delay)
+    found = [sessions.found(rng) for _ in range(n)]
+    population = Population([-age for age, _ in found])
+    due = [(left, host) for host, (_, left) in enumerate(found)]
+    heapify(due)
+    members = policy.fill(population, [], [])
+    area = 0.0
+    deaths = died = 0
+    mean, since = float(nearest(delay, members).mean()), 0.0
+    while died < departures:
+        population.now, host = due[0]
+        heapreplace(due, (population.now + sessions.draw(rng), host))
+        population.born[host] = population.now
+        deaths += 1
+        if host in members:
+            died += 1
+            area += mean * (population.now - since)
+            members = policy.fill(population, [one for one in members if one != host], [host])
+            mean, since = float(nearest(delay, members).mean()), population.now
+    if len(members) != m:
+        raise RuntimeError(f"{len(members)} members where {m} were asked for")
+    span = population.now
+    return Arm(m * span, died, n * span, deaths, area / since / ideal_ms if since else float("nan"))
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """The control."""
+
+    m: int
+    rng: Random
+
+    def fill(self, population: Population, keep: Sequence[int], lost: Sequence[int]) -> list[int]:
+        others = [host for host in range(len(population.born)) if host not in keep and host not in lost]
+        return [*keep, *self.rng.sample(others, self.m - len(keep))]
+
+
+@dataclass(frozen=True)
+class Oldest:
+    """The control at the other end: age and nothing else."""
+
+    m: int
+
+    def fill(self, population: Population, keep: Sequence[int], lost: Sequence[int]) -> list[int]:
+        others = (host for host in range(len(population.born)) if host not in keep and host not in lost)
+        return [*keep, *sorted(others, key=lambda host: (population.born[host], host))[: self.m - len(keep)]]
+
+
+@dataclass
+class OfCore:
+    """The core's choice among what its agents would tell: `Leases` filled by hand, `Summaries.build`, `placement.choose`."""
+
+    plan: Plan
+    delay: Floats
+    m: int
+    settings: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        self._config = self.settings.of(NodeConfig(apps=(AppConfig(APP, self.m),)))
+        self._names = [host.address for host in self.plan.hosts]
+        self._index = {name: i for i, name in enumerate(self._names)}
+        self._epoch = 0
+        agents = local_search(self.delay, max(1, round(len(self._names) / NODES_PER_AGENT))).chosen
+        self._agents = {self._names[i]: _Agent(self._names[i], self._config, agents, self) for i in agents}
+        for host in range(len(self._names)):
+            if host not in agents:
+                nearest_agent = min(agents, key=lambda agent: (self.delay[host, agent], agent))
+                self._agents[self._names[nearest_agent]].take(self._names[host], self.rtt(host, nearest_agent))
+
+    def rtt(self, a: int, b: int) -> int:
+        return round(2e6 * float(self.delay[a, b]))
+
+    def name(self, host: int) -> str:
+        return self._names[host]
+
+    def fill(self, population: Population, keep: Sequence[int], lost: Sequence[int]) -> list[int]:
+        known = None
+        if keep:
+            self._epoch += 1
+            known = ReplicaSet(APP, self._epoch, next(iter(self._agents)), tuple(self._names[host] for host in keep))
+        summaries = {name: agent.summary(population, self._index, known) for name, agent in self._agents.items()}
+        kept = tuple(self._names[host] for host in keep)
+        barred = [self._names[host] for host in lost]
+        chosen = choose(APP, self.m, kept, summaries, barred, self._config.near_enough)
+        return [self._index[name] for name in chosen]
+
+
+class _Agent:
+    """What of an agent a summary is built from."""
+
+    def __init__(self, name: str, config: NodeConfig, agents: Sequence[int], of: OfCore) -> None:
+        self._ctx = Context(name, config, Random(name))
+        me = next(host for host in agents if of.name(host) == name)
+        swim = cast(Swim, _View({of.name(host): _member(of.name(host), of.rtt(me, host)) for host in agents if host != me}))
+        self._leases = Leases(self._ctx, swim)
+        self._summaries = Summaries(self._ctx, self._leases, swim)
+
+    def take(self, node: str, rtt: int) -> None:
+        held = self._leases.table[node] = Held(node, 0)
+        held.rtt, held.cpu, held.bandwidth = rtt, 1.0, 100_000_000
+        held.rates = {APP: 1.0}
+
+    def summary(self, population: Population, index: dict[str, int], known: ReplicaSet | None) -> Summary:
+        now = self._ctx.now = round(population.now * MINUTE)
+        for node, held in self._leases.table.items():
+            held.heard_at = now
+            held.born_at = round(population.born[index[node]] * MINUTE)
+        return self._summaries.build(APP, known, 0.0)
+
+
+@dataclass
+class _View:
+    """Of `Swim`, the only part that summaries read."""
+
+    members: dict[str, Member]
+
+
+def _member(node: str, rtt: int) -> Member:
+    member = Member(node, 1, 0)
+    member.rtt.sample(rtt)
+    return member
+
+
+def arms(plan: Plan, delay: Floats, m: int, ideal_ms: float, settings: Settings, seed: int, departures: int) -> Figures:
+    """Every policy under heavy-tailed sessions, the shipped one under exponential ones too."""
+    policies: dict[str, tuple[Sessions, Callable[[], Policy]]] = {
+        "random": (WEIBULL, lambda: AtRandom(m, Random(f"{seed}/stability/draws"))),
+        "oldest": (WEIBULL, lambda: Oldest(m)),
+        "shipped": (WEIBULL, lambda: OfCore(plan, delay, m, settings)),
+        "exponential": (EXPONENTIAL, lambda: OfCore(plan, delay, m, settings)),
+    }
+    return {
+        name: live(make(), sessions, delay, m, ideal_ms, Random(f"{seed}/stability/{name}"), departures).told()
+        for name, (sessions, make) in policies.items()
+    }
