@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from opus_controller.model.plan import Host, PathTable, Plan
 from opus_controller.model.shapes import PathShape
@@ -42,8 +43,13 @@ class Network:
         shape = self.host_overrides.get((source.name, target.name)) or self.overrides.get((source.site, target.site))
         if shape is not None:
             return shape
-        i, j = self.sites.index(source.site), self.sites.index(target.site)
+        i, j = self._position[source.site], self._position[target.site]
         return self.paths.shapes[self.paths.index[i][j]]
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        """Of each site: a host-by-host matrix has hundreds of them, and paths are asked for thousands of times a second."""
+        return {site: i for i, site in enumerate(self.sites)}
 
     def is_cut(self, source: str, target: str) -> bool:
         if source in self.down or target in self.down:

@@ -18,8 +18,8 @@ from opus_controller.bench.worlds import SECOND
 Figures = dict[str, Any]
 
 PAUSE_MEAN_S = 30.0
-WARM_S = 60.0
-RATE = 50.0
+WARM_S = 40.0
+RATE = 100.0
 DEADLINE_S = 1.0
 GROWN_S = 5.0
 """A client this old has had time to join; requests of younger ones are counted, and told apart."""

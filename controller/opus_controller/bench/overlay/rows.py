@@ -80,7 +80,7 @@ class Line:
     @property
     def measured(self) -> str:
         if self.row.missing:
-            return f"mechanism missing: {self.row.missing}"
+            return "mechanism missing"
         if isnan(self.estimate.value):
             return "nothing"
         interval = ""
@@ -117,7 +117,7 @@ def lines(rows: Sequence[Row], results: Results) -> list[Line]:
     for row in rows:
         figures = [] if row.missing else results.of(row.experiment)
         estimate = row.estimate(figures) if figures else statistics.NOTHING
-        found.append(Line(row, estimate, row.note(figures) if figures else ""))
+        found.append(Line(row, estimate, row.note(figures) if figures else row.missing))
     return found
 
 
@@ -222,7 +222,8 @@ def _control() -> Iterator[Row]:
 
     idle = averages(idle_node_mean="without requests")
     yield row("nodes, mean", "node_mean", 100, note=idle)
-    yield row("nodes, p99", "node_p99", 250, note=averages(idle_node_p99="without requests"))
+    besides = averages(idle_node_p99="without requests", plain_p99="of those that are no replicas")
+    yield row("nodes, p99", "node_p99", 250, note=besides)
     yield row("all hosts, mean", "all_mean", 250, note=averages(idle_all_mean="without requests", agents="agents"))
     yield row("agents, mean", "agent_mean", note=averages(agent_max="most"))
     yield row("a newcomer's first minute", "join_bytes", unit="B")
@@ -322,6 +323,6 @@ def _sizing() -> Iterator[Row]:
 
 
 def _hot_spot() -> Iterator[Row]:
-    note = averages(at_first="at first x", placement="settled placement / ideal for that demand")
+    note = averages(followed="followed by", at_first="at first x", placement="settled placement / ideal for that demand")
     what = "hot spot moves to another region: latency within 10% of settled after"
     yield Row("hot-spot", what, "hot spot", mean_of("back_s"), 30, unit="s", digits=1, note=note)

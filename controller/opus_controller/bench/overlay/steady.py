@@ -54,7 +54,10 @@ def _rates(lab: Lab, seconds: float) -> Figures:
     rate = {name: (_bytes(after[name]) - _bytes(before[name])) / seconds for name in after}
     nodes = [rate[name] for name, one in after.items() if not one["is_agent"] and not before[name]["is_agent"]]
     agents = [rate[name] for name, one in after.items() if one["is_agent"]]
+    serving = set(lab.replicas())
+    plain = [rate[name] for name, one in after.items() if not one["is_agent"] and name not in serving]
     return {
+        "plain_p99": float(np.quantile(plain, 0.99)),
         "node_mean": float(np.mean(nodes)),
         "node_p99": float(np.quantile(nodes, 0.99)),
         "all_mean": float(np.mean(list(rate.values()))),
