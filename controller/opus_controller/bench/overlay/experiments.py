@@ -38,7 +38,7 @@ class Scale:
     """From the first boot until the overlay is taken to be settled."""
     steady_s: float = 600.0
     """From the first boot until control bytes are counted."""
-    joined_s: float = 120.0
+    joined_s: float = 60.0
     """From the first boot, or from the last where boots are spread, until entries are counted."""
     kills: int = 14
     crashes: int = 10
@@ -179,12 +179,15 @@ def _churn(base: Base, scale: Scale, median_s: float) -> Experiment:
     return Experiment(f"churn {median_s:g}", base, scale.settle_s, run)
 
 
-JOINS_PER_S = 50.0
+JOINS_PER_S = 100.0
 """Boots of a large base are spread so that no more come at once than a service would see."""
 
 
+MOST_AT_ONCE = 1000
+
+
 def _entries(hosts: int, scale: Scale) -> Experiment:
-    spread = hosts / JOINS_PER_S if hosts > 1000 else 0.0
+    spread = hosts / JOINS_PER_S if hosts > MOST_AT_ONCE else 0.0
     base = Base(f"n={hosts}", hosts, 10, boot_over_s=spread, once=hosts >= scale.once_from)
     return Experiment(
         f"entries {hosts}", base, spread + scale.joined_s, lambda lab, context: steady.entries(lab), asks_oracle=False

@@ -57,10 +57,11 @@ def run(
     topologies = {hosts: matrix.topology(hosts) for hosts in dict.fromkeys(base.hosts for base in by_base)}
     known = {hosts: Knowledge(topology) for hosts, topology in topologies.items()}
     tasks = []
-    for base, of_base in by_base.items():
+    for base, of_base in sorted(by_base.items(), key=lambda item: (-len(topologies[item[0].hosts].hosts), -len(item[1]))):
         world = _World(base, topologies[base.hosts], known[base.hosts], settings, scale)
         if any(one.asks_oracle for one in of_base):
             world.knowledge.prepare(base.replicas)
+        # The longest first, so that the last to end are short ones.
         tasks += [partial(_live, world, of_base, seed) for seed in (seeds[:1] if base.once else seeds)]
     results = Results(seeds)
     for done, (_, part) in enumerate(forks.each(tasks, WORKERS), start=1):

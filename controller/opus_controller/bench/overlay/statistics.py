@@ -31,10 +31,12 @@ NOTHING = Estimate(nan, nan, nan, 0)
 
 
 def t975(degrees: int) -> float:
-    """Above the table by Cornish and Fisher's first terms, good to 0.001 from 30 degrees on."""
+    """Above the table by Cornish and Fisher's first terms, good to 0.001 there."""
     if degrees < 1:
         return inf
-    return _T[degrees - 1] if degrees <= len(_T) else Z + (Z**3 + Z) / (4 * degrees)
+    if degrees <= len(_T):
+        return _T[degrees - 1]
+    return Z + (Z**3 + Z) / (4 * degrees) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * degrees**2)
 
 
 def mean(values: Sequence[float]) -> Estimate:
