@@ -38,7 +38,9 @@ def register(app: typer.Typer) -> None:
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
         links: LinksOption = LinksName.auto,
         rows: Annotated[str, typer.Option("--rows", help="For overlay: which rows, with commas between; all unless given.")] = "",
-        seeds: Annotated[int, typer.Option("--seeds", min=1, max=1000, help="For overlay: how many.")] = 10,
+        seeds: Annotated[
+            int | None, typer.Option("--seeds", min=1, max=1000, help="For overlay: how many; 10 unless given, 2 with --quick.")
+        ] = None,
         data: Annotated[Path | None, typer.Option("--data", help="For overlay: the matrix, or the directory it is in.")] = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", help="For overlay: NAME=VALUE, a setting; repeatable.")
@@ -53,7 +55,7 @@ def register(app: typer.Typer) -> None:
         counts = _counts(hosts)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
         if what is What.overlay:
-            _overlay(rows, 2 if quick else seeds, data, settings or [], quick, as_json)
+            _overlay(rows, seeds or (2 if quick else 10), data, settings or [], quick, as_json)
             return
         measured: list[Row] = []
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):

@@ -52,16 +52,16 @@ QUICK = Scale(
     sizes=(100, 300), settle_s=90.0, steady_s=180.0, joined_s=60.0, kills=2, crashes=2, departures=60, churn_s=40.0, hot_s=90.0
 )
 TINY = Scale(
-    hosts=60,
-    sizes=(30, 60),
-    settle_s=40.0,
-    steady_s=50.0,
+    hosts=54,
+    sizes=(20, 40),
+    settle_s=25.0,
+    steady_s=30.0,
     joined_s=30.0,
     kills=2,
     crashes=1,
     departures=5,
-    churn_s=20.0,
-    hot_s=70.0,
+    churn_s=15.0,
+    hot_s=65.0,
 )
 RATE = 20.0
 """Requests/s of all clients of a base together, while nothing else is asked for."""

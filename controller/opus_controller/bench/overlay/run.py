@@ -13,6 +13,7 @@ from opus_controller.bench.overlay.data import Matrix
 from opus_controller.bench.overlay.experiments import Base, Context, Experiment, Figures, Scale
 from opus_controller.bench.overlay.placing import Knowledge
 from opus_controller.bench.overlay.settings import Settings
+from opus_controller.model.errors import ScenarioError
 from opus_controller.model.topology import Topology
 
 WORKERS = 2
@@ -55,6 +56,10 @@ def run(
     for one in experiments:
         by_base.setdefault(one.base, []).append(one)
     topologies = {hosts: matrix.topology(hosts) for hosts in dict.fromkeys(base.hosts for base in by_base)}
+    for base in by_base:
+        if base.replicas >= len(topologies[base.hosts].hosts):
+            few = len(topologies[base.hosts].hosts)
+            raise ScenarioError(f"{matrix.path}: {few} hosts for {base.replicas} replicas; allowed: more hosts than replicas")
     known = {hosts: Knowledge(topology) for hosts, topology in topologies.items()}
     tasks = []
     for base, of_base in sorted(by_base.items(), key=lambda item: (-len(topologies[item[0].hosts].hosts), -len(item[1]))):

@@ -1,0 +1,248 @@
+"""The experiments of `opus bench overlay`, each once, on a small matrix; and the lab that they are done in."""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from pathlib import Path
+from random import Random
+
+import pytest
+from helpers.plane import matrix_file
+from opus_controller.bench.overlay import data, hotspot, judge, placing, silence, steady, table
+from opus_controller.bench.overlay.churn import Comings
+from opus_controller.bench.overlay.experiments import TINY
+from opus_controller.bench.overlay.lab import Lab
+from opus_controller.bench.overlay.oracles import delays_ms
+from opus_controller.bench.overlay.rows import Line
+from opus_controller.bench.worlds import SECOND
+from opus_controller.cli._app import run
+from opus_controller.model.errors import InvalidRun
+from opus_node.core.events import Event, Ready
+from opus_node.core.node import NodeCore
+
+HOSTS, REPLICAS = 30, 3
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return matrix_file(tmp_path_factory.mktemp("matrix"), HOSTS)
+
+
+@pytest.fixture
+def lab(path: Path) -> Lab:
+    """Settled, with clients that ask 10 times a second together."""
+    made = Lab(data.plan(data.Matrix(path).topology(), seed=1, replicas=REPLICAS))
+    made.everyone_asks(10)
+    made.run_until(40)
+    made.forget()
+    return made
+
+
+# The lab
+
+
+def test_each_live_client_asks_once_at_that_moment(lab: Lab) -> None:
+    lab.workload({})
+    lab.run_for(5)
+    lab.forget()
+    names = [host.name for host in lab.plan.hosts]
+    lab.power_off(names[:2])
+    lab.ask(names, lab.now, deadline_s=3)
+    at = lab.now
+    lab.run_for(4)
+    assert sorted(one["host"] for one in lab.requests) == sorted(names[2:])
+    assert {one["issued_at"] for one in lab.requests} == {at}
+
+
+def test_requests_go_the_way_they_are_told_from_then_on(lab: Lab) -> None:
+    ways = {}
+    for direct in (False, True):
+        lab.reconfigure(direct=direct)
+        lab.run_for(20)
+        lab.forget()
+        lab.run_for(20)
+        agents, replicas = set(lab.agents()), set(lab.replicas())
+        plain = [one for one in lab.requests if one["host"] not in agents | replicas]
+        ways[direct] = {one["via"] for one in plain}
+    assert ways == {False: {"agent"}, True: {"direct"}}
+
+
+def test_who_fell_silent_is_gone_and_comes_back_as_a_stranger(lab: Lab) -> None:
+    victim = next(host.plan.name for host in lab.alive() if host.plan.name not in {*lab.agents(), *lab.replicas()})
+    bytes_before = lab.control_bytes()
+    lab.power_off([victim])
+    assert victim not in lab.snapshots()
+    assert lab.control_bytes() == bytes_before
+    lab.restart([victim])
+    lab.run_for(10)
+    assert lab.snapshots()[victim].agent
+    assert lab.world.hosts[victim].incarnation == 1
+
+
+def test_lossy_paths_make_messages_late_and_time_outs_needless(lab: Lab) -> None:
+    lab.lose_packets(0.05)
+    lab.run_for(30)
+    assert any(one["attempts"] > 1 for one in lab.requests)
+
+
+def test_a_core_that_raises_makes_the_run_invalid(path: Path) -> None:
+    class Broken(NodeCore):
+        def step(self, event: Event, now: int) -> Ready:
+            if now > 2 * SECOND:
+                raise KeyError("unheard of")
+            return super().step(event, now)
+
+    lab = Lab(data.plan(data.Matrix(path).topology(), seed=1, replicas=1), make_core=Broken)
+    with pytest.raises(InvalidRun, match="KeyError"):
+        lab.run_until(20)
+
+
+def test_figures_of_routing_are_those_of_requests_looked_at_one_by_one(lab: Lab) -> None:
+    lab.run_for(30)
+    delay = delays_ms(lab.plan)
+    index = {host.name: host.index for host in lab.plan.hosts}
+    serving, ideal = [index[name] for name in lab.replicas()], (1, 2, 3)
+    took, best, ideals, took_by_all = 0.0, 0.0, 0.0, 0.0
+    for one in lab.requests:
+        client = index[one["host"]]
+        paths = (one["arrived_at"] - one["issued_at"]) / 1e6 - lab.hop.per_message_ns / 1e6 * one["hops"]
+        took_by_all += paths
+        ideals += min(delay[client, i] for i in ideal)
+        if client not in serving:
+            took += paths
+            best += min(delay[client, i] for i in serving)
+    found = judge.routing(lab, delay, ideal)
+    assert found.ok == found.requests == len(lab.requests) > 100
+    assert found.stretch == pytest.approx(took / best, rel=1e-6)
+    assert found.cost == pytest.approx(took_by_all / ideals, rel=1e-6)
+    assert found.stretch_with_hops > found.stretch
+
+
+# Experiments
+
+
+def test_placement_is_held_against_the_ideal_one(lab: Lab, path: Path) -> None:
+    knowledge = placing.Knowledge(data.Matrix(path).topology())
+    found = placing.placement(lab, knowledge, REPLICAS)
+    index = {host.name: host.index for host in lab.plan.hosts}
+    mean = knowledge.delay[:, [index[name] for name in lab.replicas()]].min(axis=1).mean()
+    assert found["placement"] == pytest.approx(mean / knowledge.ideal(REPLICAS).mean)
+    assert found["placement"] >= 1
+    assert found["replicas"] == REPLICAS
+    assert found["probes_per_node"] > 1
+
+
+def test_a_silent_replica_costs_its_own_clients_a_time_out_and_nobody_else(lab: Lab) -> None:
+    found = silence.silent_replica(lab, 1, REPLICAS, direct=True)
+    assert found["first_requests"] > HOSTS / 2  # every replica was struck once, and nearly every host uses one
+    assert 20 < found["extra_p50_ms"] < 2000
+    assert len(lab.replicas()) == REPLICAS  # all that happened in futures of this one
+
+
+def test_half_kills_are_as_many_at_random_as_of_a_region(lab: Lab) -> None:
+    found = silence.half_kill(lab, delays_ms(lab.plan), 1, 4)
+    kills = found["random"] + found["region"]
+    assert len(kills) + found["bereft_random"] + found["bereft_region"] == 4
+    assert all(len(kill) == HOSTS // 2 for kill in kills)
+    assert len(lab.alive()) == HOSTS
+
+
+def test_who_comes_and_goes_follows_from_the_seed_alone(path: Path) -> None:
+    def live() -> tuple[int, int, list[str]]:
+        lab = Lab(data.plan(data.Matrix(path).topology(), seed=1, replicas=REPLICAS))
+        lab.run_until(10)
+        coming = Comings(lab, Random(5), 20.0)
+        coming.live(30)
+        assert set(lab.plan.seeds) <= set(lab.snapshots())  # they stay
+        return coming.ends, lab.control_bytes(), [host.plan.name for host in lab.alive()]
+
+    first = live()
+    assert first == live()
+    assert first[0] > 10
+    assert len(first[2]) < HOSTS
+
+
+def test_control_bytes_are_those_of_the_window_and_fall_without_requests(lab: Lab) -> None:
+    lab.everyone_asks(60)
+    found = steady.control(lab)
+    assert 0 < found["idle_node_mean"] < found["node_mean"]
+    assert found["node_mean"] <= found["node_p99"]
+    assert found["join_bytes"] > 100
+
+
+def test_demand_that_moves_is_followed_or_counts_as_never_back(lab: Lab) -> None:
+    found = hotspot.moving(lab, delays_ms(lab.plan), 1, REPLICAS, 70.0)
+    assert 0 <= found["back_s"] <= 70
+    assert found["followed"] or found["back_s"] == 70
+    assert found["placement"] >= 1
+
+
+# The table
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return matrix_file(tmp_path_factory.mktemp("matrix"), 60)
+
+
+@pytest.fixture(scope="module")
+def lines(larger: Path) -> dict[str, Line]:
+    """Every row that can be measured, tiny."""
+    found, _ = table.measure(table.Order(seeds=1, data=larger, scale=TINY))
+    return {line.row.what: line for line in found}
+
+
+def test_every_row_is_measured_or_says_what_is_missing(lines: dict[str, Line]) -> None:
+    assert len(lines) > 40
+    for line in lines.values():
+        assert line.row.missing or isfinite(line.estimate.value), line
+        assert line.verdict != "missing" or line.note == line.row.missing != ""
+
+
+def test_figures_that_must_hold_for_any_overlay(lines: dict[str, Line]) -> None:
+    for what, line in lines.items():
+        if what.startswith("placement") and "m = 10" in what:
+            assert line.estimate.value >= 1
+        if what.startswith(("availability", "half of all")):
+            assert 0.5 < line.estimate.value <= 1
+        if what.startswith("control bytes, nodes"):
+            assert 10 < line.estimate.value < 100_000
+
+
+def test_the_command_prints_one_json_document(larger: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "overlay", "--rows", "regret", "--data", str(larger), "--quick", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seeds"] == 2
+    assert [row["row"] for row in told["rows"]] == ["regret"] * 2
+    assert told["rows"][0]["value"] >= 0
+    assert told["rows"][0]["low"] <= told["rows"][0]["value"] <= told["rows"][0]["high"]
+
+
+def test_a_matrix_of_too_few_hosts_is_refused(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "overlay", "--rows", "placement", "--data", str(path)]) == 2
+    assert "30 hosts for 50 replicas" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--rows", "placment"], 2, "did you mean 'placement'"),
+        (["--set", "nodes_per_agent=lots"], 2, "nodes_per_agent=lots"),
+        (["--data", "/nowhere"], 2, "/nowhere"),
+        ([], 3, "skipped"),
+    ],
+)
+def test_mistakes_end_in_one_line(
+    arguments: list[str],
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv(data.VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert run(["bench", "overlay", *arguments]) == code
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line
