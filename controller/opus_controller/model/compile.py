@@ -8,9 +8,11 @@ same sequence for it in every version, and for no other method. No set is iterat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
+from opus_controller.model.churn import ChurnCompiler
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.expectations import PER_REQUEST
@@ -82,11 +84,13 @@ class _Compiler:
         self._check_apps()
         seeds = self._seeds()
         workload = self._workload()
-        compiler = TimelineCompiler(
-            self._problems, self._topology, self._apps, self._form.duration, lambda purpose: _stream(self._seed, purpose)
-        )
+        draws = partial(_stream, self._seed)
+        named = [event.name for event in self._form.timeline if event.name]
+        churn = ChurnCompiler(self._problems, self._topology, self._form, self._static, draws).compile(seeds, named)
+        compiler = TimelineCompiler(self._problems, self._topology, self._apps, self._form.duration, draws, churn.absent)
         timeline = compiler.compile(self._form.timeline)
         self._check_roles_have_clients(timeline, workload)
+        timeline = tuple(sorted((*timeline, *churn.timeline), key=lambda fault: fault.at_ns))
         expectations = self._expectations(timeline)
         self._problems.raise_if_any()
         base = _plan(
@@ -102,6 +106,7 @@ class _Compiler:
                 "overlay": OverlaySettings(**self._form.overlay.model_dump()),
                 "workload": workload,
                 "timeline": timeline,
+                "churn": churn.churn,
                 "expectations": expectations,
                 "availability_target": self._form.availability_target,
             }
@@ -236,7 +241,11 @@ class _Compiler:
                     self._problems.add(("expectations", k), f"there is no {what} {shown(name)}; {hint}allowed: {allowed}")
             if not self._form.workload and form.figure.split(".")[0] in PER_REQUEST:
                 self._problems.add(("expectations", k), f"{form.figure} without a workload; allowed: what needs no requests")
-            if form.figure.startswith("recovery_s") and not self._form.timeline:
+            if form.outside_churn and not self._form.churn:
+                self._problems.add(
+                    ("expectations", k), "outside churn, of which there is none; allowed: outside ... after faults"
+                )
+            if form.figure.startswith("recovery_s") and not timeline:
                 self._problems.add(("expectations", k), f"{form.figure} without a timeline; allowed: expectations of steady runs")
             made.append(
                 Expectation(
@@ -247,6 +256,7 @@ class _Compiler:
                     app=form.app,
                     site=form.site,
                     outside_faults_ns=form.outside,
+                    outside_churn=form.outside_churn,
                     reachable=form.reachable,
                     fault=form.after,
                 )

@@ -5,6 +5,7 @@
     routing_latency_ms.p50 <= 60ms
     hops.max <= 2
     recovery_s.max <= 2s after loss
+    availability >= 99.9% outside 2s after faults and churn
 
     - availability: ">= 99.9%"
       outside: 2s after faults
@@ -55,7 +56,8 @@ PER_REQUEST: Final = (
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
 BOUND_ALLOWED: Final = '">= 99.9%", "<= 60ms", "== 0" (one of <=, >=, == and a number)'
 SENTENCE_ALLOWED: Final = (
-    '"FIGURE >= BOUND", then any of "of app NAME", "at site NAME", "outside 2s after faults", "where reachable", "after EVENT"'
+    '"FIGURE >= BOUND", then any of "of app NAME", "at site NAME", "outside 2s after faults" (or "after faults and churn"), '
+    '"where reachable", "after EVENT"'
 )
 
 
@@ -70,6 +72,7 @@ class ExpectationForm:
     app: str = ""
     site: str = ""
     outside: int | None = None
+    outside_churn: bool = False
     reachable: bool = False
     after: str = ""
 
@@ -95,7 +98,7 @@ def _from_sentence(text: str) -> ExpectationForm:
         number, rest = number[: unit.start()], f"{unit[1]} {rest}"
     while rest:
         for key, pattern in (
-            ("outside", r"outside (\S+)(?: after faults?)?"),
+            ("outside", r"outside (\S+(?: after faults? and churn)?)(?: after faults?)?"),
             ("reachable", r"where reachable"),
             ("app", r"(?:of|for) (?:app )?([\w-]+)"),
             ("site", r"(?:at|in) (?:site )?([\w-]+)"),
@@ -123,7 +126,7 @@ def _from_mapping(value: dict[str, object]) -> ExpectationForm:
     options = {key: value[key] for key in value if key != figure}
     outside = options.get("outside")
     if isinstance(outside, str):
-        options["outside"] = re.sub(r" after faults?$", "", outside.strip())
+        options["outside"] = re.sub(r" after faults?$", "", " ".join(outside.split()))
     name = options.pop("name", None)
     shown_options = [f"{key} {v}" for key, v in options.items() if v is not True and v is not False]
     text = (
@@ -149,7 +152,7 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
             raise ValueError(f"{shown(option)} means nothing for {figure}; allowed for: {', '.join(PER_REQUEST[:-1])}")
     if options.get("after") and about != "recovery_s":
         raise ValueError(f"'after' names a fault to recover from; allowed for: recovery_s.max, not {figure}")
-    outside = options.get("outside")
+    outside, churn = _outside(options.get("outside"))
     return ExpectationForm(
         name=name,
         figure=figure,
@@ -157,10 +160,17 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
         bound=_number(figure, match[2]),
         app=_word(options, "app"),
         site=_word(options, "site"),
-        outside=parse_duration(outside) if outside is not None else None,
+        outside=outside,
+        outside_churn=churn,
         reachable=parse_flag(options.get("reachable", False)),
         after=_word(options, "after"),
     )
+
+
+def _outside(given: object) -> tuple[int | None, bool]:
+    """A span after each fault, and whether departures and returns by churn count as faults: "2s", "2s after faults and churn"."""
+    text, churn = re.subn(r" after faults? and churn$", "", given) if isinstance(given, str) else (given, 0)
+    return (parse_duration(text) if text is not None else None), churn > 0
 
 
 def _heads() -> list[str]:

@@ -82,6 +82,8 @@ def _model_at(form: type[BaseModel], keys: KeyPath) -> type[BaseModel] | None:
     """The form that describes the mapping at `keys`, if one does."""
     annotation: Any = form
     for key in keys:
+        if isinstance(key, str) and _model_in(annotation) is None:
+            annotation = _argument(annotation, list) or annotation  # one thing that stands for a list of one
         model = _model_in(annotation)
         if isinstance(key, int):
             annotation = _argument(annotation, list)
@@ -92,7 +94,7 @@ def _model_at(form: type[BaseModel], keys: KeyPath) -> type[BaseModel] | None:
             annotation = _argument(annotation, dict)
         if annotation is None:
             return None
-    return _model_in(annotation)
+    return _model_in(annotation) or _model_in(_argument(annotation, list))
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:

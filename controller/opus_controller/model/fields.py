@@ -132,6 +132,12 @@ def number(least: float, most: float) -> Callable[[object], float]:
     return parse
 
 
+def real(least: float, most: float) -> Any:
+    """The type of a field that holds such a number."""
+    schema = {"type": "number", "minimum": least, "maximum": most}
+    return Annotated[float, BeforeValidator(number(least, most)), WithJsonSchema(schema)]
+
+
 def positive(parse: Callable[[object], int], allowed: str) -> Callable[[object], int]:
     """The same parser, refusing 0."""
 

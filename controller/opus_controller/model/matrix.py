@@ -8,7 +8,6 @@ written with one-way delays under `paths`. A zero on the diagonal means "not mea
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import math
 from collections.abc import Sequence
@@ -17,13 +16,13 @@ from pathlib import Path
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.fields import listed, suggestion
+from opus_controller.model.textfile import read_text
 from opus_controller.model.units import shown
 
 Pair = tuple[int, int]
 """Positions of two sites."""
 
 MAX_RTT_MS = 60_000
-MAX_CSV_BYTES = 256 << 20
 
 
 def one_way_delays(rtt_ms: dict[Pair, float]) -> dict[Pair, int]:
@@ -102,7 +101,7 @@ def rtts_from_csv(path: Path) -> tuple[list[str] | None, list[list[float]]]:
 
     Raises ScenarioError, naming the file's row and column.
     """
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(_text_of(path))) if row]
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(read_text(path))) if row]
     if not rows:
         raise ScenarioError(f"{path}:1: the file is empty; allowed: a square matrix of round trips in ms")
     named = any(cell and not _is_number(cell) for cell in rows[0])
@@ -123,21 +122,6 @@ def rtts_from_csv(path: Path) -> tuple[list[str] | None, list[list[float]]]:
                 f"{path}:{first_line + i}: {len(values)} numbers in a matrix of {len(numbers)} rows; allowed: a square one"
             )
     return names, numbers
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            raw = file.read(MAX_CSV_BYTES + 1)
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "not readable"
-        raise ScenarioError(f"{path}: cannot be read: {reason}") from None
-    if len(raw) > MAX_CSV_BYTES:
-        raise ScenarioError(f"{path}: is larger than {MAX_CSV_BYTES >> 20} MiB")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ScenarioError(f"{path}: not UTF-8 text; allowed: CSV, or CSV compressed by gzip and named .gz") from None
 
 
 def _row_of(path: Path, line: int, cells: list[str], i: int) -> list[float]:

@@ -156,6 +156,41 @@ class LinkChange(Frozen):
 Fault = Annotated[HostFault | Partition | Heal | LinkChange, Field(discriminator="kind")]
 
 
+class Life(Frozen):
+    """A host in the middle of its life at the origin, in a plan with churn. Every host of the plan has one."""
+
+    host: HostName
+    up: bool = True
+    left_by: Literal["", "crash", "power-off"] = ""
+    """How an absent host left: after a crash its kernel refuses, after a power-off there is silence."""
+    age_ns: int = Field(default=0, ge=0)
+    """For how long it has been up, or absent, at the origin. Hosts that never leave are as old as the oldest of the others."""
+    sessions: int = Field(default=0, ge=0)
+    """Ended before, as far as it remembers; `up_ns` and `away_ns` are their sum and that of the absences between them."""
+    up_ns: int = Field(default=0, ge=0)
+    away_ns: int = Field(default=0, ge=0)
+    churns_from_ns: int | None = None
+    """From when on it leaves and returns (until then it is kept as it is); None: it never does."""
+
+
+class ChurnEvent(Frozen):
+    at_ns: int
+    kind: Literal["crash", "power-off", "return"]
+    hosts: tuple[HostName, ...]
+    """Several: a region's outage takes them all in the same instant."""
+
+
+class Churn(Frozen):
+    """Hosts come and go by themselves. All of it was drawn, or read from a trace, when the plan was compiled."""
+
+    text: tuple[str, ...]
+    """What the scenario asked for, one line for each of its entries."""
+    lives: tuple[Life, ...]
+    """In the order of `Plan.hosts`."""
+    events: tuple[ChurnEvent, ...]
+    """In order of time."""
+
+
 class Expectation(Frozen):
     """A figure of `result.json` and the bound it must keep."""
 
@@ -170,6 +205,8 @@ class Expectation(Frozen):
     site: str = ""
     outside_faults_ns: int | None = None
     """Leave out requests issued in this span after each fault."""
+    outside_churn: bool = False
+    """Departures and returns by churn count as faults for `outside_faults_ns`, too."""
     reachable: bool = False
     """Count only requests whose client had a path to a live replica when it issued them."""
     fault: str = ""
@@ -202,9 +239,15 @@ class Plan(Frozen):
     overlay: OverlaySettings = OverlaySettings()
     workload: tuple[Workload, ...] = ()
     timeline: tuple[Fault, ...] = ()
+    churn: Churn | None = None
     expectations: tuple[Expectation, ...] = ()
     availability_target: float = Field(default=0.999, ge=0, le=1)
     """Recovery from a fault ends with the last 1 s window whose availability is below this (DESIGN section 7)."""
+
+    @property
+    def absent(self) -> tuple[HostName, ...]:
+        """Hosts that are not there at the origin: no runtime starts them before their first return."""
+        return tuple(life.host for life in self.churn.lives if not life.up) if self.churn else ()
 
     def canonical(self) -> bytes:
         """The one byte form: JSON, keys in the order declared, no spaces, defaults written out, newline at the end."""

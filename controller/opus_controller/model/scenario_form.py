@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from opus_controller.model.churn_form import ChurnForm
 from opus_controller.model.expectations import FIGURES, OPTIONS, ExpectationForm, parse_expectation
 from opus_controller.model.fields import (
     Duration,
@@ -20,10 +21,12 @@ from opus_controller.model.fields import (
     Size,
     Span,
     Text,
-    number,
+    one_or_more,
+    real,
     whole,
 )
-from opus_controller.model.selectors import Selector, parse_selector
+from opus_controller.model.selector_fields import Selectors, parse_selectors
+from opus_controller.model.selectors import Selector
 from opus_controller.model.topology_form import ShapeForm
 from opus_controller.model.units import SECOND, shown
 
@@ -40,31 +43,6 @@ def _integer(least: int, most: int) -> Any:
     return Annotated[
         int, BeforeValidator(whole(least, most)), WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
     ]
-
-
-def _real(least: float, most: float) -> Any:
-    return Annotated[
-        float, BeforeValidator(number(least, most)), WithJsonSchema({"type": "number", "minimum": least, "maximum": most})
-    ]
-
-
-def _selectors(value: object) -> tuple[Selector, ...]:
-    phrases = value if isinstance(value, list) else [value]
-    if not phrases:
-        raise ValueError("an empty list means nobody; allowed: at least one selector")
-    return tuple(parse_selector(phrase) for phrase in phrases)
-
-
-Selectors = Annotated[
-    tuple[Selector, ...],
-    BeforeValidator(_selectors),
-    WithJsonSchema(
-        {
-            "description": 'Who: "all", "site NAME", "group NAME", "20% of hosts", "a replica of APP", "same as EVENT", ...',
-            "anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-        }
-    ),
-]
 
 
 class AppForm(Form):
@@ -86,7 +64,7 @@ class OverlayForm(Form):
     probe_interval: Span | None = None
     indirect_probes: _integer(0, 100) | None = None  # type: ignore[valid-type]
     suspicion_periods: _integer(1, 1_000) | None = None  # type: ignore[valid-type]
-    timeout_rtts: _real(1, 100) | None = None  # type: ignore[valid-type]
+    timeout_rtts: real(1, 100) | None = None  # type: ignore[valid-type]
     timeout_slack: Duration | None = None
     wave: _integer(1, 100) | None = None  # type: ignore[valid-type]
     direct: Flag | None = None
@@ -119,7 +97,7 @@ class WorkloadForm(Form):
     deadline: Span = 2 * SECOND
     """From issue; a request that is not answered by then has failed."""
     keys: _integer(1, 10_000_000) = 1000  # type: ignore[valid-type]
-    zipf: _real(0, 10) = 0.99  # type: ignore[valid-type]
+    zipf: real(0, 10) = 0.99  # type: ignore[valid-type]
     """Exponent of the popularity of keys; 0: all alike. 0.99 is YCSB's."""
     write_share: Share = 0.0
     request_size: Size = 100
@@ -196,7 +174,7 @@ class EventForm(Form):
 def _seeds(value: object) -> object:
     if isinstance(value, int):
         return whole(1, 1000)(value)
-    return _selectors(value)
+    return parse_selectors(value)
 
 
 Seeds = Annotated[
@@ -253,6 +231,10 @@ class ScenarioForm(Form):
     seeds: Seeds = 3
     workload: list[WorkloadForm] = Field(default_factory=list)
     timeline: list[EventForm] = Field(default_factory=list)
+    churn: Annotated[
+        list[ChurnForm], BeforeValidator(one_or_more, json_schema_input_type=ChurnForm | list[ChurnForm])
+    ] = Field(default_factory=list)  # fmt: skip
+    """Hosts that come and go by themselves; one entry, or several for different hosts."""
     expectations: list[Expected] = Field(default_factory=list)
     availability_target: Share = 0.999
     """Recovery from a fault ends with the last second in which availability was below this."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal, cast
@@ -39,12 +39,22 @@ class Step:
 class TimelineCompiler:
     """Goes through the events in order of time, keeping what is known of the hosts: who is down, paused, cut."""
 
-    def __init__(self, problems: Problems, topology: Topology, apps: Sequence[str], duration: int, draws: Draws) -> None:
+    def __init__(
+        self,
+        problems: Problems,
+        topology: Topology,
+        apps: Sequence[str],
+        duration: int,
+        draws: Draws,
+        absent: Callable[[int], Collection[str]] = lambda t: (),
+    ) -> None:
+        """`absent`: hosts that are away at a time by churn; who is drawn is drawn among the others."""
         self._problems = problems
         self._topology = topology
         self._apps = apps
         self._duration = duration
         self._draws = draws
+        self._absent = absent
         self._chooser = Chooser(topology)
         self._sites = [site.name for site in topology.sites]
         self._down: dict[str, Step] = {}
@@ -207,8 +217,7 @@ class TimelineCompiler:
             raise ValueError(f'{shown(text)}: "same as" is for host faults; allowed: {ALLOWED_STATIC}')
         purpose = f"timeline/{step.name}" + (f"/{side}" if side else "")
         if not roles:
-            gone = {} if step.kind in ("restart", "resume") else {**self._down, **(self._paused if step.kind == "pause" else {})}
-            hosts = self._chooser.choose(selectors, lambda k: self._draws(f"{purpose}/{k}"), without=gone)
+            hosts = self._chooser.choose(selectors, lambda k: self._draws(f"{purpose}/{k}"), without=self._gone(step))
             if not hosts:
                 raise ValueError(f"{shown(text)} means no host of this topology; allowed: at least one")
             return Target(text=text, hosts=hosts)
@@ -222,6 +231,12 @@ class TimelineCompiler:
             pick=self._draws(purpose).random(),
             exclude=tuple(self._chooser.members(selector.excluded)),
         )
+
+    def _gone(self, step: Step) -> Collection[str]:
+        """Hosts to which the step could do nothing."""
+        if step.kind in ("restart", "resume"):
+            return ()
+        return {*self._down, *self._absent(step.at), *(self._paused if step.kind == "pause" else ())}
 
     def _app(self, selector: Selector) -> str:
         if selector.role in ("agent", "busiest-agent"):
