@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -17,7 +18,7 @@ import grpc.aio
 from opus_proto.v1 import control_pb2 as pb
 from opus_proto.v1 import control_pb2_grpc
 
-from opus_node.core.types import Abilities, AppConfig, NodeConfig
+from opus_node.core.types import Abilities, AppConfig, History, NodeConfig
 from opus_node.errors import LocalError
 from opus_node.process import BootSpec, NodeProcess
 from opus_node.workload import WorkloadSpec
@@ -92,7 +93,10 @@ def boot_spec(request: pb.BootRequest) -> BootSpec:
     config = NodeConfig(apps=tuple(AppConfig(app.name, app.replicas) for app in request.apps), **settings)
     if request.HasField("abilities"):
         told = request.abilities
-        config = _with_abilities(config, Abilities(told.cpu, told.memory, told.storage, told.bandwidth))
+        config = replace(config, abilities=Abilities(told.cpu, told.memory, told.storage, told.bandwidth))
+    if request.HasField("history"):
+        past = request.history
+        config = replace(config, history=History(past.age_ns, past.sessions, past.up_ns, past.away_ns))
     return BootSpec(request.node_id, request.seed, request.origin_ns, request.incarnation, tuple(request.seeds), config)
 
 
@@ -143,12 +147,6 @@ def control_server(control: Control, directory: Path) -> grpc.aio.Server:
     except RuntimeError as error:
         raise LocalError(f"cannot listen on {path}") from error
     return server
-
-
-def _with_abilities(config: NodeConfig, abilities: Abilities) -> NodeConfig:
-    from dataclasses import replace
-
-    return replace(config, abilities=abilities)
 
 
 def _workload(told: pb.Workload) -> WorkloadSpec:

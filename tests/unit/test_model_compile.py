@@ -157,7 +157,7 @@ def test_overlay_settings_are_those_of_the_core() -> None:
     from opus_node.core.types import NodeConfig
 
     assert set(OverlayForm.model_fields) == set(OverlaySettings.model_fields)
-    assert set(OverlayForm.model_fields) == set(NodeConfig.__dataclass_fields__) - {"apps", "abilities"}
+    assert set(OverlayForm.model_fields) == set(NodeConfig.__dataclass_fields__) - {"apps", "abilities", "history"}
 
 
 def test_a_plan_of_a_topology_alone() -> None:

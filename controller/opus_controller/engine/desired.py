@@ -47,7 +47,7 @@ class DesiredNetwork:
     def __init__(self, plan: Plan) -> None:
         self._base = Network.of(plan)
         self._layers: list[Layer] = []
-        self._down: frozenset[str] = frozenset()
+        self._down = self._base.down
 
     @property
     def network(self) -> Network:

@@ -9,6 +9,7 @@ from typing import Any
 from opus_controller.engine.desired import DesiredNetwork, Layer, link_change, partition
 from opus_controller.engine.runtime import LiveHost, Record, Runtime
 from opus_controller.engine.targets import resolve
+from opus_controller.engine.turns import Turns
 from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Plan, Target
 
 
@@ -34,10 +35,15 @@ class Faults:
         self._plan = plan
         self._runtime = runtime
         self._everyone = tuple(host.name for host in plan.hosts)
-        self._desired = DesiredNetwork(plan)
         self._victims: dict[str, tuple[str, ...]] = {}
-        self.dead: set[str] = set()
-        """Hosts that this timeline killed, or that were reported as `lost`."""
+        self.desired = DesiredNetwork(plan)
+        self.turns = Turns()
+        self.dead: set[str] = set(plan.absent)
+        """Hosts that do not run: killed by this timeline, gone by churn, or reported as `lost`."""
+        self.held: set[str] = set()
+        """Those that this timeline killed and has not restarted: churn does not bring them back."""
+        self.away: set[str] = set(plan.absent)
+        """Those that churn has taken away: this timeline does not bring them back."""
 
     def lost(self, host: str) -> None:
         """This host died by itself."""
@@ -50,16 +56,17 @@ class Faults:
         raises passes through.
         """
         victims = await self._resolve_victims(fault)
-        began = self._runtime.now()
-        match fault:
-            case HostFault():
-                struck = await self._strike_hosts(fault, victims)
-            case Partition():
-                struck = await self._strike_partition(fault, victims)
-            case LinkChange():
-                struck = await self._strike_link(fault)
-            case Heal():
-                struck = await self._heal(fault)
+        async with self.turns.take(victims if isinstance(fault, HostFault) else ()):
+            began = self._runtime.now()
+            match fault:
+                case HostFault():
+                    struck = await self._strike_hosts(fault, victims)
+                case Partition():
+                    struck = await self._strike_partition(fault, victims)
+                case LinkChange():
+                    struck = await self._strike_link(fault)
+                case Heal():
+                    struck = await self._heal(fault)
         if fault.name:
             self._victims[fault.name] = struck.victims
         return self._records(fault, struck, began)
@@ -100,7 +107,11 @@ class Faults:
 
     async def _strike_hosts(self, fault: HostFault, hosts: tuple[str, ...]) -> Struck:
         """Hosts for which the fault would change nothing (kill the dead, restart the living) are left out."""
-        hit = tuple(host for host in hosts if (host in self.dead) == (fault.kind == "restart"))
+        if fault.kind == "restart":
+            self.held -= set(hosts)
+            hit = tuple(host for host in hosts if host in self.dead - self.away)
+        else:
+            hit = tuple(host for host in hosts if host not in self.dead)
         details = {"skipped": sorted(set(hosts) - set(hit))} if len(hit) < len(hosts) else {}
         downs: tuple[str, ...] = ()
         ups: tuple[str, ...] = ()
@@ -110,17 +121,18 @@ class Faults:
                     await self._runtime.crash(hit)
                     downs = hit
                 case "power-off":
-                    self._desired.power_off(hit)
-                    await self._runtime.power_off(hit, self._desired.network)
+                    self.desired.power_off(hit)
+                    await self._runtime.power_off(hit, self.desired.network)
                     downs = hit
                 case "restart":
-                    self._desired.power_on(hit)
-                    await self._runtime.restart(hit, self._desired.network)
+                    self.desired.power_on(hit)
+                    await self._runtime.restart(hit, self.desired.network)
                     ups = hit
                 case "pause":
                     await self._runtime.pause(hit)
                 case "resume":
                     await self._runtime.resume(hit)
+        self.held |= set(downs)
         self.dead |= set(downs)
         self.dead -= set(ups)
         return Struck(hit, fault.target.text, undoes=fault.same_as, details=details, downs=downs, ups=ups)
@@ -130,7 +142,7 @@ class Faults:
         if a and b:
             await self._lay(partition(fault.name, a, b, both_ways=fault.both_ways))
         else:  # nothing to cut, but there must be something to heal
-            self._desired.lay(Layer(fault.name))
+            self.desired.lay(Layer(fault.name))
         text = f"{fault.a.text} from {fault.b.text or 'everyone else'}"
         details = {"a": list(a), "b": list(b), "both_ways": fault.both_ways}
         return Struck(a if b else (), text, details=details)
@@ -155,10 +167,10 @@ class Faults:
         return Struck(touched, f"{fault.source} {arrow} {fault.target}", details=details)
 
     async def _heal(self, fault: Heal) -> Struck:
-        self._desired.lift(fault.undoes)
-        await self._runtime.apply_links(self._desired.network)
+        self.desired.lift(fault.undoes)
+        await self._runtime.apply_links(self.desired.network)
         return Struck(self._victims.get(fault.undoes, ()), fault.undoes, undoes=fault.undoes)
 
     async def _lay(self, layer: Layer) -> None:
-        self._desired.lay(layer)
-        await self._runtime.apply_links(self._desired.network)
+        self.desired.lay(layer)
+        await self._runtime.apply_links(self.desired.network)

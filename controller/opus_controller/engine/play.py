@@ -1,7 +1,8 @@
 """Plays a plan on a runtime, keeps the record, and always cleans up.
 
-One task, one loop: let the world run to the next instant that matters (an event of the timeline, or the next
-collection), do what is due there, go on. The same loop drives virtual and real time; only `Runtime.sleep_until` differs.
+One task, one loop: let the world run to the next instant that matters (an event of the timeline or of churn, or the next
+collection), do what is due there, go on. The same loop drives virtual and real time; only `Runtime.sleep_until` differs. Churn
+has tasks of its own (engine.churn), so that hosts that start do not hold up the others.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from opus_controller.engine.churn import ChurnPlayer
 from opus_controller.engine.faults import Faults
 from opus_controller.engine.record import RunRecord
 from opus_controller.engine.runtime import Health, Record, Runtime
@@ -104,6 +106,7 @@ class _Player:
         self._record = record
         self._on_progress = on_progress
         self._faults = Faults(plan, runtime)
+        self._churn = ChurnPlayer(plan, runtime, self._faults, record.events, self._learn_deaths)
         self._agenda = sorted(plan.timeline, key=lambda fault: fault.at_ns)
         self._end = _end_of(plan)
         self._phase: Literal["starting", "running", "waiting for answers", "ending"] = "starting"
@@ -118,7 +121,9 @@ class _Player:
         await self._runtime.up(self._plan)
         self._record.about(runtime=self._runtime.info.runtime, links=self._runtime.info.links, facts=self._runtime.info.facts)
         self._record.events(
-            {"t": host.boot_at_ns, "host": host.name, "kind": "host_up", "cause": "boot"} for host in self._plan.hosts
+            {"t": host.boot_at_ns, "host": host.name, "kind": "host_up", "cause": "boot"}
+            for host in self._plan.hosts
+            if host.name not in self._faults.dead
         )
         await self._runtime.start_workload(self._plan.workload)
         self._record.events([self._event("workload_start")])
@@ -129,6 +134,7 @@ class _Player:
     async def _live_through(self) -> None:
         next_collection = self._runtime.now()
         while (now := self._runtime.now()) < self._end:
+            await self._churn.start_due(now)
             while self._agenda and self._agenda[0].at_ns <= now:
                 await self._strike(self._agenda.pop(0))
             if now >= next_collection:
@@ -136,8 +142,10 @@ class _Player:
                 next_collection = now + COLLECT_EVERY
             if now >= self._plan.duration_ns:
                 self._phase = "waiting for answers"
-            await self._runtime.sleep_until(min(self._end, next_collection, *(fault.at_ns for fault in self._agenda[:1])))
+            next_fault = (fault.at_ns for fault in self._agenda[:1])
+            await self._runtime.sleep_until(min(self._end, next_collection, *next_fault, *self._churn.next_at))
             await asyncio.sleep(0)  # virtual time may pass without yielding: let a signal be heard
+        await self._churn.finish()
         await self._collect()
 
     async def _strike(self, fault: Fault) -> None:
@@ -154,12 +162,15 @@ class _Player:
         health = await self._runtime.health()
         self._health.append(health)
         self._record.health(health)
+        self._learn_deaths()
+        self._tell()
+
+    def _learn_deaths(self) -> None:
         for host, last_lines in self._runtime.died().items():
             self.died[host] = last_lines
             self._faults.lost(host)
             self._record.events([self._event("host_down", host=host, cause="died", log=last_lines)])
             self._tell(f"{host} died by itself")
-        self._tell()
 
     def _keep(self, records: Iterable[Record]) -> None:
         batch = list(records)
@@ -175,6 +186,7 @@ class _Player:
         """Take the runtime down whatever state it is in, and keep what it still had to tell."""
         self._phase = "ending"
         self._tell()
+        await self._churn.stop()
         try:
             await self._runtime.down()
         except Exception as problem:  # noqa: BLE001  (recorded; gc can do what down could not)
@@ -183,7 +195,7 @@ class _Player:
         self._keep(self._runtime.records())
 
     def validity(self) -> Validity:
-        return judge(self._health, problems=self._problems)
+        return judge(self._health, problems=[*self._problems, *self._churn.lateness.problems()])
 
     def note_error(self, problem: BaseException) -> None:
         lines = "".join(traceback.format_exception(problem))

@@ -13,10 +13,10 @@ Record = Mapping[str, Any]
 """One line of events.ndjson: {"t": ns since origin, "host": name, "kind": ..., fields of that kind}.
 
 Kinds from nodes are the core's notices (`kind` of each class in opus_node.core.events, its fields by name, peers as
-node identities); kinds from the engine are "fault" {"name", "fault", "target", "victims", "undoes"}, "host_up", "host_down"
-{"cause"}, "workload_start", "end". Kind "sample" goes to samples/hosts.ndjson instead: {"entries", "state_bytes",
-"is_agent", "nodes", "requests_served", "requests_routed", "control_bytes_sent", "control_bytes_received", ...}, counters
-cumulated since the host's boot.
+node identities); kinds from the engine are "fault" {"name", "fault", "target", "victims", "undoes"}, "churn" {"change":
+"crash", "power-off" or "return", "hosts", "skipped", "due_t", "done_t"}, "host_up", "host_down" {"cause"}, "workload_start",
+"end". Kind "sample" goes to samples/hosts.ndjson instead: {"entries", "state_bytes", "is_agent", "nodes", "requests_served",
+"requests_routed", "control_bytes_sent", "control_bytes_received", ...}, counters cumulated since the host's boot.
 """
 
 
@@ -67,13 +67,18 @@ class Health:
 
 
 class Runtime(Protocol):
-    """A plan's hosts, alive. The player calls these in one task; only `sleep_until` lets time pass."""
+    """A plan's hosts, alive. Only `sleep_until` lets virtual time pass.
+
+    crash, power_off and restart of different hosts may overlap, those of one host never do. Each is given the whole network as
+    desired at its call; the last one given is what is to be in force.
+    """
 
     @property
     def info(self) -> RunInfo: ...
 
     async def up(self, plan: Plan) -> None:
-        """Create hosts and links, start and boot every node (origin is here), raise PlatformError with the mend if it cannot."""
+        """Create hosts and links, start and boot every node but those of `plan.absent` (origin is here); raise PlatformError
+        with the mend if it cannot."""
 
     def now(self) -> int:
         """Nanoseconds since the origin."""
@@ -93,7 +98,8 @@ class Runtime(Protocol):
         """Put `network` (with the hosts `down`) in force, then kill: peers see silence."""
 
     async def restart(self, hosts: Iterable[str], network: Network) -> None:
-        """Start the (dead) hosts' nodes anew with the next incarnation and their workload's rest, under `network`."""
+        """Start the (dead) hosts' nodes anew with the next incarnation and their workload's rest, under `network`. A host that
+        was absent from the beginning starts for the first time."""
 
     async def pause(self, hosts: Iterable[str]) -> None: ...
 

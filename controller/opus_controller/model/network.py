@@ -36,7 +36,10 @@ class Network:
 
     @staticmethod
     def of(plan: Plan) -> Network:
-        return Network(hosts=plan.hosts, sites=plan.sites, paths=plan.paths)
+        """As it is at the origin."""
+        lives = plan.churn.lives if plan.churn else ()
+        down = frozenset(life.host for life in lives if life.left_by == "power-off")
+        return Network(hosts=plan.hosts, sites=plan.sites, paths=plan.paths, down=down)
 
     def path(self, source: Host, target: Host) -> PathShape:
         """The shape of the path between two hosts, access links not included, cuts and `down` aside."""

@@ -43,11 +43,26 @@ class AppConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """What a host's own clock and disk tell its node when it starts: its past, nothing of its future or of another host."""
+
+    age: Nanos = 0
+    """For how long the host had been up when the node started: above 0 where a run begins in the middle of its hosts' lives."""
+    sessions: int = 0
+    """Before this one, as far as the host remembers."""
+    up: Nanos = 0
+    """Their sum."""
+    away: Nanos = 0
+    """The sum of the absences after them."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeConfig:
     """Settings of the overlay. Every default says where it comes from; times in nanoseconds."""
 
     apps: tuple[AppConfig, ...] = ()
     abilities: Abilities = Abilities()
+    history: History = History()
 
     lease_interval: Nanos = 5 * SECOND
     """Between a node's heartbeats to its agent."""

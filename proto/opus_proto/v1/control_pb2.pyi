@@ -173,6 +173,36 @@ class Settings(_message.Message):
 Global___Settings: _TypeAlias = Settings  # noqa: Y015
 
 @_typing.final
+class History(_message.Message):
+    """opus_node.core.types.History: what the host's own clock and disk say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGE_NS_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    UP_NS_FIELD_NUMBER: _builtins.int
+    AWAY_NS_FIELD_NUMBER: _builtins.int
+    age_ns: _builtins.int
+    sessions: _builtins.int
+    up_ns: _builtins.int
+    away_ns: _builtins.int
+    def __init__(
+        self,
+        *,
+        age_ns: _builtins.int = ...,
+        sessions: _builtins.int = ...,
+        up_ns: _builtins.int = ...,
+        away_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age_ns", b"age_ns", "away_ns", b"away_ns", "sessions", b"sessions", "up_ns", b"up_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___History: _TypeAlias = History  # noqa: Y015
+
+@_typing.final
 class BootRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -184,6 +214,7 @@ class BootRequest(_message.Message):
     APPS_FIELD_NUMBER: _builtins.int
     ABILITIES_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     seed: _builtins.str
     """Seeds the node's one random generator together with its identity."""
@@ -198,6 +229,8 @@ class BootRequest(_message.Message):
     def abilities(self) -> Global___Abilities: ...
     @_builtins.property
     def settings(self) -> Global___Settings: ...
+    @_builtins.property
+    def history(self) -> Global___History: ...
     def __init__(
         self,
         *,
@@ -209,10 +242,11 @@ class BootRequest(_message.Message):
         apps: _abc.Iterable[Global___App] | None = ...,
         abilities: Global___Abilities | None = ...,
         settings: Global___Settings | None = ...,
+        history: Global___History | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abilities", b"abilities", "settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abilities", b"abilities", "history", b"history", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abilities", b"abilities", "apps", b"apps", "incarnation", b"incarnation", "node_id", b"node_id", "origin_ns", b"origin_ns", "seed", b"seed", "seeds", b"seeds", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abilities", b"abilities", "apps", b"apps", "history", b"history", "incarnation", b"incarnation", "node_id", b"node_id", "origin_ns", b"origin_ns", "seed", b"seed", "seeds", b"seeds", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

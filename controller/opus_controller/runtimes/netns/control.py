@@ -1,7 +1,8 @@
 """The controller's line to one node: gRPC over the host's own Unix socket, never over the emulated network.
 
-The controller is no oracle: Boot tells a node who it is, the ways in and what the applications are called; after it nothing
-here carries membership, a delay or a role. `tap` sees every message towards a node before it is sent (a test keeps them).
+The controller is no oracle: Boot tells a node who it is, what its own host has lived through, the ways in and what the
+applications are called; after it nothing here carries membership, a delay or a role. `tap` sees every message towards a node
+before it is sent (a test keeps them).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from google.protobuf.message import Message
 from opus_proto.v1 import control_pb2, control_pb2_grpc
 
 from opus_controller.model.errors import PlatformError
+from opus_controller.model.history import History
 from opus_controller.model.plan import Host, Plan, Workload
 from opus_controller.runtimes.netns.state import SOCKET
 
@@ -82,6 +84,12 @@ class NodeControl:
         except grpc.aio.AioRpcError as error:
             reason = "no answer" if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else error.details()
             raise PlatformError(f"{self._host}: its node refused {name} ({reason}); its log says why") from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Not we were cancelled but the call: its channel was closed, since the node is dead.
+            raise PlatformError(f"{self._host}: its node ended during {name}") from None
         return reply
 
 
@@ -120,7 +128,7 @@ class Watch:
             await room
 
 
-def boot_request(plan: Plan, host: Host, *, origin_ns: int, incarnation: int) -> control_pb2.BootRequest:
+def boot_request(plan: Plan, host: Host, *, origin_ns: int, incarnation: int, past: History) -> control_pb2.BootRequest:
     """Everything a node is ever told about the overlay."""
     addresses = {other.name: other.address for other in plan.hosts}
     settings = {name: value for name, value in plan.overlay.model_dump().items() if value is not None}
@@ -133,6 +141,7 @@ def boot_request(plan: Plan, host: Host, *, origin_ns: int, incarnation: int) ->
         apps=[control_pb2.App(name=app.name, replicas=app.replicas) for app in plan.apps],
         abilities=control_pb2.Abilities(**host.abilities.model_dump()),
         settings=control_pb2.Settings(**settings),
+        history=control_pb2.History(age_ns=past.age, sessions=past.sessions, up_ns=past.up, away_ns=past.away),
     )
 
 

@@ -15,6 +15,7 @@ from opus_proto.v1 import control_pb2
 
 from opus_controller.engine.runtime import LiveHost, Record
 from opus_controller.model.errors import PlatformError
+from opus_controller.model.history import Histories
 from opus_controller.model.plan import Host, Plan, Workload
 from opus_controller.net.namespaces import path_of
 from opus_controller.runtimes.netns.control import NodeControl, Tap, Watch, boot_request
@@ -54,7 +55,7 @@ class Node:
     dropped_before: int = 0
     """Notices lost by its earlier incarnations."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the zygote has seen its process end: only then can the next one be forked."""
+    """Set while it has no process, as the zygote sees it: only then can the next one be forked."""
 
 
 class Nodes:
@@ -67,6 +68,9 @@ class Nodes:
         self._tap = tap
         self._names = {host.address: host.name for host in plan.hosts}
         self._nodes = {host.name: Node(host) for host in plan.hosts}
+        for node in self._nodes.values():
+            node.ended.set()
+        self._histories = Histories(plan)
         self._workload: dict[str, list[Workload]] = {}
         self._records: deque[Record] = deque()
         self._room: asyncio.Future[None] | None = None
@@ -127,7 +131,8 @@ class Nodes:
 
     async def _boot(self, name: str) -> None:
         state, node = self._state.hosts[name], self._nodes[name]
-        request = boot_request(self._plan, node.host, origin_ns=self._state.origin_ns, incarnation=state.incarnation)
+        past = self._histories.began(name, self._now())
+        request = boot_request(self._plan, node.host, origin_ns=self._state.origin_ns, incarnation=state.incarnation, past=past)
         await self._line(name).boot(request)
         node.watch = Watch(name, self._line(name), self._deliver)
         node.watching = asyncio.create_task(node.watch.run(), name=f"watch {name}")
@@ -151,6 +156,7 @@ class Nodes:
         for name in hosts:
             process = self._state.hosts[name].node
             self._nodes[name].alive = False
+            self._histories.ended(name, self._now())
             if process is not None:
                 process.signal(signal.SIGKILL)
 
@@ -159,11 +165,11 @@ class Nodes:
         await _each(list(hosts), self._bury)
 
     async def restart(self, hosts: Iterable[str]) -> None:
-        """The next incarnation of dead hosts, with the rest of their workload."""
+        """The next incarnation of dead hosts (the first of those that never ran), with the rest of their workload."""
         names = list(hosts)
         for name in names:
             await asyncio.wait_for(self._nodes[name].ended.wait(), ENDED_S)
-            self._state.hosts[name].incarnation += 1
+            self._state.hosts[name].incarnation += self._state.hosts[name].node is not None
         await self.spawn(names)
         await self.boot(names)
         await _each([name for name in names if name in self._workload], self._send_workload)
@@ -199,6 +205,7 @@ class Nodes:
         if not node.alive:
             return
         node.alive = False
+        self._histories.ended(name, self._now())
         how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
         log = last_lines(Path(self._state.hosts[name].log))
         self._died[name] = f"{how}\n{log}" if log else how

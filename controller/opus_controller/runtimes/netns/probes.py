@@ -14,7 +14,7 @@ import random
 import socket
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -70,12 +70,22 @@ class Probes:
     _measured: set[tuple[str, str]] = field(default_factory=set)
 
     def start(self, pairs: Sequence[tuple[Host, Host]], netns_of: Callable[[str], str]) -> None:
-        loop = asyncio.get_running_loop()
         for number, (source, target) in enumerate(pairs):
             pair = _Pair(source, target, number + 1, run_inside(path_of(netns_of(source.name)), _echo_socket))
             self._pairs.append(pair)
-            loop.add_reader(pair.socket, self._receive, pair)
+            asyncio.get_running_loop().add_reader(pair.socket, self._receive, pair)
         self._task = asyncio.create_task(self._send_on_and_on(), name="fidelity probes")
+
+    def renew(self, hosts: Collection[str], netns_of: Callable[[str], str]) -> None:
+        """These hosts have new namespaces: a socket in an old one would keep it alive and reach nobody."""
+        loop = asyncio.get_running_loop()
+        for pair in self._pairs:
+            if pair.source.name in hosts:
+                loop.remove_reader(pair.socket)
+                pair.socket.close()
+                pair.sent_ns = 0
+                pair.socket = run_inside(path_of(netns_of(pair.source.name)), _echo_socket)
+                loop.add_reader(pair.socket, self._receive, pair)
 
     async def stop(self) -> None:
         if self._task is not None:

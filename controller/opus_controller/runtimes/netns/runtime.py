@@ -66,6 +66,8 @@ class NetnsRuntime:
         self._links: Links | None = None
         self._nodes: Nodes | None = None
         self._network: Network | None = None
+        self._linking = asyncio.Lock()
+        """Held while links change: faults of different hosts may overlap, and what comes last must be what was asked for last."""
         self._limits: Limits | None = None
         self._probes = Probes(lambda: _there(self._network))
         self._sampling: asyncio.Task[None] | None = None
@@ -112,7 +114,8 @@ class NetnsRuntime:
         finally:
             await zygote
         wired = time.monotonic()
-        names = [host.name for host in plan.hosts]
+        absent = set(plan.absent)
+        names = [host.name for host in plan.hosts if host.name not in absent]
         await self._nodes.spawn(names)
         spawned = time.monotonic()
         self._state.origin_ns = time.monotonic_ns()
@@ -189,7 +192,8 @@ class NetnsRuntime:
     async def apply_links(self, network: Network) -> None:
         self._network = network
         links = self.links
-        await in_thread(lambda: links.apply(network))
+        async with self._linking:
+            await in_thread(lambda: links.apply(self.network))
 
     async def crash(self, hosts: Iterable[str]) -> None:
         names, nodes = list(hosts), _there(self._nodes)
@@ -202,10 +206,11 @@ class NetnsRuntime:
         self._network = network
 
         def cut_and_kill() -> None:
-            links.apply(network)
+            links.apply(self.network)
             nodes.kill(names)
 
-        await in_thread(cut_and_kill)
+        async with self._linking:
+            await in_thread(cut_and_kill)
         await nodes.bury(names)
 
     async def restart(self, hosts: Iterable[str], network: Network) -> None:
@@ -214,7 +219,7 @@ class NetnsRuntime:
         self._network = network
 
         def rewire() -> None:
-            links.apply(network)
+            links.apply(self.network)
             for name in names:
                 links.detach(name)
                 namespaces.delete(state.hosts[name].netns)
@@ -223,7 +228,9 @@ class NetnsRuntime:
                 links.attach(name, namespaces.path_of(state.hosts[name].netns))
 
         await nodes.bury(names)
-        await in_thread(rewire)
+        async with self._linking:
+            await in_thread(rewire)
+        self._probes.renew(names, lambda host: state.hosts[host].netns)
         await nodes.restart(names)
         state.save()
 

@@ -8,10 +8,12 @@ from random import Random
 from typing import Any
 
 from opus_node.core.events import Boot, Event, Request, RoleChanged, Wake
-from opus_node.core.types import Abilities, AppConfig, Nanos, NodeConfig, NodeId
+from opus_node.core.types import Abilities, AppConfig, History, Nanos, NodeConfig, NodeId
 from opus_node.folds import notice_to_record
 from opus_node.workload import Arrival, Arrivals, WorkloadSpec
 
+from opus_controller.model.history import Histories
+from opus_controller.model.history import History as Past
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host, Plan
 from opus_controller.model.shapes import AccessLink
@@ -44,8 +46,12 @@ class World:
         self._instant: Nanos = -1
         self._steps_at_instant = 0
         self.fabric = Fabric(self.agenda, Network.of(plan), self._by_id, Random(f"{plan.seed}/network"), hop, self.step)
-        for host in self.hosts.values():
-            self.agenda.at(host.plan.boot_at_ns, self._boot, host, 0)
+        self._histories = Histories(plan)
+        down, absent = Network.of(plan).down, plan.absent
+        for name, host in self.hosts.items():
+            host.powered = name not in down
+            if name not in absent:
+                self.agenda.at(host.plan.boot_at_ns, self._boot, host, 0)
         self.agenda.at(sample_every, self._sample)
 
     # Processes
@@ -57,7 +63,8 @@ class World:
         host.incarnation = incarnation
         host.control_sent = host.control_received = host.requests = 0
         rng = Random(f"{self._plan.seed}/{host.id}" if incarnation == 0 else f"{self._plan.seed}/{host.id}/{incarnation}")
-        host.core = self._make_core(host.id, config_of(self._plan, host.plan), rng)
+        history = self._histories.began(host.plan.name, now)
+        host.core = self._make_core(host.id, config_of(self._plan, host.plan, history), rng)
         self._start_clients(host, now)
         self.step(host, Boot(self._seeds, incarnation), now)
 
@@ -67,6 +74,7 @@ class World:
         host.powered = powered
         if host.core is None:
             return
+        self._histories.ended(host.plan.name, now)
         host.core = None
         host.paused = False
         host.waiting.clear()
@@ -215,11 +223,12 @@ def sample_of(now: Nanos, host: SimHost, core: Core) -> dict[str, Any]:
     }
 
 
-def config_of(plan: Plan, host: Host) -> NodeConfig:
-    """What the node is told at boot: applications, its abilities, the overlay's settings; nothing of other hosts."""
+def config_of(plan: Plan, host: Host, history: Past) -> NodeConfig:
+    """What the node is told at boot: applications, its abilities and past, the overlay's settings; nothing of other hosts."""
     abilities = host.abilities
     return NodeConfig(
         apps=tuple(AppConfig(app.name, app.replicas) for app in plan.apps),
         abilities=Abilities(abilities.cpu, abilities.memory, abilities.storage, abilities.bandwidth),
+        history=History(history.age, history.sessions, history.up, history.away),
         **{name: value for name, value in plan.overlay.model_dump().items() if value is not None},
     )
