@@ -55,6 +55,12 @@ def test_a_plan_passes() -> None:
         "scenario-event-underscore",
         "scenario-overlay-unknown",
         "scenario-seed-negative",
+        "scenario-churn-unknown-key",
+        "scenario-churn-distribution",
+        "scenario-churn-preset",
+        "scenario-churn-bare-number",
+        "scenario-churn-departures",
+        "scenario-churn-regional-fault",
     ],
 )
 def test_slips_are_seen_by_an_editor(case: str) -> None:

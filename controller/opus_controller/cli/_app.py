@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 _ORDER = (
     *("run", "report", "up", "status", "hosts", "exec", "logs", "link", "down", "gc", "doctor"),
-    *("topology", "plan", "schema", "bench"),
+    *("topology", "churn", "plan", "schema", "bench"),
 )
 """As `opus --help` lists them: by what people do first."""
 

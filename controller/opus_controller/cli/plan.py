@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,10 @@ from opus_controller.cli._output import print_json, print_table
 from opus_controller.model.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from opus_controller.model.plan import Fault, Plan, Target
+    from opus_controller.model.plan import Churn, Fault, Plan, Target
+
+MOST_MOVES = 12
+"""Departures and returns that are listed."""
 
 
 def register(app: typer.Typer) -> None:
@@ -56,9 +60,33 @@ def _show(plan: Plan) -> None:
     if plan.timeline:
         typer.echo("")
         print_table(("at", "name", "event", "whom"), [(format_duration(f.at_ns), f.name, f.kind, whom(f)) for f in plan.timeline])
+    if plan.churn is not None:
+        typer.echo("")
+        _show_churn(plan.churn)
     if plan.expectations:
         typer.echo("")
         print_table(("expected",), [(expectation.name,) for expectation in plan.expectations])
+
+
+def _show_churn(churn: Churn) -> None:
+    from opus_controller.model.units import format_duration
+
+    typer.echo("churn: " + "\n       ".join(churn.text))
+    moves = Counter("return" if event.kind == "return" else "departure" for event in churn.events for _ in event.hosts)
+    absent = [life.host for life in churn.lives if not life.up]
+    typer.echo(
+        f"{moves['departure']} departures, {moves['return']} returns; {len(absent)} absent at first {_few(absent)}".rstrip()
+    )
+    rows = [(format_duration(event.at_ns), event.kind, ", ".join(event.hosts)) for event in churn.events[:MOST_MOVES]]
+    print_table(("at", "churn", "whom"), rows)
+    if len(churn.events) > MOST_MOVES:
+        typer.echo(f"and {len(churn.events) - MOST_MOVES:,} more (all of them: --json)")
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first six in brackets."""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"({', '.join(names[:6])}{more})" if names else ""
 
 
 def whom(fault: Fault) -> str:
@@ -78,6 +106,5 @@ def whom(fault: Fault) -> str:
 
 
 def _target(target: Target) -> str:
-    names: Iterator[str] = iter(target.hosts[:6])
-    drawn = ", ".join(names) + (f" and {len(target.hosts) - 6} more" if len(target.hosts) > 6 else "")
-    return f"{target.text} ({drawn})" if drawn and drawn != target.text else target.text
+    drawn = _few(target.hosts)
+    return f"{target.text} {drawn}" if drawn and drawn != f"({target.text})" else target.text

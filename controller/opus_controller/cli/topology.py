@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opus_controller.cli._output import JsonOption, print_json, print_table
-from opus_controller.model.errors import ScenarioError
+from opus_controller.cli._output import JsonOption, print_json, print_table, write_out
 
 if TYPE_CHECKING:
     from opus_controller.model.plan import Host
@@ -149,12 +148,8 @@ def import_(
     from opus_controller.model.importing import import_topology
 
     text = import_topology(file, name=name, source=source, hosts=hosts)
+    write_out(text, out)
     if out is None:
-        typer.echo(text, nl=False)
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ScenarioError(f"cannot write {out}: {error.strerror}") from None
     topology = _load(str(out))
     typer.echo(f"{out}: {topology.name}, {len(topology.hosts)} hosts in {len(topology.sites)} sites")

@@ -7,7 +7,7 @@ say so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
@@ -81,6 +81,7 @@ class ChurnCompiler:
         self._static = static
         self._draws = draws
         self._site_of = {host.name: host.site for host in topology.hosts}
+        self._changes_so_far = 0
 
     def compile(self, seeds: Collection[str], taken: Collection[str]) -> Compiled:
         """`taken`: the names that events have. What is wrong is added to the problems."""
@@ -95,9 +96,8 @@ class ChurnCompiler:
                 cuts += self._cuts(entry, taken)
             except (ValueError, ScenarioError) as error:
                 self._problems.add(entry.keys, str(error))
-            if sum(len(course.changes) for course in courses.values()) > MOST_CHANGES:
-                self._problems.add(entry.keys, str(TooMany()))
-                break
+        if self._problems:
+            return Compiled()
         text = tuple(_text(entry) for entry in entries)
         churn = Churn(text=text, lives=self._lives(entries, courses), events=self._events(entries, courses))
         return Compiled(churn, tuple(cuts), courses)
@@ -118,7 +118,7 @@ class ChurnCompiler:
             both = next((host for host in region for other in entries if host in other.region), None)
             if both is not None:
                 self._problems.add((*keys, "hosts"), f"{both} is in another entry already; allowed: hosts in one entry each")
-            if region and not hosts:
+            if region and not hosts and form.moves_hosts:
                 message = "all of them are seeds, which are spared; allowed: other hosts, or spare_seeds: false"
                 self._problems.add((*keys, "hosts"), message)
             start = self._form.settle if form.start is None else form.start
@@ -161,10 +161,20 @@ class ChurnCompiler:
             return self._arrivals(entry, sessions, _downtimes(form, sessions))
         if form.diurnal is not None:
             tide = Tide(sessions, form.diurnal.low, form.diurnal.high, form.diurnal.period, form.diurnal.peak)
-            return {host: tide.course(*self._streams(entry, host), start, end) for host in entry.hosts}
+            return self._each(entry.hosts, lambda host: tide.course(*self._streams(entry, host), start, end))
         downtimes = _downtimes(form, sessions)
         assert downtimes is not None  # the form says so
-        return {host: renewal(sessions, downtimes, *self._streams(entry, host), start, end) for host in entry.hosts}
+        return self._each(entry.hosts, lambda host: renewal(sessions, downtimes, *self._streams(entry, host), start, end))
+
+    def _each(self, hosts: Iterable[str], course: Callable[[str], Course]) -> dict[str, Course]:
+        """One course a host, as long as all of the plan's together are not too many changes."""
+        courses = {}
+        for host in hosts:
+            courses[host] = course(host)
+            self._changes_so_far += len(courses[host].changes)
+            if self._changes_so_far > MOST_CHANGES:
+                raise TooMany
+        return courses
 
     def _streams(self, entry: _Entry, host: str) -> tuple[Random, Random]:
         """What a host does, and what it did before."""
@@ -175,11 +185,11 @@ class ChurnCompiler:
         rng = self._draws(f"churn/{entry.name}/arrivals")
         order = sorted(entry.hosts, key=lambda host: self._draws(f"churn/{entry.name}/{host}/order").random())
         apart = Exponential(1 / (entry.form.arrivals or 1.0))
-        courses, at = {}, entry.start
+        comes, at = {}, entry.start
         for host in order:
             at += nanoseconds(apart.sample(rng))
-            courses[host] = arrival(at, sessions, downtimes, self._streams(entry, host)[0], entry.end)
-        return courses
+            comes[host] = at
+        return self._each(order, lambda host: arrival(comes[host], sessions, downtimes, self._streams(entry, host)[0], entry.end))
 
     def _traced(self, entry: _Entry, form: TraceForm) -> dict[str, Course]:
         trace = load_trace(self._problems.document.path.parent / form.file)
@@ -188,7 +198,7 @@ class ChurnCompiler:
             needs = f"the run needs {span:g} s of the trace, from {begin:g} s on, and it ends at {trace.end:g} s"
             raise ValueError(f"{needs}; allowed: an earlier begin, a lower speed, a shorter run")
         chosen = self._measured(entry, trace.sessions)
-        return {host: traced(chosen[host], begin, form.speed, entry.start, entry.end) for host in entry.hosts}
+        return self._each(entry.hosts, lambda host: traced(chosen[host], begin, form.speed, entry.start, entry.end))
 
     def _measured(self, entry: _Entry, sessions: Mapping[str, Sequence[Session]]) -> dict[str, Sequence[Session]]:
         """Whose sessions each host lives through: its namesake's if all have one, else somebody's, drawn, each taken once."""

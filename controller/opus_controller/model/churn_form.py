@@ -249,3 +249,9 @@ class ChurnForm(Form):
         if self.alive is not None and not 0 < self.alive < 1:
             raise ValueError(f"alive {units.format_share(self.alive)} is no churn; allowed: more than 0% and less than 100%")
         return self
+
+    @property
+    def moves_hosts(self) -> bool:
+        """Whether hosts leave, and not only lose their links."""
+        only_cut = self.sessions is None and self.trace is None
+        return not only_cut or (self.regional is not None and self.regional.fault == "power-off")

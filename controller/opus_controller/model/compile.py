@@ -245,7 +245,7 @@ class _Compiler:
                 self._problems.add(
                     ("expectations", k), "outside churn, of which there is none; allowed: outside ... after faults"
                 )
-            if form.figure.startswith("recovery_s") and not timeline:
+            if form.figure.startswith("recovery_s") and not timeline and not self._problems:
                 self._problems.add(("expectations", k), f"{form.figure} without a timeline; allowed: expectations of steady runs")
             made.append(
                 Expectation(

@@ -52,6 +52,7 @@ def build(run: Run) -> result.Result:
             "by_site": _by_site(run),
             "by_app": _by_app(run),
             "faults": faults,
+            "churn": run.churn,
             "expectations": [vars(check) for check in judged],
             "fidelity": about.get("fidelity") or {},
             "validity": validity,
@@ -84,7 +85,8 @@ def selection(run: Run, wanted: Expectation) -> Bools:
     if wanted.site:
         mask &= requests.site == run.world.geometry.index_of_site.get(wanted.site, -1)
     if wanted.outside_faults_ns is not None:
-        mask &= run.judged.since_fault >= wanted.outside_faults_ns
+        since = run.since_churn if wanted.outside_churn else run.judged.since_fault
+        mask &= since >= wanted.outside_faults_ns
     if wanted.reachable:
         mask &= run.judged.oracle.reachable
     return mask

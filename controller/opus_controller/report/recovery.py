@@ -17,7 +17,7 @@ SECOND = 1_000_000_000
 TOGETHER_NS = SECOND
 """Faults nearer than one window cannot be told apart and share the recovery of them all."""
 NEVER = np.iinfo(np.int64).max // 4
-MENDING = ("heal", "restart", "resume")
+MENDING = ("heal", "restart", "resume", "return")
 """Kinds that make things better: a request that fails across one of these was harmed by something earlier."""
 
 

@@ -109,6 +109,51 @@ class FaultResult(Part):
     """Of requests issued between this fault and the next."""
 
 
+class Alive(Part):
+    """Hosts that ran, over time since churn began."""
+
+    mean: float | None = None
+    min: int | None = None
+    max: int | None = None
+
+
+class Spells(Part):
+    """Sessions or absences of hosts that churn."""
+
+    ended: int
+    """By churn."""
+    under_way: int
+    """At the end of the run, or when something else than churn ended them."""
+    median_s: float | None
+    """By the product-limit estimator, which knows of those that were not seen whole; null: too few have ended."""
+
+
+class Late(Part):
+    """From when a departure or return was due to when it was in force, milliseconds."""
+
+    p50: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+class ChurnResult(Part):
+    """Departures and returns: no faults, since nothing is to recover from one before the next."""
+
+    text: list[str]
+    """What the scenario asked for."""
+    hosts: int
+    """That come and go."""
+    crashes: int
+    power_offs: int
+    returns: int
+    skipped: int
+    """Departures and returns of hosts that a fault held dead, or that had died by themselves."""
+    alive: Alive
+    sessions: Spells
+    downtimes: Spells
+    late_ms: Late
+
+
 class ExpectationResult(Part):
     name: str
     target: float
@@ -190,6 +235,7 @@ class Result(Part):
     state_entries: StateEntries
     control_bytes_per_s: ControlBytes
     faults: list[FaultResult]
+    churn: ChurnResult | None = None
     expectations: list[ExpectationResult]
     fidelity: Fidelity
     validity: Validity

@@ -12,12 +12,14 @@ from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
 from opus_controller.engine.validity import Validity, judge
 from opus_controller.model.plan import Plan
+from opus_controller.report.churn import summary
 from opus_controller.report.figures import Judged
 from opus_controller.report.ideal import ideal_delay
 from opus_controller.report.recovery import charged_at, since_last_fault
 from opus_controller.report.requests import columns, consult
+from opus_controller.report.result import ChurnResult
 from opus_controller.report.steady import Sample, steady
-from opus_controller.report.world import World
+from opus_controller.report.world import Ints, World
 
 SECOND = 1_000_000_000
 
@@ -43,6 +45,13 @@ class Run:
     """When the first client could have asked; None if the workload never began."""
     starts: Mapping[str, list[int]]
     """When each host came up, ascending."""
+    churn: ChurnResult | None
+
+    @cached_property
+    def since_churn(self) -> Ints:
+        """Of each request, as `judged.since_fault`, with departures and returns by churn among the faults."""
+        changes = sorted([*self.world.faults, *self.world.churn], key=lambda change: change.t)
+        return since_last_fault(changes, charged_at(changes, self.judged.requests))
 
     @cached_property
     def validity(self) -> Validity:
@@ -91,6 +100,7 @@ def read(directory: Path) -> Run:
         end=end,
         workload_start=_workload_start(reader.plan, others),
         starts={host: sorted(times) for host, times in starts.items()},
+        churn=summary(reader.plan, others, world.up, min(end, reader.plan.duration_ns)),
     )
 
 

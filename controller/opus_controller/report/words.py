@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from opus_controller.report.result import ExpectationResult, FaultResult, Latency, Result
+from opus_controller.report.result import ChurnResult, ExpectationResult, FaultResult, Latency, Result
 
 NOTHING = "–"
 
@@ -97,6 +97,16 @@ def victims(fault: FaultResult, most: int) -> str:
     return f"{shown} +{len(fault.victims) - most}" if len(fault.victims) > most else shown or "nobody"
 
 
+def churn(what: ChurnResult, hosts: int) -> str:
+    """ "12 power-offs, 5 crashes, 15 returns; 24.2 of 30 hosts up (20 to 28); sessions median 172 s"."""
+    moves = [(what.power_offs, "power-off"), (what.crashes, "crash"), (what.returns, "return")]
+    told = ", ".join(count(n, noun) if noun != "crash" or n == 1 else f"{n:,} crashes" for n, noun in moves if n)
+    up = f"{number(what.alive.mean)} of {hosts:,} hosts up ({number(what.alive.min)} to {number(what.alive.max)})"
+    medians = [("sessions", what.sessions), ("absences", what.downtimes)]
+    lasted = "".join(f"; {name} median {seconds(spells.median_s)}" for name, spells in medians if spells.median_s is not None)
+    return f"{told or 'nobody left'}; {up}{lasted}"
+
+
 def measured(expected: ExpectationResult) -> str:
     """An expectation's figure in the unit its own name uses, or why there is none."""
     if expected.actual is None:
@@ -131,8 +141,10 @@ def headline(result: Result) -> list[tuple[str, str]]:
         ("state", _state(result)),
         ("control traffic", _control(result)),
     ]
+    if result.churn is not None:
+        rows.append(("churn", churn(result.churn, result.hosts)))
     if not asked.issued:
-        kept = {"agents, replicas", "state", "control traffic"}
+        kept = {"agents, replicas", "state", "control traffic", "churn"}
         return [("requests", "none"), *(row for row in rows if row[0] in kept)]
     if routes:
         shares = ", ".join(f"{name} {share(figures.requests.issued / asked.issued)}" for name, figures in routes.items())

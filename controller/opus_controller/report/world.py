@@ -164,6 +164,8 @@ class World:
         self.geometry = Geometry(plan)
         self.end = end
         self.faults: list[FaultSeen] = []
+        self.churn: list[FaultSeen] = []
+        """Departures (their kind is how) and returns by churn."""
         self.paths = Track([0], [Paths(self.geometry)])
         self.serving: dict[str, Track] = {app.name: Track([0], [(self.paths.values[0], frozenset())]) for app in plan.apps}
         """Application to (paths, hosts that live and serve it)."""
@@ -177,7 +179,7 @@ class World:
         state = State()
         for change in self._changes:
             self._apply(state, change, note=True)
-            if change["kind"] not in ("attached", "agent_lost"):
+            if change["kind"] not in ("attached", "agent_lost", "churn"):
                 self._track(int(change["t"]), state)
         self.final = state
 
@@ -210,6 +212,8 @@ class World:
                 state.agent_of.pop(host, None)
             case "fault":
                 self._fault(state, change, note=note)
+            case "churn" if note and change["hosts"]:
+                self.churn.append(_churn_seen(change))
 
     def _fault(self, state: State, change: Mapping[str, Any], *, note: bool) -> None:
         victims = self.geometry.hosts(change.get("victims", ()))
@@ -256,12 +260,12 @@ class World:
         self.counts.put(t, (len(up), len(up & state.agents), *replicas))
 
 
-_KINDS = frozenset({"host_up", "host_down", "role", "attached", "agent_lost", "fault"})
+_KINDS = frozenset({"host_up", "host_down", "role", "attached", "agent_lost", "fault", "churn"})
 
 
 def _boots(plan: Plan, events: list[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
-    """A host whose start nobody recorded came up when the plan said."""
-    recorded = {e["host"] for e in events if e["kind"] == "host_up"}
+    """A host whose start nobody recorded came up when the plan said, unless it was absent and never came."""
+    recorded = {e["host"] for e in events if e["kind"] == "host_up"} | set(plan.absent)
     return ({"t": h.boot_at_ns, "kind": "host_up", "host": h.name} for h in plan.hosts if h.name not in recorded)
 
 
@@ -292,3 +296,8 @@ def _fault_seen(change: Mapping[str, Any]) -> FaultSeen:
         victims=tuple(change["victims"]),
         undoes=change["undoes"],
     )
+
+
+def _churn_seen(change: Mapping[str, Any]) -> FaultSeen:
+    victims = tuple(change["hosts"])
+    return FaultSeen(int(change["t"]), "", change["change"], ", ".join(victims), victims, "")
