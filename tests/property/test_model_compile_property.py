@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.document import load_document
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.plan import Heal, HostFault, LinkChange, Partition, Plan
+from opus_controller.model.plan import Churn, Heal, HostFault, LinkChange, Partition, Plan
 from opus_controller.model.scenario import load_scenario
 
 SITES = ["us-east-1", "us-west-2", "sa-east-1", "eu-west-1", "ap-northeast-1", "ap-southeast-2"]
@@ -40,6 +40,49 @@ EVENTS = st.one_of(
     ),
     st.builds(lambda at: {"at": at, "heal": "x"}, AT),
 )
+GOOD_LENGTHS = st.one_of(
+    st.sampled_from(["30s", "100ms", "5m"]),
+    st.builds(
+        lambda name_and_shape, key, seconds: {"distribution": name_and_shape[0], key: f"{seconds}s", **name_and_shape[1]},
+        st.sampled_from(
+            [("exponential", {}), ("weibull", {"shape": 0.6}), ("lognormal", {"shape": 2}), ("pareto", {"shape": 2})]
+        ),
+        st.sampled_from(["median", "mean", "scale"]),
+        st.integers(1, 600),
+    ),
+)
+LENGTHS = st.one_of(
+    GOOD_LENGTHS,
+    st.sampled_from(["kazaa", "nonsense", {"distribution": "weibull", "median": "1m"}, {"distribution": "exponential"}]),
+)
+
+
+def churn_of(who: Any, lengths: Any, at: Any) -> Any:
+    returns = st.one_of(
+        lengths.map(lambda lasts: {"downtimes": lasts}),
+        st.integers(1, 99).map(lambda share: {"alive": f"{share}%"}),
+        st.integers(1, 98).map(lambda low: {"diurnal": {"low": f"{low}%", "high": "99%", "period": "10m"}}),
+        st.just({"arrivals": "30/min"}),
+    )
+    regional = st.builds(
+        lambda fault, lasts: {"rate": "120/h", "lasts": lasts, "fault": fault},
+        st.sampled_from(["partition", "power-off"]),
+        lengths,
+    )
+    ways = st.sampled_from(["crash", "power-off", {"crash": "50%", "power-off": "50%"}])
+    optional = {"spare_seeds": st.booleans(), "start": at, "departures": ways, "regional": regional}
+    return st.builds(
+        lambda hosts, sessions, coming_back, more: {"hosts": hosts, "sessions": sessions, **coming_back, **more},
+        who,
+        lengths,
+        returns,
+        st.fixed_dictionaries({}, optional=optional),
+    )
+
+
+OF_SITES = st.sampled_from(SITES).map(lambda site: f"site {site}")
+CHURN = churn_of(WHO, LENGTHS, AT)
+GOOD_CHURN = churn_of(st.one_of(OF_SITES, st.just("all")), GOOD_LENGTHS, st.integers(0, 40).map(lambda s: f"{s}s"))
 SCENARIOS = st.fixed_dictionaries(
     {
         "name": st.just("s"),
@@ -51,6 +94,7 @@ SCENARIOS = st.fixed_dictionaries(
             st.builds(lambda who, rate: {"clients": who, "rate": f"{rate}/s"}, WHO, st.integers(1, 9)), max_size=3
         ),
         "timeline": st.lists(EVENTS, max_size=6),
+        "churn": st.lists(CHURN, max_size=2),
     }
 )
 
@@ -106,6 +150,41 @@ def _check(plan: Plan) -> None:
                 assert {source, target_site} <= set(plan.sites)
             case Heal(undoes=undone):
                 assert undone in names[:k]
+
+    if plan.churn is not None:
+        _check_churn(plan, plan.churn)
+
+
+def _check_churn(plan: Plan, churn: Churn) -> None:
+    """Every host has one life; events are in order of time; each host leaves and returns in turn, while it is to churn."""
+    assert [life.host for life in churn.lives] == [host.name for host in plan.hosts]
+    assert [move.at_ns for move in churn.events] == sorted(move.at_ns for move in churn.events)
+    lives = {life.host: life for life in churn.lives}
+    assert all(bool(life.left_by) is not life.up for life in churn.lives)
+    assert set(plan.absent) == {host for host, life in lives.items() if not life.up}
+    up = {host: life.up for host, life in lives.items()}
+    last: dict[str, int] = {}
+    for move in churn.events:
+        assert move.hosts
+        assert move.at_ns < plan.duration_ns
+        for host in move.hosts:
+            begins = lives[host].churns_from_ns
+            assert begins is not None
+            assert last.get(host, begins) < move.at_ns, "no two changes of a host at once"
+            assert up[host] is (move.kind != "return")
+            up[host], last[host] = not up[host], move.at_ns
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(GOOD_CHURN, st.integers(0, 2**63 - 1))
+def test_churn_hangs_together(churn: dict[str, Any], seed: int) -> None:
+    scenario = {"name": "s", "topology": "six-regions", "duration": "70s", "settle": "0s", "churn": churn}
+    plan = compiled({**scenario, "applications": [{"name": "web", "replicas": 3}]}, seed)
+    if isinstance(plan, str):
+        assert "diurnal" in churn, plan
+        assert "too long for so deep a fall" in plan
+    else:
+        _check(plan)
 
 
 @settings(max_examples=300, deadline=None)

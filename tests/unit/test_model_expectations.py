@@ -12,6 +12,12 @@ def parsed(value: object) -> dict[str, object]:
     return {k: v for k, v in vars(form).items() if k != "name" and v != ExpectationForm.__dataclass_fields__[k].default}
 
 
+def test_outside_churn_in_a_mapping() -> None:
+    form = parsed({"availability": ">= 99%", "outside": "2s after faults and churn"})
+    assert (form["outside"], form["outside_churn"]) == (2_000_000_000, True)
+    assert "outside_churn" not in parsed({"availability": ">= 99%", "outside": "2s after faults"})
+
+
 @pytest.mark.parametrize(
     ("text", "meaning"),
     [
@@ -20,6 +26,17 @@ def parsed(value: object) -> dict[str, object]:
         (
             "availability ≥ 99.9% outside 2s after faults where reachable",
             {"figure": "availability", "op": ">=", "bound": 0.999, "outside": 2_000_000_000, "reachable": True},
+        ),
+        (
+            "availability >= 99.9% outside 2s after faults and churn where reachable",
+            {
+                "figure": "availability",
+                "op": ">=",
+                "bound": 0.999,
+                "outside": 2_000_000_000,
+                "outside_churn": True,
+                "reachable": True,
+            },
         ),
         (
             "availability >= 95%, of app web at site sa-east-1",

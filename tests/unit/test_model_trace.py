@@ -87,7 +87,7 @@ def test_one_component_of_several_must_be_chosen(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="node 7 has several components; choose one with --component: 1, 2"):
         import_fta(path)
     assert import_fta(path, component="2") == HEAD + "7,0,100\n"
-    with pytest.raises(ScenarioError, match="no time at which a node was available .*; there is 1, 2"):
+    with pytest.raises(ScenarioError, match=r"no time at which a node was available .*; there is 1, 2"):
         import_fta(path, component="3")
 
 

@@ -33,7 +33,7 @@ from opus_controller.model.plan import Churn, ChurnEvent, Fault, Heal, Life, Par
 from opus_controller.model.scenario_form import ScenarioForm
 from opus_controller.model.selectors import Selector
 from opus_controller.model.topology import Topology
-from opus_controller.model.units import SECOND, format_duration, format_frequency, format_share
+from opus_controller.model.units import SECOND, format_duration, format_share
 
 Draws = Callable[[str], Random]
 """A stream of randomness for a purpose, always the same for the same purpose."""
@@ -147,7 +147,7 @@ class ChurnCompiler:
             for host in entry.hosts:
                 # A host that only its region takes down has been up all the time.
                 course = courses.get(host, Course(True, 0, ()))
-                courses[host] = blacked_out(course, spans[self._site_of[host]])
+                courses[host] = blacked_out(course, spans[self._site_of[host]], entry.end)
         return courses
 
     def _own_courses(self, entry: _Entry) -> dict[str, Course]:
@@ -318,7 +318,7 @@ def _model(form: ChurnForm) -> Iterator[str]:
         sessions = form.sessions.build()
         yield f"sessions {_described(sessions)}"
         if form.arrivals is not None:
-            yield f"arrivals {format_frequency(form.arrivals)}"
+            yield f"arrivals every {1 / form.arrivals:.4g} s"
         if form.diurnal is not None:
             tide = form.diurnal
             low, high = format_share(tide.low), format_share(tide.high)
@@ -329,7 +329,7 @@ def _model(form: ChurnForm) -> Iterator[str]:
             yield "gone for good"
     if form.regional is not None:
         lasts = _described(form.regional.lasts.build())
-        yield f"each site {format_frequency(form.regional.rate)} by {form.regional.fault}, for {lasts}"
+        yield f"each site every {1 / form.regional.rate:.4g} s by {form.regional.fault}, for {lasts}"
     if form.trace is not None or form.sessions is not None:
         shares = [f"{kind} {format_share(share)}" for kind, share in form.departures.items() if share]
         yield f"leave by {', '.join(shares) if len(shares) > 1 else shares[0].split()[0]}"
@@ -339,5 +339,5 @@ def _described(lifetimes: Lifetimes) -> str:
     """ "weibull 0.6, median 180 s, mean 499 s"."""
     shape = f" {lifetimes.shape:g}" if lifetimes.has_shape() else ""
     if lifetimes.median == lifetimes.mean:
-        return f"of {lifetimes.mean:.4g} s"
+        return f"{lifetimes.mean:.4g} s"
     return f"{lifetimes.name}{shape}, median {lifetimes.median:.4g} s, mean {lifetimes.mean:.4g} s"

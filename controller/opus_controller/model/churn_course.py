@@ -172,13 +172,13 @@ class Tide:
                 return waited
 
 
-def blacked_out(course: Course, spans: Sequence[tuple[int, int]]) -> Course:
+def blacked_out(course: Course, spans: Sequence[tuple[int, int]], end: int) -> Course:
     """The same host where it is away as well during `spans` (ascending, apart): what its own course does meanwhile shows at
-    the end of the span."""
+    the end of the span, if that is before `end`."""
     changes: list[int] = []
     edges = [edge for span in spans for edge in span]
     up = course.up
-    for t in sorted({*course.changes, *edges}):
+    for t in sorted(t for t in {*course.changes, *edges} if t < end):
         now = course.is_up(t) and bisect_right(edges, t) % 2 == 0
         if now != up:
             changes.append(t)
