@@ -1,0 +1,73 @@
+"""What a run on real hosts holds of the machine at an instant: to see that nothing grows while hosts come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from opus_controller.net import namespaces
+from opus_controller.runtimes.netns.state import RunState
+
+
+@dataclass(frozen=True)
+class Usage:
+    namespaces: int
+    nodes: int
+    """Processes inside the hosts' namespaces."""
+    node_pss_mb: float
+    """Of all of them together; shared pages by halves, thirds, ..."""
+    descriptors: dict[str, int]
+    memory_mb: dict[str, float]
+    """Resident, of the run's own processes: controller, zygote, shaper."""
+
+    def __str__(self) -> str:
+        own = ", ".join(f"{name} {self.descriptors[name]} fd {self.memory_mb[name]:.0f} MB" for name in self.descriptors)
+        return f"{self.namespaces} namespaces, {self.nodes} nodes with {self.node_pss_mb:.0f} MB; {own}"
+
+
+def usage(run: RunState) -> Usage:
+    """Of a run that goes on. Processes that end meanwhile are left out."""
+    names = namespaces.of_run(run.run)
+    nodes = [pid for pids in namespaces.processes_in(names).values() for pid in pids]
+    own = {"controller": run.owner.pid, "zygote": run.zygote.pid if run.zygote else 0, "shaper": _shaper(run)}
+    return Usage(
+        namespaces=len(names),
+        nodes=len(nodes),
+        node_pss_mb=sum(_kilobytes(pid, "smaps_rollup", "Pss:") for pid in nodes) / 1024,
+        descriptors={name: _descriptors(pid) for name, pid in own.items()},
+        memory_mb={name: _kilobytes(pid, "status", "VmRSS:") / 1024 for name, pid in own.items()},
+    )
+
+
+def machine() -> dict[str, int]:
+    """What a leak of any kind would add to: processes, and named namespaces."""
+    return {"processes": len(list(_pids())), "namespaces": len(list(namespaces.NETNS_DIR.glob("*")))}
+
+
+def _pids() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _shaper(run: RunState) -> int:
+    for pid in _pids():
+        with suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if b"userspace_shaper" in words and str(run.directory).encode() in words:
+                return pid
+    return 0
+
+
+def _descriptors(pid: int) -> int:
+    with suppress(OSError):
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return 0
+
+
+def _kilobytes(pid: int, file: str, key: str) -> int:
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+            if line.startswith(key):
+                return int(line.split()[1])
+    return 0

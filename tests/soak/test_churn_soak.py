@@ -1,0 +1,98 @@
+"""A hundred real hosts whose sessions have a median of three minutes, for ten minutes: served all along, and nothing piles up.
+
+`make soak`. OPUS_SOAK_MINUTES shortens it. The figures before, during and after are printed and kept in build/soak-churn.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from helpers.netns_runs import leftovers, start_run, state_of, until
+from helpers.usage import Usage, machine, usage
+
+MINUTES = float(os.environ.get("OPUS_SOAK_MINUTES", "10"))
+SETTLE_S = 30
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "build" / "soak-churn.json"
+
+SCENARIO = """\
+name: soak-churn
+topology: hundred.yaml
+settle: {settle}s
+duration: {end}s
+seed: 7
+applications: [{{name: web, replicas: 5}}]
+workload: [{{clients: all, total_rate: 40/s, request_size: 200B, reply_size: 1kB}}]
+churn:
+  sessions: {{distribution: weibull, shape: 0.6, median: 3m}}
+  alive: 80%
+  departures: {{power-off: 70%, crash: 30%}}
+expectations: [availability >= 99.9%, hops.max <= 2]
+"""
+
+MORE = """\
+  - name: more
+    sites: [us-east-1, us-west-2, eu-west-1, ap-northeast-1]
+    access: {delay: 0.5ms, up: 100Mbit, down: 100Mbit, queue: 50ms}
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_hundred_hosts_come_and_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "hundred.yaml").write_text(_hundred())
+    end = SETTLE_S + MINUTES * 60
+    (tmp_path / "soak.yaml").write_text(SCENARIO.format(settle=SETTLE_S, end=f"{end:g}"))
+    before = machine()
+    process = start_run(tmp_path / "soak.yaml", tmp_path / "out")
+    run = until("the run's start", lambda: state_of(process), timeout=180)
+    seen: list[tuple[float, Usage]] = []
+    for k in range(11):
+        at = SETTLE_S + k * MINUTES * 6 * 0.98
+        until(f"{at:.0f} s", lambda at=at: time.monotonic_ns() - run.origin_ns > at * 1e9, timeout=900)  # type: ignore[misc]
+        seen.append((at, usage(run)))
+    output, errors = process.communicate(timeout=300)
+    left, after = leftovers(run), machine()
+
+    result = json.loads(output)
+    kept = {"before": before, "during": [{"at_s": at, **asdict(used)} for at, used in seen], "after": after, "left": left}
+    KEPT.parent.mkdir(exist_ok=True)
+    KEPT.write_text(
+        json.dumps({**kept, "result": {key: result[key] for key in ("verdict", "requests", "churn", "validity")}}, indent=1)
+    )
+    with capsys.disabled():
+        print(f"\nbefore: {before}")
+        print("\n".join(f"{at:5.0f} s: {used}" for at, used in seen))
+        print(f"after: {after}, left: {left or 'nothing'}")
+        print(f"{result['verdict']}: availability {result['requests']['availability']}, churn {result['churn']}")
+        print(f"validity {result['validity']['reasons']}")
+
+    assert process.returncode in (0, 1, 4), errors
+    assert result["requests"]["availability"] >= 0.999
+    assert result["requests"]["issued"] > MINUTES * 60 * 25
+    assert result["churn"]["returns"] > 5 * MINUTES
+    assert left == {}
+    assert after["namespaces"] == before["namespaces"]
+    _assert_nothing_grows([used for _, used in seen])
+
+
+def _assert_nothing_grows(seen: list[Usage]) -> None:
+    first, last = seen[1], seen[-1]  # the first sample is of hosts that are still joining
+    assert {used.namespaces for used in seen} == {100}
+    assert max(used.nodes for used in seen) <= 100
+    for name in first.descriptors:
+        assert last.descriptors[name] <= 1.1 * first.descriptors[name] + 20, f"{name}: {first} -> {last}"
+        assert last.memory_mb[name] <= first.memory_mb[name] + 5 + 3 * MINUTES, f"{name}: {first} -> {last}"
+    assert last.node_pss_mb / last.nodes <= 1.3 * first.node_pss_mb / first.nodes, f"{first} -> {last}"
+
+
+def _hundred() -> str:
+    """Six regions, 16 hosts in each and one more in four of them."""
+    text = (ROOT / "topologies" / "six-regions.yaml").read_text()
+    assert "count: 5 " in text
+    return text.replace("name: six-regions", "name: hundred", 1).replace("count: 5 ", "count: 16 ") + MORE
