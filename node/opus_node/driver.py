@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from opus_node.core.events import Event, Notice, Ready, Receive, Snapshot, Unreachable, Wake
 from opus_node.core.messages import Message
-from opus_node.core.types import SECOND, Nanos, NodeId
+from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 from opus_node.folds import NodeFold, notice_to_record
 from opus_node.lag import LagMeter
 from opus_node.notices import NoticeRing
@@ -44,12 +44,14 @@ class Driver:
         origin_ns: int,
         on_failure: Callable[[BaseException], None],
         on_notice: Callable[[Notice], None] = lambda notice: None,
+        apps: Iterable[AppId] = (),
     ) -> None:
-        """`origin_ns`: the run's origin on CLOCK_MONOTONIC. `on_notice` hears every notice after it was recorded."""
+        """`origin_ns`: the run's origin on CLOCK_MONOTONIC. `on_notice` hears every notice after it was recorded. `apps`: those
+        that the fold counts from the beginning."""
         self.node_id = node_id
         self.core = core
         self.notices = NoticeRing()
-        self.fold = NodeFold()
+        self.fold = NodeFold(apps)
         self.lag = LagMeter()
         self.open_requests = 0
         """Requests of local clients that have no answer yet."""
@@ -103,7 +105,7 @@ class Driver:
         self.open_requests -= len(ready.replies)
         for notice in ready.notices:
             self.notices.append(json.dumps(notice_to_record(now, self.node_id, notice), separators=(",", ":")).encode())
-            self.fold.add(notice)
+            self.fold.add(notice, now)
             self._on_notice(notice)
         self._wake_at = ready.wake_at
         if ready.wake_at is not None and (self._timer is None or ready.wake_at < self._timer_at):

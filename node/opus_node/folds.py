@@ -194,6 +194,11 @@ LATENCY_BOUNDS: tuple[Nanos, ...] = tuple(
 )
 """Upper bounds of latency buckets: fine where wide-area round trips lie. The last bucket is open."""
 
+LAG_BOUNDS: tuple[Nanos, ...] = tuple(
+    us * MILLISECOND // 1_000 for us in (250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 100_000, 500_000)
+)
+"""Upper bounds of buckets for lateness and errors of time: fine where a good machine's are."""
+
 
 class Histogram:
     """Counts in fixed buckets, Prometheus' way: bucket i holds values <= bounds[i], a last one holds the rest."""
@@ -222,36 +227,55 @@ class Histogram:
         return rows
 
 
-class NodeFold:
-    """One node's notices folded to what its metrics show. Bounded: by applications, outcomes and buckets, not by requests."""
+ROUTES = ("self", "direct", "agent")
+"""How requests go: `RequestDone.via`."""
 
-    def __init__(self) -> None:
-        self.requests: Counter[tuple[AppId, str, str]] = Counter()
+
+class NodeFold:
+    """One node's notices folded to what its metrics show. Bounded: by applications, outcomes and buckets, not by requests.
+
+    Counts of `apps` are there from the beginning, as zeros: whoever reads a counter now and then would otherwise never see the
+    step from nothing to the first.
+    """
+
+    def __init__(self, apps: Iterable[AppId] = ()) -> None:
+        apps = tuple(apps)
+        ends = (*(("ok", via) for via in ROUTES), *((end, via) for end in ("deadline", "refused") for via in ROUTES[1:]))
+        self.requests: Counter[tuple[AppId, str, str]] = Counter({(app, *end): 0 for app in apps for end in ends})
         """(application, outcome, via) to requests done."""
-        self.attempts: Counter[AppId] = Counter()
-        self.hops: Counter[tuple[AppId, int]] = Counter()
+        self.attempts: Counter[AppId] = Counter(dict.fromkeys(apps, 0))
+        self.hops: Counter[tuple[AppId, int]] = Counter({(app, hops): 0 for app in apps for hops in range(3)})
         """Of ok requests."""
-        self.routing: dict[AppId, Histogram] = {}
-        self.latency: dict[AppId, Histogram] = {}
+        self.routing: dict[AppId, Histogram] = {app: Histogram() for app in apps}
+        self.latency: dict[AppId, Histogram] = {app: Histogram() for app in apps}
         self.roles: dict[tuple[str, AppId], bool] = {}
         """(agent, replica or steward; application) to whether the node is it now."""
+        self.role_changed: dict[tuple[str, AppId], Nanos] = {}
+        """The same, to when that last changed."""
         self.attached = 0
         self.agents_lost = 0
-        self.members: Counter[str] = Counter()
+        self.agent_rtt: Nanos | None = None
+        """Round trip to the node's agent, as measured when it attached; None without one, and at agents."""
+        self.members: Counter[str] = Counter(dict.fromkeys(("alive", "suspect", "dead"), 0))
         """SWIM's states to changes noticed."""
-        self.replica_sets: Counter[AppId] = Counter()
+        self.replica_sets: Counter[AppId] = Counter(dict.fromkeys(apps, 0))
         """Sets decided as steward."""
 
-    def add(self, notice: Notice) -> None:
+    def add(self, notice: Notice, now: Nanos = 0) -> None:
         match notice:
             case RequestDone():
                 self._request(notice)
             case RoleChanged():
                 self.roles[notice.role, notice.app] = notice.active
+                self.role_changed[notice.role, notice.app] = now
+                if notice.role == "agent" and notice.active:
+                    self.agent_rtt = None
             case Attached():
                 self.attached += 1
+                self.agent_rtt = notice.rtt
             case AgentLost():
                 self.agents_lost += 1
+                self.agent_rtt = None
             case MemberChanged():
                 self.members[notice.state] += 1
             case ReplicaSetDecided():

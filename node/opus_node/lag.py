@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from opus_node.core.types import SECOND, Nanos
+from opus_node.folds import LAG_BOUNDS, Histogram
 
 KEPT = 4096
 """Of the latest lags between two readings; the maximum is of all."""
@@ -19,9 +20,8 @@ class LagMeter:
         self._resumed_at: Nanos = -1
         self._worst: Nanos = 0
         self._worst_at: Nanos = 0
-        self.count = 0
-        """Cumulated, as is `total`."""
-        self.total: Nanos = 0
+        self.histogram = Histogram(LAG_BOUNDS)
+        """Cumulated."""
 
     def record(self, due: Nanos, now: Nanos) -> None:
         """A timer due at `due` fired at `now`."""
@@ -32,8 +32,7 @@ class LagMeter:
             self._worst, self._worst_at = lag, now
         self._lags.append(lag)
         self._max = max(self._max, lag)
-        self.count += 1
-        self.total += lag
+        self.histogram.observe(lag)
 
     def recent(self, now: Nanos) -> Nanos:
         """The worst of late, halved with each second since, as the core has it (`core.context`)."""

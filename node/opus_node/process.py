@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
@@ -136,7 +137,8 @@ class NodeProcess:
             self._fail,
             lambda: driver.lag.recent(driver.now()) / SECOND,
         )
-        driver = Driver(spec.node_id, self._make_core(spec), transport, spec.origin_ns, self._fail, self._notice)
+        apps = [app.name for app in spec.config.apps]
+        driver = Driver(spec.node_id, self._make_core(spec), transport, spec.origin_ns, self._fail, self._notice, apps)
         transport.bind(self._listen)
         driver.feed(Boot(spec.seeds, spec.incarnation))  # the core's first event; peers are heard after it
         await transport.start()
@@ -178,6 +180,7 @@ class _Source:
     def __init__(self, driver: Driver, transport: Transport) -> None:
         self._driver = driver
         self._transport = transport
+        self.origin_unix_s = time.time() - driver.now() / SECOND
 
     @property
     def fold(self) -> NodeFold:

@@ -153,4 +153,4 @@ def test_node_fold() -> None:
     assert fold.attempts["web"] == 5
     assert fold.routing["web"].count == fold.latency["web"].count == 2
     assert fold.roles == {("agent", ""): True, ("replica", "web"): False}
-    assert (fold.attached, fold.agents_lost, fold.members, fold.replica_sets) == (1, 1, {"dead": 1}, {"web": 1})
+    assert (fold.attached, fold.agents_lost, fold.members["dead"], fold.replica_sets) == (1, 1, 1, {"web": 1})

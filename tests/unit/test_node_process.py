@@ -14,8 +14,8 @@ import grpc
 import pytest
 from helpers.nodes import boot, control, wait_for
 from opus_node import metrics
-from opus_node.core.events import Attached, Notice, RequestDone, Snapshot
-from opus_node.core.types import MILLISECOND
+from opus_node.core.events import Attached, Notice, RequestDone, RoleChanged, Snapshot
+from opus_node.core.types import MILLISECOND, SECOND
 from opus_node.folds import NodeFold
 from opus_node.lag import LagMeter
 from opus_node.notices import NoticeRing
@@ -57,7 +57,7 @@ def test_a_node_alone_boots_serves_and_ends_when_told(tmp_path: Path) -> None:
         assert status.booted
         assert status.is_agent
         text = stub.GetMetrics(pb.MetricsRequest(), timeout=10).text
-        assert set(re.findall(r"^# TYPE (opus_\w+)", text, re.M)) == set(metrics.METRICS)
+        assert set(re.findall(r"^# TYPE (\w+)", text, re.M)) == set(metrics.METRICS)
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
@@ -190,7 +190,7 @@ def test_lag_is_read_since_the_last_reading_and_a_pause_is_none() -> None:
     lag.record(due=900, now=1_001)
     lag.record(due=1_500, now=1_600)
     assert lag.read() == (100, 100)
-    assert lag.count == 201
+    assert lag.histogram.count == 201
 
 
 class Source:
@@ -198,11 +198,12 @@ class Source:
 
     def __init__(self, *noticed: Notice) -> None:
         self.fold, self.lag, self.stats = NodeFold(), LagMeter(), TransportStats(control_bytes_sent=1234, expired=5)
+        self.origin_unix_s = 1_700_000_000.0
         for notice in noticed:
-            self.fold.add(notice)
+            self.fold.add(notice, 2 * SECOND)
 
     def snapshot(self) -> Snapshot:
-        return Snapshot("198.18.0.1", False, ("web",), (), (), 0, 17, 900, 3, 4)
+        return Snapshot("198.18.0.1", False, ("web",), (), (("web", 9),), 0, 17, 900, 3, 4)
 
     def gauges(self) -> dict[str, float]:
         names = ("opus_open_requests", "opus_queued_bytes", "opus_notices_dropped_total", "links", "streams")
@@ -211,7 +212,7 @@ class Source:
 
 def test_metrics_are_in_base_units_with_the_folds_own_buckets() -> None:
     done = RequestDone("web", 1, 5, False, 0, 45 * MILLISECOND, "ok", "198.18.0.2", 30 * MILLISECOND, 2, 1, "agent", True)
-    text = metrics.NodeMetrics(Source(done, Attached("198.18.0.1", 7))).text()
+    text = metrics.NodeMetrics(Source(done, Attached("198.18.0.1", 7 * MILLISECOND), RoleChanged("replica", True, "web"))).text()
     for line in (
         'opus_requests_total{app="web",outcome="ok",via="agent"} 1.0',
         'opus_request_hops_total{app="web",hops="2"} 1.0',
@@ -222,6 +223,9 @@ def test_metrics_are_in_base_units_with_the_folds_own_buckets() -> None:
         'opus_link_bytes_total{direction="sent",traffic="control"} 1234.0',
         'opus_messages_lost_total{cause="expired"} 5.0',
         "opus_entries 17.0",
+        'opus_view_epoch{app="web"} 9.0',
+        "opus_agent_rtt_seconds 0.007",
+        'opus_role_changed_timestamp_seconds{app="web",role="replica"} 1.700000002e+09',
         "opus_attachments_total 1.0",
     ):
         assert line in text.splitlines()
