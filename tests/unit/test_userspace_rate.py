@@ -57,6 +57,13 @@ def test_what_does_not_fit_the_queue_is_dropped_and_counted() -> None:
     assert lab.host.queue_dropped == 40
 
 
+def test_what_waits_is_told_in_bytes() -> None:
+    lab = Lab(MBIT, 1 << 20)
+    for _ in range(10):
+        lab.link.enter(0, packet(1250))  # 10 ms each
+    assert [lab.link.waiting(t * MS) for t in (0, 25, 100, 900)] == [12_500, 9_375, 0, 0]
+
+
 def test_a_queue_smaller_than_a_packet_still_lets_it_through_when_idle() -> None:
     lab = Lab(MBIT, 500)
     lab.link.enter(0, packet(1500))

@@ -18,6 +18,7 @@ from typing import Literal
 
 from opus_controller.engine.churn import ChurnPlayer
 from opus_controller.engine.faults import Faults
+from opus_controller.engine.observer import Guarded, Observer
 from opus_controller.engine.record import RunRecord
 from opus_controller.engine.runtime import Health, Record, Runtime
 from opus_controller.engine.validity import Validity, judge
@@ -71,13 +72,18 @@ class Outcome:
 
 
 async def play(
-    plan: Plan, runtime: Runtime, record: RunRecord, *, on_progress: Callable[[Progress], None] = lambda progress: None
+    plan: Plan,
+    runtime: Runtime,
+    record: RunRecord,
+    *,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    observer: Observer | None = None,
 ) -> Outcome:
     """Play `plan` to its end, or to an error, SIGINT or SIGTERM; the runtime is down when this returns.
 
     Never raises for what goes wrong in the run: the outcome tells, and the record keeps what there was until then.
     """
-    player = _Player(plan, runtime, record, on_progress)
+    player = _Player(plan, runtime, record, on_progress, Guarded(observer))
     began = time.monotonic()
     ended: Literal["done", "interrupted", "failed"] = "failed"
     error: BaseException | None = None
@@ -100,13 +106,16 @@ async def play(
 
 
 class _Player:
-    def __init__(self, plan: Plan, runtime: Runtime, record: RunRecord, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, plan: Plan, runtime: Runtime, record: RunRecord, on_progress: Callable[[Progress], None], observer: Guarded
+    ) -> None:
         self._plan = plan
         self._runtime = runtime
         self._record = record
         self._on_progress = on_progress
+        self._observer = observer
         self._faults = Faults(plan, runtime)
-        self._churn = ChurnPlayer(plan, runtime, self._faults, record.events, self._learn_deaths)
+        self._churn = ChurnPlayer(plan, runtime, self._faults, self._write, self._learn_deaths)
         self._agenda = sorted(plan.timeline, key=lambda fault: fault.at_ns)
         self._end = _end_of(plan)
         self._phase: Literal["starting", "running", "waiting for answers", "ending"] = "starting"
@@ -120,16 +129,17 @@ class _Player:
         self._tell()
         await self._runtime.up(self._plan)
         self._record.about(runtime=self._runtime.info.runtime, links=self._runtime.info.links, facts=self._runtime.info.facts)
-        self._record.events(
+        await self._observer.begin(self._runtime)
+        self._write(
             {"t": host.boot_at_ns, "host": host.name, "kind": "host_up", "cause": "boot"}
             for host in self._plan.hosts
             if host.name not in self._faults.dead
         )
         await self._runtime.start_workload(self._plan.workload)
-        self._record.events([self._event("workload_start")])
+        self._write([self._event("workload_start")])
         self._phase = "running"
         await self._live_through()
-        self._record.events([self._event("end")])
+        self._write([self._event("end")])
 
     async def _live_through(self) -> None:
         next_collection = self._runtime.now()
@@ -150,7 +160,7 @@ class _Player:
 
     async def _strike(self, fault: Fault) -> None:
         records = await self._faults.strike(fault)
-        self._record.events(records)
+        self._write(records)
         head = records[0]
         if fault.kind != "heal" and not head["victims"]:
             self._problems.append(f"{fault.kind} {fault.name!r} found nobody to hit ({head['target']})")
@@ -162,6 +172,7 @@ class _Player:
         health = await self._runtime.health()
         self._health.append(health)
         self._record.health(health)
+        self._observer.health(health)
         self._learn_deaths()
         self._tell()
 
@@ -169,7 +180,7 @@ class _Player:
         for host, last_lines in self._runtime.died().items():
             self.died[host] = last_lines
             self._faults.lost(host)
-            self._record.events([self._event("host_down", host=host, cause="died", log=last_lines)])
+            self._write([self._event("host_down", host=host, cause="died", log=last_lines)])
             self._tell(f"{host} died by itself")
 
     def _keep(self, records: Iterable[Record]) -> None:
@@ -180,13 +191,19 @@ class _Player:
                     self._ok += 1
                 else:
                     self._failed += 1
+        self._write(batch)
+
+    def _write(self, records: Iterable[Record]) -> None:
+        batch = list(records)
         self._record.events(batch)
+        self._observer.records(batch)
 
     async def finish(self) -> None:
         """Take the runtime down whatever state it is in, and keep what it still had to tell."""
         self._phase = "ending"
         self._tell()
         await self._churn.stop()
+        await self._observer.end()
         try:
             await self._runtime.down()
         except Exception as problem:  # noqa: BLE001  (recorded; gc can do what down could not)
@@ -199,7 +216,7 @@ class _Player:
 
     def note_error(self, problem: BaseException) -> None:
         lines = "".join(traceback.format_exception(problem))
-        self._record.events([self._event("error", error=f"{type(problem).__name__}: {problem}", traceback=lines)])
+        self._write([self._event("error", error=f"{type(problem).__name__}: {problem}", traceback=lines)])
 
     def _event(self, kind: str, *, host: str = "", **fields: object) -> Record:
         return {"t": self._runtime.now(), "host": host, "kind": kind, **fields}

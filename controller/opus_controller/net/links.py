@@ -35,6 +35,8 @@ class LinkCounters:
     duplicated: int = 0
     corrupted: int = 0
     reordered: int = 0
+    queued_bytes: int = 0
+    """Waiting in the access link's two queues at this moment: no count, but a level."""
 
 
 @dataclass(frozen=True)

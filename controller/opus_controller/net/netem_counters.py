@@ -7,6 +7,7 @@ queue_dropped   up queue of the host's eth0 and down queue of its veth's end
 cut             dropped by the filters at its port
 duplicated      what left an IFB for duplicates and was lost in it, less what went in
 corrupted       0: the kernel does not count it
+queued_bytes    what waits in those two queues (with Ethernet headers)
 """
 
 from __future__ import annotations
@@ -59,18 +60,19 @@ def _of_host(
     reordered += sum(
         found.stats.requeues for (index, parent), found in qdiscs.items() if index == port.delays and parent != ROOT
     )  # fmt: skip
-    up_dropped = netem_port.up_queue_dropped(port)
+    up, down = netem_port.up_queue(port), _stats(qdiscs, port.wan, ROOT)
     return LinkCounters(
-        sent=link.rx_packets + up_dropped,
+        sent=link.rx_packets + up.drops,
         received=link.tx_packets,
         sent_bytes=link.rx_bytes - ETHERNET_HEADER * link.rx_packets,
         received_bytes=link.tx_bytes - ETHERNET_HEADER * link.tx_packets,
         lost=max(0, lost),
         cut=drops.get(port.number, _NONE).drops,
-        queue_dropped=up_dropped + _stats(qdiscs, port.wan, ROOT).drops,
+        queue_dropped=up.drops + down.drops,
         overflow=overflow,
         duplicated=duplicated,
         reordered=reordered,
+        queued_bytes=up.backlog + down.backlog,
     )
 
 

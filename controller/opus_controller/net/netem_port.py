@@ -29,7 +29,7 @@ from opus_controller.net.namespaces import run_inside
 from opus_controller.net.netem_desired import CLASS_MASK, HANDLE, PATTERN_MASK, Tree
 from opus_controller.net.netem_options import KIND, NetemOptions, encode
 from opus_controller.net.tc_netlink import Netlink, Request
-from opus_controller.net.tc_qdisc import EGRESS, INGRESS, ROOT
+from opus_controller.net.tc_qdisc import EGRESS, INGRESS, ROOT, QueueStats
 from opus_controller.net.userspace_rate import DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_NS
 
 INTERFACE = "eth0"
@@ -296,14 +296,14 @@ def counter_requests(port: Port) -> list[Request]:
     return requests + [tc_qdisc.get_qdisc(port.box(minor), HANDLE, ROOT) for minor in sorted(port.boxes)]
 
 
-def up_queue_dropped(port: Port) -> int:
-    """Packets that did not fit in the host's own up queue; 0 if its namespace is gone."""
+def up_queue(port: Port) -> QueueStats:
+    """The host's own up queue; nothing if it has none, or its namespace is gone."""
     if port.network is None or port.host.access.up.rate_bps is None:
-        return 0
+        return QueueStats()
     with suppress(OSError):
         for answer in port.network.do([tc_qdisc.get_qdisc(port.eth0, _RATE_HANDLE, ROOT)]):
-            return tc_qdisc.read_qdisc(answer).stats.drops
-    return 0
+            return tc_qdisc.read_qdisc(answer).stats
+    return QueueStats()
 
 
 # --- helpers ---

@@ -30,7 +30,7 @@ from opus_controller.model.plan import PathTable
 from opus_controller.net import addresses, userspace_desired
 from opus_controller.net.links import LinkCounters, TimerLag
 from opus_controller.net.namespaces import run_inside
-from opus_controller.net.userspace_host import COUNTERS
+from opus_controller.net.userspace_host import FIGURES
 from opus_controller.net.userspace_protocol import SOCKET_NAME, connect
 
 INTERFACE = "eth0"
@@ -125,7 +125,7 @@ class UserspaceLinks:
 
     def counters(self) -> dict[str, LinkCounters]:
         hosts: dict[str, list[int]] = self._client.ask({"op": "counters"})["hosts"]
-        return {name: LinkCounters(**dict(zip(COUNTERS, figures, strict=True))) for name, figures in hosts.items()}
+        return {name: LinkCounters(**dict(zip(FIGURES, figures, strict=True))) for name, figures in hosts.items()}
 
     def strays(self) -> dict[str, int]:
         """Packets dropped that belong to no path: "malformed" (not IPv4) and "unroutable" (no host has the address)."""

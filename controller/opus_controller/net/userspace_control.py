@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from opus_controller.net.userspace_engine import Engine
-from opus_controller.net.userspace_host import COUNTERS, Host
+from opus_controller.net.userspace_host import FIGURES, Host
 from opus_controller.net.userspace_loop import Loop
 from opus_controller.net.userspace_network import NetworkState
 from opus_controller.net.userspace_protocol import MAX_FDS
@@ -141,7 +141,7 @@ class Control:
         figures: dict[str, list[int]] = {}
         for first in range(0, len(hosts), _HOSTS_A_SLICE):
             for host in hosts[first : first + _HOSTS_A_SLICE]:
-                numbers: dict[str, int] = {name: getattr(host, name) for name in COUNTERS}
+                numbers: dict[str, int] = {name: getattr(host, name) for name in FIGURES}
                 device = self._devices.get(host.name)
                 numbers["overflow"] += self._dropped_before.get(host.name, 0) + (device.kernel_drops() if device else 0)
                 figures[host.name] = list(numbers.values())

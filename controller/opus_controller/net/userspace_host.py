@@ -21,6 +21,8 @@ COUNTERS = (
     "reordered",
 )  # fmt: skip
 """The counters a host has, by the names of `links.LinkCounters`."""
+FIGURES = (*COUNTERS, "queued_bytes")
+"""All that is told of a host, by the same names."""
 
 
 class Host:
@@ -65,6 +67,12 @@ class Host:
         if down[0] is not None:
             self._down.configure(down[0], down[1])
             self.arrive = self._down.enter
+
+    @property
+    def queued_bytes(self) -> int:
+        """Waiting in its two access queues now."""
+        now = time.monotonic_ns()
+        return self._up.waiting(now) + self._down.waiting(now)
 
     def plug(self, fd: int) -> int:
         """Take `fd` for the device (-1: none) and hand back the one before it."""

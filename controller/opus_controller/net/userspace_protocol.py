@@ -7,7 +7,7 @@ A request is one object in one line, answered in order by one object in one line
     {"op": "over", "over"}               -> {}     what is laid over it; in force when the answer is sent
     {"op": "attach", "host"} + 2 fds     -> {}     the host's TUN device; /proc/net/dev opened inside its namespace
     {"op": "detach", "host"}             -> {}     closes them: the device is gone when the answer is sent
-    {"op": "counters"}                   -> {"hosts": {name: [numbers in the order of userspace_host.COUNTERS]},
+    {"op": "counters"}                   -> {"hosts": {name: [numbers in the order of userspace_host.FIGURES]},
                                             "malformed", "unroutable"}
     {"op": "lag"}                        -> {"lag": [packets, p50 ns, p99 ns, max ns]} since the last such request
     {"op": "close"}                      -> {}     the process ends

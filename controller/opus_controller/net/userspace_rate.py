@@ -45,6 +45,10 @@ class RateLink:
         else:
             self._queue_ns = queue_bytes * _BYTE_NS // rate
 
+    def waiting(self, now: int) -> int:
+        """Bytes in the queue, the packet being sent included."""
+        return max(0, self._free - now) * self._rate // _BYTE_NS
+
     def enter(self, due: int, data: bytes) -> None:
         """A packet for the queue."""
         if data[GSO_TYPE]:

@@ -14,10 +14,12 @@ import random
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from opus_controller.engine.observer import PathSeen
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host
 from opus_controller.net.namespaces import path_of, run_inside
@@ -33,10 +35,16 @@ _ECHO = struct.Struct("!BBHHH")
 
 
 def sample_pairs(hosts: Sequence[Host], seed: str, most: int = PAIRS) -> list[tuple[Host, Host]]:
-    """Up to `most` pairs, drawn by `seed`, from different sites where there are several."""
+    """Up to `most` pairs, drawn by `seed`, from different sites where there are several: as many pairs of sites as can be."""
     rng = random.Random(seed)
     pairs = [(a, b) for a in hosts[:200] for b in hosts[:200] if a.index < b.index and (a.site != b.site or len(hosts) < 3)]
-    return rng.sample(pairs, min(most, len(pairs)))
+    rng.shuffle(pairs)
+    turns: Counter[tuple[str, str]] = Counter()
+    drawn: list[tuple[int, tuple[Host, Host]]] = []
+    for a, b in pairs:
+        drawn.append((turns[a.site, b.site], (a, b)))
+        turns[a.site, b.site] += 1
+    return [pair for _, pair in sorted(drawn, key=lambda of: of[0])[:most]]
 
 
 @dataclass
@@ -51,6 +59,10 @@ class _Pair:
     """Wall clock of the echo under way; 0: none is."""
     asked_ns: int = 0
     network: Network | None = None
+    answered: int = 0
+    """Echoes that count, as is `rtt_ns`, the sum of their round trips."""
+    rtt_ns: int = 0
+    lost: int = 0
 
 
 @dataclass
@@ -110,6 +122,11 @@ class Probes:
             "asked_jitter_ms": round(jitter, 4) if jitter is not None else None,
         }
 
+    def paths(self) -> list[PathSeen]:
+        """Every pair, as it is now and with what was measured."""
+        network = self.network()
+        return [_seen(pair, network) for pair in self._pairs]
+
     async def _send_on_and_on(self) -> None:
         while True:
             for pair in self._pairs:
@@ -120,12 +137,13 @@ class Probes:
         network = self.network()
         if pair.sent_ns:
             self.lost += 1
+            pair.lost += 1
         pair.sent_ns = 0
         if not _measurable(network, pair.source, pair.target):
             return
         pair.sequence = (pair.sequence + 1) & 0xFFFF
         pair.network = network
-        pair.asked_ns = network.one_way_ns(pair.source, pair.target) + network.one_way_ns(pair.target, pair.source)
+        pair.asked_ns = _asked_ns(network, pair)
         echo = _echo(pair)
         with suppress(OSError):  # the host is down or its device is being replaced
             sent_ns = time.time_ns()
@@ -152,7 +170,10 @@ class Probes:
             and len(self.errors_ns) < _MOST_ERRORS
         ):
             seconds, nanos = stamp
-            self.errors_ns.append(seconds * 1_000_000_000 + nanos - pair.sent_ns - pair.asked_ns)
+            rtt_ns = seconds * 1_000_000_000 + nanos - pair.sent_ns
+            self.errors_ns.append(rtt_ns - pair.asked_ns)
+            pair.answered += 1
+            pair.rtt_ns += rtt_ns
             self.asked_jitter_ns.append(_jitter_ns(pair.network, pair.source, pair.target))
             self._measured.add((pair.source.name, pair.target.name))
         pair.sent_ns = 0
@@ -161,8 +182,33 @@ class Probes:
 def _measurable(network: Network, source: Host, target: Host) -> bool:
     """Loss only costs echoes; what overtakes or comes twice would be mistaken for an error."""
     there, back = network.path(source, target), network.path(target, source)
-    cut = network.is_cut(source.name, target.name) or network.is_cut(target.name, source.name)
-    return not cut and not any(shape.reorder or shape.duplicate for shape in (there, back))
+    return not _is_cut(network, source, target) and not any(shape.reorder or shape.duplicate for shape in (there, back))
+
+
+def _is_cut(network: Network, source: Host, target: Host) -> bool:
+    return network.is_cut(source.name, target.name) or network.is_cut(target.name, source.name)
+
+
+def _asked_ns(network: Network, pair: _Pair) -> int:
+    return network.one_way_ns(pair.source, pair.target) + network.one_way_ns(pair.target, pair.source)
+
+
+def _seen(pair: _Pair, network: Network) -> PathSeen:
+    source, target = pair.source, pair.target
+    passes = 1.0
+    for sender, receiver in ((source, target), (target, source)):
+        for loss in (sender.access.loss, network.path(sender, receiver).loss_mean, receiver.access.loss):
+            passes *= 1 - loss
+    return PathSeen(
+        source=source.name,
+        target=target.name,
+        asked_ns=_asked_ns(network, pair),
+        asked_loss=1 - passes,
+        cut=_is_cut(network, source, target),
+        answered=pair.answered,
+        rtt_ns=pair.rtt_ns,
+        lost=pair.lost,
+    )
 
 
 def _jitter_ns(network: Network, source: Host, target: Host) -> float:

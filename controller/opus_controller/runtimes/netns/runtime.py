@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from opus_controller.engine.observer import Observed
 from opus_controller.engine.runtime import Health, LiveHost, Record, RunInfo
 from opus_controller.model.errors import OpusError, PlatformError
 from opus_controller.model.network import Network
@@ -265,6 +266,13 @@ class NetnsRuntime:
 
     def died(self) -> Mapping[str, str]:
         return _there(self._nodes).died()
+
+    async def metrics(self, host: str) -> str:
+        return await _there(self._nodes).metrics(host)
+
+    async def observed(self) -> Observed:
+        counters = await in_thread(self.links.counters)
+        return Observed(counters, self._probes.paths(), self._probes.errors_ns)
 
     @property
     def links(self) -> Links:
