@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +38,8 @@ class Chosen:
     make: Callable[[Path], Runtime]
     announcement: tuple[str, ...]
     """Lines for a person: what was chosen and why, and how to get the other."""
+    observable: bool = True
+    """Whether its hosts live in real time, and can be asked for their metrics."""
 
 
 def choose_runtime(asked: RuntimeName, links: LinksName, *, scenario: str) -> Chosen:
@@ -54,13 +56,13 @@ def choose_runtime(asked: RuntimeName, links: LinksName, *, scenario: str) -> Ch
     except PlatformError as reason:
         chosen = _sim(str(reason))
         command = f"{'' if os.geteuid() == 0 else 'sudo '}opus run {scenario} --runtime netns"
-        return Chosen(chosen.make, (*chosen.announcement, f"for real hosts: {command}"))
+        return replace(chosen, announcement=(*chosen.announcement, f"for real hosts: {command}"))
 
 
 def _sim(why: str) -> Chosen:
     from opus_controller.runtimes.sim.runtime import SimRuntime
 
-    return Chosen(lambda record: SimRuntime(), (f"runtime: sim, virtual time ({why})",))
+    return Chosen(lambda record: SimRuntime(), (f"runtime: sim, virtual time ({why})",), observable=False)
 
 
 def _netns(links: LinksName, why: str) -> Chosen:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opus_controller.cli._choose import Chosen, LinksName, LinksOption, RuntimeName, choose_runtime
+from opus_controller.cli._observe import Address, ObserveAddressOption, ObserveOption, asked_for, observing
 from opus_controller.cli._output import JsonOption
-from opus_controller.model.errors import InvalidRun, OpusError
+from opus_controller.model.errors import InvalidRun, OpusError, PlatformError
 
 if TYPE_CHECKING:
     from opus_controller.engine.play import Outcome
@@ -34,6 +35,8 @@ def register(app: typer.Typer) -> None:
         links: LinksOption = LinksName.auto,
         seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the scenario's.")] = None,
         out: Annotated[Path | None, typer.Option("--out", help="The run's directory, in place of runs/NAME-TIME.")] = None,
+        observe: ObserveOption = False,
+        observe_address: ObserveAddressOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Run a scenario, break it on purpose, and report what users of the service would have felt.
@@ -44,13 +47,16 @@ def register(app: typer.Typer) -> None:
         from opus_controller.model.compile import compile_plan
         from opus_controller.model.scenario import find, load_scenario
 
+        at = asked_for(observe, observe_address)
         path = find("scenarios", scenario)
         plan = compile_plan(load_scenario(path), seed)
         chosen = choose_runtime(runtime, links, scenario=scenario)
         _announce(plan, chosen)
+        if at is not None and not chosen.observable:
+            raise PlatformError("the simulator has no live metrics (virtual time); leave out --observe, or use: --runtime netns")
         record = RunRecord.at(out, plan) if out is not None else RunRecord.create(RUNS, plan)
         record.about(command=["opus", *sys.argv[1:]], scenario_path=str(path), versions=_versions(), chosen=chosen.announcement)
-        outcome = _play(plan, chosen, record)
+        outcome = _play(plan, chosen, record, at, RUNS if out is None else out)
         raise typer.Exit(_conclude(record.directory, outcome, as_json=as_json))
 
 
@@ -63,16 +69,21 @@ def _announce(plan: Plan, chosen: Chosen) -> None:
         print(line, file=sys.stderr)
 
 
-def _play(plan: Plan, chosen: Chosen, record: RunRecord) -> Outcome:
+def _play(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, data: Path) -> Outcome:
+    """`at`: where to serve metrics, if anybody looks on; a Prometheus keeps its data under `data`."""
     from opus_controller.cli._progress import shown
     from opus_controller.engine.play import play
+    from opus_controller.engine.record import METRICS_SAMPLES
+
+    archive = record.directory / METRICS_SAMPLES if chosen.observable else None
 
     async def playing() -> Outcome:
         with shown() as on_progress:
-            return await play(plan, chosen.make(record.directory), record, on_progress=on_progress)
+            return await play(plan, chosen.make(record.directory), record, on_progress=on_progress, observer=observer)
 
     try:
-        return asyncio.run(playing())
+        with observing(plan, record.directory.name, archive, at, data) as observer:
+            return asyncio.run(playing())
     finally:
         record.close()
 

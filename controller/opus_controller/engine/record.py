@@ -6,6 +6,7 @@
         events.ndjson           one `Record` a line, in the order the player received them (a node's own in order of t)
         samples/hosts.ndjson    {"t", "host", counters ...} (kind "sample" of the runtime's records)
         samples/health.ndjson   `Health`, field by field
+        samples/metrics.ndjson  scraped metrics of hosts and controller (observe.archive); not in virtual time
         logs/<host>.log         what the host's process printed
     runs/latest                 symbolic link to the youngest
 
@@ -36,6 +37,7 @@ RUN = "run.json"
 EVENTS = "events.ndjson"
 HOST_SAMPLES = "samples/hosts.ndjson"
 HEALTH_SAMPLES = "samples/health.ndjson"
+METRICS_SAMPLES = "samples/metrics.ndjson"
 LOGS = "logs"
 
 

@@ -109,12 +109,25 @@ class Validity:
 
 def judge(samples: Iterable[Health], *, problems: Iterable[str] = (), limits: Sequence[Limit] = LIMITS) -> Validity:
     """Judge a run's health samples, in order of time. No sample at all is no evidence against the run (sim has no lag)."""
-    spans = [_Span(limit) for limit in limits]
+    watch = Watch(limits)
     for sample in samples:
-        for span in spans:
+        watch.add(sample)
+    return Validity(watch.breaches(), tuple(problems))
+
+
+class Watch:
+    """The same, sample by sample while a run goes on."""
+
+    def __init__(self, limits: Sequence[Limit] = LIMITS) -> None:
+        self._spans = [_Span(limit) for limit in limits]
+
+    def add(self, sample: Health) -> None:
+        for span in self._spans:
             span.add(sample)
-    breaches = [breach for span in spans if (breach := span.worst()) is not None]
-    return Validity(tuple(breaches), tuple(problems))
+
+    def breaches(self) -> tuple[Breach, ...]:
+        """Of every limit the longest, if it counts."""
+        return tuple(breach for span in self._spans if (breach := span.worst()) is not None)
 
 
 @dataclass

@@ -192,6 +192,13 @@ class World:
             self._apply(state, change, note=False)
         return state
 
+    def follow(self, change: Mapping[str, Any]) -> None:
+        """One more event, of a run that goes on: not earlier than those before."""
+        if change["kind"] in _KINDS:
+            self._apply(self.final, change, note=True)
+            if change["kind"] not in ("attached", "agent_lost"):
+                self._track(int(change["t"]), self.final)
+
     @staticmethod
     def live(state: State, hosts: Iterable[int]) -> frozenset[int]:
         return frozenset(h for h in hosts if h in state.up and h not in state.paused)
