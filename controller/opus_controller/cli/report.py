@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +21,33 @@ def register(app: typer.Typer) -> None:
         run: Annotated[Path, typer.Argument(help="A run's directory.")] = LATEST,
         html: Annotated[Path | None, typer.Option("--html", help="Write the page here instead of into the directory.")] = None,
         picture: Annotated[Path | None, typer.Option("--picture", help="Also draw the overview: a .png or .svg file.")] = None,
+        prometheus: Annotated[
+            Path | None,
+            typer.Option(
+                "--prometheus", help="Also put the run's samples into this Prometheus data directory (its storage.tsdb.path)."
+            ),
+        ] = None,
         as_json: JsonOption = False,
     ) -> None:
         """Work a run's figures out again and write its result.json and report.html."""
         if run == LATEST and not run.exists():
             raise ScenarioError("no run yet (runs/latest is missing); make one with: opus run SCENARIO")
         _report(run, html, picture, as_json=as_json)
+        if prometheus is not None:
+            _backfill(run, prometheus)
+
+
+def _backfill(run: Path, data: Path) -> None:
+    from opus_controller.observe.backfill import backfill
+    from opus_controller.observe.prometheus import view_command
+
+    filled = backfill(run, data)
+    start, end = (datetime.fromtimestamp(at).astimezone() for at in (filled.start, filled.end))
+    lines = (
+        f"{filled.samples} samples of {filled.series} series, {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S}, are in {data}",
+        f"to look at them, if no Prometheus runs there: {view_command(data)}",
+    )
+    print("\n".join(lines), file=sys.stderr)
 
 
 def _report(directory: Path, html: Path | None, picture: Path | None, *, as_json: bool) -> None:

@@ -50,7 +50,7 @@ class RunObserver:
         scraper = self._scraper = Scraper(labels, runtime.metrics, own, self._archive, every)
         scraper.start()
         if self._server is not None:
-            self._server.served = Served(asyncio.get_running_loop(), scraper.read, labels, every)
+            self._server.served = Served(asyncio.get_running_loop(), scraper.ask, labels, every)
 
     def records(self, records: Sequence[Record]) -> None:
         self._fold.add(records)

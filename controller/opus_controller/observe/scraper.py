@@ -1,7 +1,7 @@
 """Reads hosts' metrics over the control line: when somebody asks for them, and now and then for the run's record.
 
-Whatever is read goes into the archive. A host that was read for somebody else a moment ago is not read again, so Prometheus
-looking on costs a run one reading an interval, as without it. A host that does not answer is a failed reading of that host.
+Whatever is read goes into the archive. What somebody else asks for again and again is not read for the record as well, so a
+Prometheus that looks on costs no second reading. A host that does not answer is a failed reading of that host.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ CONTROLLER = "controller"
 READ_S = 2.0
 """For a host to answer. Paused ones never do."""
 AT_ONCE = 16
+ASKED_INTERVALS = 2.5
+"""Whoever has not asked for a target for so many intervals is gone."""
 WATCHED_A_SECOND = 15
 """Hosts read a second with somebody looking on, at most: a reading costs both processes together about 3 ms."""
 UNWATCHED_A_SECOND = 6
@@ -48,7 +50,8 @@ class Scraper:
         self._every = every
         self._targets = list(labels)
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._read_at = dict.fromkeys(labels, float("-inf"))
+        self._asked_at = dict.fromkeys(labels, float("-inf"))
+        """When somebody last asked for each target."""
         self._under_way: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self.outcomes = {"ok": 0, "failed": 0}
@@ -57,9 +60,12 @@ class Scraper:
             for name, of in labels.items():
                 archive.target(name, of)
 
-    async def read(self, target: str) -> str:
-        """A fresh reading. PlatformError, in one line, if there is none."""
-        self._read_at[target] = time.monotonic()
+    async def ask(self, target: str) -> str:
+        """A fresh reading for somebody. PlatformError, in one line, if there is none."""
+        self._asked_at[target] = time.monotonic()
+        return await self._read(target)
+
+    async def _read(self, target: str) -> str:
         at, began = time.time(), time.perf_counter()
         try:
             async with self._places:
@@ -92,7 +98,8 @@ class Scraper:
         """Round and round, evenly spread; a host that keeps us waiting does not keep the others waiting."""
         while True:
             for target in self._targets:
-                if time.monotonic() - self._read_at[target] >= 0.75 * self._every and len(self._under_way) < AT_ONCE:
+                asked = time.monotonic() - self._asked_at[target] < ASKED_INTERVALS * self._every
+                if not asked and len(self._under_way) < AT_ONCE:
                     task = asyncio.create_task(self._try(target))
                     self._under_way.add(task)
                     task.add_done_callback(self._under_way.discard)
@@ -100,7 +107,7 @@ class Scraper:
 
     async def _try(self, target: str) -> None:
         try:
-            await self.read(target)
+            await self._read(target)
         except PlatformError:
             return  # noted
 
