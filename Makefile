@@ -3,7 +3,7 @@ SHELL := /bin/sh
 OPUS := .venv/bin/opus
 PY := .venv/bin/python
 
-.PHONY: demo test lint bench proto soak setup dev clean
+.PHONY: demo test lint bench proto dashboards soak setup dev clean
 .DEFAULT_GOAL := demo
 
 setup:
@@ -27,12 +27,18 @@ lint: dev
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@$(PY) proto/generate.py --check
+	@$(PY) -m opus_controller.observe.dashboards --check
+	@$(PY) scripts/metrics_doc.py --check
 
 bench: setup  ## speed and size, printed
 	@$(OPUS) bench all
 
 proto: dev  ## generated stubs from proto/**/*.proto
 	@$(PY) proto/generate.py
+
+dashboards: dev  ## Grafana's JSON from controller/opus_controller/observe/dashboards, and the table of metrics
+	@$(PY) -m opus_controller.observe.dashboards
+	@$(PY) scripts/metrics_doc.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

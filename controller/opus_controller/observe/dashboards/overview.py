@@ -44,7 +44,7 @@ def build() -> dashboard.Dashboard:
                 "Requests answered within their deadline / issued by live clients, since the run's begin.",
                 "percentunit",
                 Query(f"opus_availability_ratio{{{RUN}}}", "{{app}}"),
-                limits=Limits(warn=0.99, bad=0.999, high_is_good=True),
+                limits=Limits(0.99, 0.999, high_is_good=True),
             ),
             number("Requests", "Whose outcome is known.", "short", Query(f"sum by (app) ({_ISSUED})", "{{app}}")),
             number("Hosts", "By state.", "short", Query(f"sum by (state) (opus_hosts{{{RUN}}})", "{{state}}"), width=6),
@@ -55,7 +55,7 @@ def build() -> dashboard.Dashboard:
                 "1 while the figures mean something: the testbed itself kept up.",
                 "short",
                 Query(f"opus_testbed_valid{{{RUN}}}", "valid"),
-                limits=Limits(warn=1, bad=1, high_is_good=True),
+                limits=Limits(1, 1, high_is_good=True),
             ),
             lines(
                 "Availability",

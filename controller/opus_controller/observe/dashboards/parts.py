@@ -35,20 +35,18 @@ class Query:
 
 @dataclass(frozen=True)
 class Limits:
-    """Colours by value: green below `warn` (or above, if `high_is_good`)."""
+    """Colours by value: green below `low`, yellow up to `high`, red above; the other way round if `high_is_good`."""
 
-    warn: float
-    bad: float
+    low: float
+    high: float
     high_is_good: bool = False
 
     def build(self) -> Builder[models.ThresholdsConfig]:
-        low, high = (RED, GREEN) if self.high_is_good else (GREEN, RED)
-        first, second = sorted((self.warn, self.bad))
-        steps = [
-            models.Threshold(value=None, color=low),
-            models.Threshold(value=first, color=YELLOW),
-            models.Threshold(value=second, color=high),
-        ]
+        first, last = (RED, GREEN) if self.high_is_good else (GREEN, RED)
+        steps = [models.Threshold(value=None, color=first)]
+        if self.low < self.high:
+            steps.append(models.Threshold(value=self.low, color=YELLOW))
+        steps.append(models.Threshold(value=self.high, color=last))
         return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
@@ -104,7 +102,7 @@ def states(
     *queries: Query,
     off: tuple[str, str],
     on: tuple[str, str],
-    width: int = 24,
+    width: int = COLUMNS,
     height: int = HEIGHT,
 ) -> statetimeline.Panel:
     """Rows of 0 and 1 over time, each told as (text, colour)."""
@@ -204,9 +202,7 @@ def board(
         made.with_variable(variable)
     for annotation in annotations:
         made.annotation(annotation)
-    identity = 0
-    for panel in panels:
-        identity += 1
+    for identity, panel in enumerate(panels, start=1):
         if isinstance(panel, dashboard.Row):
             made.with_row(panel.id(identity))
         else:
