@@ -43,6 +43,15 @@ def needs_uml() -> str:
     return ""
 
 
+def needs_prometheus() -> str:
+    """Why the prometheus lane cannot run here; empty if it can."""
+    if why := needs_root_and_tun():
+        return why
+    if missing := [name for name in ("prometheus", "promtool") if shutil.which(name) is None]:
+        return f"no {' and '.join(missing)} on PATH: apt-get install --no-install-recommends prometheus"
+    return ""
+
+
 @dataclass(frozen=True)
 class Lane:
     name: str
@@ -56,9 +65,10 @@ class Lane:
 LANES = {
     lane.name: lane
     for lane in (
-        Lane("pure", "not netns and not netem and not docker and not soak"),
+        Lane("pure", "not netns and not netem and not docker and not prometheus and not soak"),
         Lane("netns", "netns and not soak", lacks=needs_root_and_tun),
         Lane("netem", "netem and not soak", lacks=needs_uml, prefix=("tests/netem/in-uml",)),
+        Lane("prometheus", "prometheus and not soak", lacks=needs_prometheus),
     )
 }
 SOAK = Lane("soak", "soak", lacks=needs_root_and_tun)

@@ -83,7 +83,7 @@ def start(runs: Path, discovery: str) -> Prometheus:
         (directory / "prometheus.yml").write_text(CONFIG.format(discovery=discovery))
     except OSError as error:
         raise PlatformError(f"cannot keep Prometheus' data in {directory}: {error.strerror}") from error
-    address = f"127.0.0.1:{_free_port(PORT)}"
+    address = f"127.0.0.1:{free_port(PORT)}"
     command = [
         "prometheus",
         f"--config.file={directory / 'prometheus.yml'}",
@@ -164,7 +164,8 @@ def _locked(lock: Path) -> bool:
         return False
 
 
-def _free_port(wanted: int) -> int:
+def free_port(wanted: int) -> int:
+    """`wanted` if nobody listens there, else any."""
     for port in (wanted, 0):
         with suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -22,18 +22,18 @@ def build() -> dashboard.Dashboard:
         "How the overlay organizes itself: roles, attachment, state, control traffic, membership, stretch.",
         [
             number(
-                "Roles",
+                "Roles now",
                 "Hosts that are it now, by their own word.",
                 "short",
                 Query(f"sum by (role) (opus_role{{{RUN}}})", "{{role}}"),
                 width=9,
             ),
-            number("Attached", "Share of living hosts that have an agent, or are one.", "percentunit",
+            number("Attached now", "Share of living hosts that have an agent, or are one.", "percentunit",
                    Query(f"avg(opus_attached{{{RUN}}})", "attached"), width=5),
             number("Stretch so far", "Sum of routing latencies / sum of delays to the best live replica.", "none",
                    Query(f"sum by (app) (opus_stretch_routing_seconds_total{{{RUN}}})"
                          f" / sum by (app) (opus_stretch_best_seconds_total{{{RUN}}})", "{{app}}"), width=5),
-            number("Epoch", "The newest replica set that any host knows.", "none",
+            number("Epoch now", "The newest replica set that any host knows.", "none",
                    Query(f"max by (app) (opus_view_epoch{{{RUN}}})", "{{app}}"), width=5),
             section("Roles"),
             lines("Roles", "Hosts in each role.", "short", Query(f"sum by (role) (opus_role{{{RUN}}})", "{{role}}")),

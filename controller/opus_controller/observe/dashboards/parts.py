@@ -161,7 +161,7 @@ class FaultsAndRoles(Builder[models.AnnotationQuery]):
 
 class _PrometheusAnnotation(models.AnnotationQuery):
     def __init__(self, of: FaultsAndRoles) -> None:
-        super().__init__(name=of.name, datasource=SOURCE, enable=True, icon_color=of.colour, expr=of.expr, built_in=None)
+        super().__init__(name=of.name, datasource=SOURCE, enable=True, icon_color=of.colour, expr=of.expr)
         self._formats = {"titleFormat": of.title, "textFormat": of.text, "useValueForTime": "on", "step": "1s"}
 
     def to_json(self) -> dict[str, object]:

@@ -19,7 +19,7 @@ def build() -> dashboard.Dashboard:
         "Whether the testbed itself kept up. Past a limit, a run's figures describe the machine and not the overlay.",
         [
             number("Valid", "1 while no limit has been passed.", "short", Query(f"opus_testbed_valid{{{RUN}}}", "valid"),
-                   limits=Limits(1, 1, high_is_good=True)),
+                   width=6, limits=Limits(1, 1, high_is_good=True)),
             number("Hosts that answer", "Of those of the plan.", "short",
                    Query(f'sum(up{{{RUN}, job="opus-host"}})', "answer"), Query(f'count(up{{{RUN}, job="opus-host"}})', "all"),
                    width=6),
