@@ -143,6 +143,8 @@ def _read(served: Served, target: str) -> tuple[HTTPStatus, str, str]:
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
+    """Prometheus comes for many hosts at once."""
 
     def __init__(self, address: tuple[str, int], owner: Server) -> None:
         self.owner = owner
