@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opus_controller.cli._choose import LinksName, LinksOption
+from opus_controller.cli._observe import ObserveAddressOption, ObserveOption, asked_for
 from opus_controller.cli._output import JsonOption, print_json
 from opus_controller.cli._runs import need_root
+from opus_controller.model.errors import PlatformError
 
 if TYPE_CHECKING:
     from opus_controller.model.plan import Plan
@@ -27,6 +29,8 @@ def register(app: typer.Typer) -> None:
         ],
         links: LinksOption = LinksName.auto,
         seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
+        observe: ObserveOption = False,
+        observe_address: ObserveAddressOption = None,
         as_json: JsonOption = False,
     ) -> None:
         """Bring a network up and leave it running: hosts, shaped links, and the overlay on them; no clients, no faults.
@@ -34,16 +38,30 @@ def register(app: typer.Typer) -> None:
         Of a scenario, its topology and applications are taken; of a topology, the overlay keeps no application.
         """
         need_root("bringing up hosts")
+        looked_at = asked_for(observe, observe_address) is not None
         from opus_controller.net.choose import choose
 
         plan = plan_of(network, seed)
         choice = choose(links.value)
         print(f"{len(plan.hosts)} hosts in {len(plan.sites)} sites; links: {choice.kind} ({choice.why})", file=sys.stderr)
         runtime = asyncio.run(_bring_up(plan, choice))
+        if looked_at:
+            _observe(runtime.run, observe_address)
         if as_json:
             print_json({"run": runtime.run, "links": choice.kind, "hosts": [host.name for host in plan.hosts]})
         else:
             _tell(runtime, plan)
+
+
+def _observe(run: str, address: str | None) -> None:
+    """The testbed is up and stays up, whatever becomes of this."""
+    from opus_controller.cli.observe import start_in_background
+    from opus_controller.runtimes.netns import state
+
+    try:
+        start_in_background(state.load(run), address)
+    except PlatformError as error:
+        raise PlatformError(f"{error}; the testbed is up all the same: opus observe {run} tries again") from error
 
 
 def plan_of(given: str, seed: int | None) -> Plan:

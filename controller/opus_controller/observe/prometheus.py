@@ -4,6 +4,7 @@
         prometheus.yml      made anew for each start
         data/               all runs that were observed, until somebody deletes it
         prometheus.log
+        lock                held while a Prometheus runs (Debian's does not lock its data by itself)
     <runs>/prometheus-2/    of a run that was observed while another one was
 
 It ends with whoever started it, even if that is killed; what was scraped stays.
@@ -21,6 +22,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from opus_controller.model.errors import PlatformError
 from opus_controller.observe.server import PORT as OBSERVED_PORT
@@ -77,12 +79,11 @@ def available() -> bool:
 
 def start(runs: Path, discovery: str) -> Prometheus:
     """One that finds its targets at the URL `discovery` and keeps data under `runs`. PlatformError if it does not start."""
-    directory = _free_directory(runs)
     try:
-        (directory / "data").mkdir(parents=True, exist_ok=True)
+        directory, lock = _free_directory(runs)
         (directory / "prometheus.yml").write_text(CONFIG.format(discovery=discovery))
     except OSError as error:
-        raise PlatformError(f"cannot keep Prometheus' data in {directory}: {error.strerror}") from error
+        raise PlatformError(f"cannot keep Prometheus' data in {error.filename}: {error.strerror}") from error
     address = f"127.0.0.1:{free_port(PORT)}"
     command = [
         "prometheus",
@@ -95,8 +96,10 @@ def start(runs: Path, discovery: str) -> Prometheus:
     if shutil.which("setpriv"):  # it must not outlive us if we are killed
         command = ["setpriv", "--pdeathsig", "TERM", *command]
     log = directory / "prometheus.log"
-    with log.open("ab") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+    with log.open("ab") as file, lock:  # it holds the lock from here on
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, pass_fds=[lock.fileno()]
+        )
     started = Prometheus(address, directory, process)
     try:
         _wait_ready(started, log)
@@ -143,25 +146,31 @@ def compose_hint(address: str) -> list[str]:
     return lines
 
 
-def _free_directory(runs: Path) -> Path:
-    """Where no living Prometheus keeps its data."""
+def _free_directory(runs: Path) -> tuple[Path, IO[bytes]]:
+    """Where no living Prometheus keeps its data, made if need be, and the lock on it."""
     for number in range(1, 100):
         directory = (runs / ("prometheus" if number == 1 else f"prometheus-{number}")).resolve()
-        if not _locked(directory / "data" / "lock"):
-            return directory
+        (directory / "data").mkdir(parents=True, exist_ok=True)
+        lock = (directory / "lock").open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        if not _looked_at(directory / "data"):
+            return directory, lock
+        lock.close()
     raise PlatformError(f"{runs}: a hundred Prometheus servers keep their data there; end some")
 
 
-def _locked(lock: Path) -> bool:
-    """As Prometheus locks its data."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+def _looked_at(data: Path) -> bool:
+    """Whether somebody has started a Prometheus there by hand (`view_command`)."""
+    wanted = f"--storage.tsdb.path={data}".encode()
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if wanted in process.read_bytes().split(b"\0"):
+                return True
+    return False
 
 
 def free_port(wanted: int) -> int:

@@ -23,6 +23,9 @@ from opus_controller.runtimes.netns.state import RunState
 OWNER_ENDS_S = 60.0
 """How long a living controller may take to clean up by itself when it is asked to (a thousand devices take a while)."""
 
+OBSERVER_ENDS_S = 10.0
+"""For a process that looks on to end its Prometheus in good order."""
+
 
 @dataclass
 class Removed:
@@ -63,6 +66,7 @@ def remove(run: str) -> Removed:
     """Remove everything of the run called `run` (eight digits), with or without its state directory."""
     removed = Removed(run)
     directory = state.STATE_DIR / run
+    removed.processes += _pids(end(state.observers(directory), grace_s=OBSERVER_ENDS_S))
     with suppress(OpusError):  # no run.json: names alone must do
         _end_recorded(state.load(run), removed)
     removed.links = directory.is_dir() and kill_shaper(directory)

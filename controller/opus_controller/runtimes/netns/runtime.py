@@ -123,7 +123,7 @@ class NetnsRuntime:
         self._state.save()
         await self._nodes.boot(names)
         self._facts = self._learn(files, began, wired, spawned)
-        self._probes.start(sample_pairs(plan.hosts, plan.digest), lambda host: _there(self._state).hosts[host].netns)
+        self.probe(plan)
         every_s = max(1.0, len(names) / HOSTS_SAMPLED_A_SECOND)
         self._facts["sample_every_s"] = every_s
         self._sampling = asyncio.create_task(self._sample_on_and_on(every_s), name="samples")
@@ -269,6 +269,16 @@ class NetnsRuntime:
 
     async def metrics(self, host: str) -> str:
         return await _there(self._nodes).metrics(host)
+
+    def probe(self, plan: Plan) -> None:
+        """Measure round trips from now on, until `down` or `leave`."""
+        self._probes.start(sample_pairs(plan.hosts, plan.digest), lambda host: _there(self._state).hosts[host].netns)
+
+    def look_again(self, plan: Plan) -> None:
+        """Hands may have changed the links of a run that another process started."""
+        network = network_of(_there(self._state), plan)
+        if network != self._network:
+            self._network = network
 
     async def observed(self) -> Observed:
         counters = await in_thread(self.links.counters)

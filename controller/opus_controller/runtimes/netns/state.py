@@ -5,6 +5,7 @@
         plan.json                    the plan
         network.json                 what hands have changed at the links (`opus link set`), `HandMade`
         lock                         held while the links or hosts are being changed
+        observer-<pid>               a process that looks on (`opus observe`): its start time; it goes when the run goes
         hosts                        /etc/hosts for `opus exec`
         zygote.sock zygote.log       the zygote; the links' own files lie beside
         logs/                        <host>.log of `opus up` (those of `opus run` are in the run's directory)
@@ -39,6 +40,7 @@ SOCKET_PATH_MOST = 107
 UID_FIRST = 0x7000_0000
 """1,879,048,192 and up: no distribution gives these to users, subordinate ids, systemd services or its containers."""
 UIDS_A_RUN = 1 << 16
+_OBSERVER = "observer-"
 
 
 @dataclass
@@ -183,6 +185,27 @@ def find(run: str | None) -> RunState:
     if not living:
         raise ScenarioError("nothing is running; start a testbed with: opus up TOPOLOGY")
     raise ScenarioError("several runs are alive, name one: " + ", ".join(f"{state.run} ({state.name})" for state in living))
+
+
+@contextmanager
+def looking_on(state: RunState) -> Iterator[None]:
+    """This process looks on: whoever takes the run down ends it, too. FileNotFoundError if the run is gone."""
+    own = Process.own()
+    note = state.directory / f"{_OBSERVER}{own.pid}"
+    note.write_text(str(own.started))
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+
+
+def observers(directory: Path) -> list[Process]:
+    """Who looks on at the run with this directory."""
+    found = []
+    for note in directory.glob(f"{_OBSERVER}*"):
+        with suppress(OSError, ValueError):
+            found.append(Process(int(note.name.removeprefix(_OBSERVER)), int(note.read_text())))
+    return found
 
 
 @contextmanager
