@@ -62,7 +62,8 @@ def test_a_testbed_that_stays_up_can_be_looked_on_and_goes_with_all_who_do(up: t
     until("a round trip", lambda: (value(api, "sum(opus_rtt_seconds_count)") or 0) >= 1)
     asked = 'max(opus_rtt_asked_seconds{source_site="a", target_site="b"})'
     assert value(api, asked) == pytest.approx(0.022)
-    assert opus("link", "set", "a", "b", "--delay", "80ms").returncode == 0  # by hand, from another process
+    by_hand = opus("link", "set", "a", "b", "--delay", "80ms", "--run", run.run)  # from another process
+    assert by_hand.returncode == 0, by_hand.stderr
     until("what hands have changed", lambda: (value(api, asked) or 0) > 0.1)
     (observer,) = state.observers(run.directory)
     (server,) = children(observer.pid)
