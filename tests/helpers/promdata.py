@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from opus_controller.engine.record import METRICS_SAMPLES
 from opus_controller.observe import dashboards
+from opus_controller.observe.archive import readings
 from opus_controller.observe.prometheus import free_port, get, view_command
 
 from helpers.nodes import wait_for
@@ -67,6 +69,17 @@ def _answers(address: str) -> bool:
         return bool(get(address, "/-/ready", timeout_s=2))
     except (OSError, http.client.HTTPException):
         return False
+
+
+def span(run: Path) -> tuple[float, float]:
+    """When the run in this directory began, by what its controller said of it, and when it was last read: Unix times."""
+    start, end = math.nan, math.nan
+    for reading in readings(run / METRICS_SAMPLES):
+        end = reading.at
+        if math.isnan(start) and "opus_run_elapsed_seconds" in reading.values:
+            start = reading.at - reading.values["opus_run_elapsed_seconds"]
+    assert start < end, f"{run}: its controller was never read"
+    return start, end
 
 
 # The committed dashboards

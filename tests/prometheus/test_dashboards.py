@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from opus_controller.observe.prometheus import get
 pytestmark = pytest.mark.prometheus
 
 RUNTIMES = ("netns",)
+ROOT = Path(__file__).resolve().parents[2]
 
 TOPOLOGY = """\
 name: four
@@ -84,16 +87,11 @@ class Observed:
 
     @property
     def start(self) -> float:
-        """The run's origin, Unix time, by what the controller said of it."""
-        for line in self.readings:
-            elapsed = [n for n, series in line.get("new", {}).items() if series == "opus_run_elapsed_seconds"]
-            if elapsed:
-                return float(line["at"]) - float(line["values"][elapsed[0]])
-        raise AssertionError("no reading of the controller")
+        return promdata.span(self.directory)[0]
 
     @property
     def end(self) -> float:
-        return float(self.readings[-1]["at"])
+        return promdata.span(self.directory)[1]
 
 
 @pytest.fixture(scope="module", params=RUNTIMES)
@@ -266,6 +264,24 @@ def test_the_runs_prometheus_is_gone_and_how_to_look_again_is_said(observed: Obs
     with pytest.raises(ConnectionRefusedError):
         get(address, "/-/ready", timeout_s=1)
     assert f"--storage.tsdb.path={observed.data}" in observed.said
+
+
+def test_the_overview_can_be_drawn_and_never_with_a_panel_empty(observed: Observed, tmp_path: Path) -> None:
+    """The README's picture; from a copy, as a Prometheus looks at the data already."""
+    shutil.copytree(observed.data, tmp_path / "data")
+    (tmp_path / "nothing").mkdir()
+    command = [sys.executable, str(ROOT / "scripts" / "overview_picture.py"), str(observed.directory), "--data"]
+    drawn, refused = (
+        subprocess.run(
+            [*command, str(tmp_path / data), str(tmp_path / f"{data}.png")], capture_output=True, text=True, check=False
+        )
+        for data in ("data", "nothing")
+    )
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "data.png").read_bytes().startswith(b"\x89PNG")
+    assert refused.returncode != 0
+    assert "run has no values" in refused.stderr
+    assert not (tmp_path / "nothing.png").exists()
 
 
 def test_names_and_units_are_as_prometheus_wants_them(observed: Observed) -> None:
