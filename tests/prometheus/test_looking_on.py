@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,39 @@ def test_a_testbed_that_stays_up_can_be_looked_on_and_goes_with_all_who_do(up: t
         get(address, "/-/ready", timeout_s=1)
 
 
+def test_a_testbed_stays_up_if_nobody_can_look_on(place: Path) -> None:
+    """And somebody can later."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = opus("up", place / "tiny-net.yaml", "--links", "userspace", "--observe-address", address)
+    (name,) = re.findall(r"the testbed is up all the same: opus observe (\w+) tries again", done.stderr)
+    run = state.load(name)
+    try:
+        assert done.returncode == 3, done.stderr
+        assert f"cannot listen on {address}" in done.stderr
+        assert state.observers(run.directory) == []
+        assert opus("exec", "--run", name, "a-1", "--", "true").returncode == 0
+        later = subprocess.Popen([*OPUS, "observe", name], stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        try:
+            assert later.stderr
+            assert "observe: metrics at http://127.0.0.1:" in later.stderr.readline()
+        finally:
+            later.terminate()
+            later.communicate(timeout=60)
+    finally:
+        opus("down", name)
+    assert leftovers(run) == {}
+
+
+def test_an_address_that_is_none_brings_nothing_up(place: Path) -> None:
+    done = opus("up", place / "tiny-net.yaml", "--links", "userspace", "--observe-address", "9477")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("opus: --observe-address 9477: ADDRESS:PORT is wanted")  # before it said what it brings up
+    assert done.stderr.count("\n") == 1
+
+
 def test_two_at_once_keep_their_data_apart(up: tuple[state.RunState, str], place: Path) -> None:
     """Of Opus' own, and one that somebody has started by hand."""
     run, _ = up
@@ -96,6 +130,8 @@ def test_a_controller_that_is_killed_takes_its_prometheus_along(place: Path) -> 
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     try:
         run = until("the run", lambda: state_of(process))
+        refused = opus("observe", run.run)
+        assert (refused.returncode, "is being played; who plays it serves its metrics" in refused.stderr) == (2, True)
         (server,) = children(process.pid)
         process.kill()
         process.wait()
