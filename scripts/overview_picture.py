@@ -221,7 +221,11 @@ def main() -> None:
         "figure.constrained_layout.use": False,
     }
     with promdata.looked_at(data.resolve()) as api, mpl.rc_context(look_style):
-        draw(Look(api, run.name, *promdata.span(run))).savefig(given.picture, dpi=100)
+        try:
+            look = Look(api, run.name, *promdata.span(run))
+        except AssertionError as error:  # the data know nothing of this run
+            raise SystemExit(f"overview_picture: {data}: {error}") from error
+        draw(look).savefig(given.picture, dpi=100)
 
 
 if __name__ == "__main__":
