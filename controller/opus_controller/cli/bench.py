@@ -52,12 +52,14 @@ def register(app: typer.Typer) -> None:
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
+        from opus_controller.bench import machine
+
         counts = _counts(hosts)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
         if what is What.overlay:
             _overlay(rows, seeds or (2 if quick else 10), data, settings or [], quick, as_json)
             return
-        measured: list[Row] = []
+        measured: list[Row] = machine.run()
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
             print(f"bench {part} ...", file=sys.stderr, flush=True)
             measured += _part(part, counts, links.value)()
