@@ -79,10 +79,11 @@ def test_a_pause_of_the_process_is_not_counted_as_lag(tmp_path: Path) -> None:
         stub.GetStatus(pb.StatusRequest(), timeout=10)
         process.send_signal(signal.SIGSTOP)
         wait_for(lambda: " T " in Path(f"/proc/{process.pid}/stat").read_text(), "the process to stop")
-        resume_at = time.monotonic() + 2
-        wait_for(lambda: time.monotonic() > resume_at, "a pause of two seconds")
+        resume_at = time.monotonic() + 4
+        wait_for(lambda: time.monotonic() > resume_at, "a pause of four seconds")
         process.send_signal(signal.SIGCONT)
-        assert stub.GetStatus(pb.StatusRequest(), timeout=10).timer_lag_max_ns < 1_000 * MILLISECOND
+        lag = stub.GetStatus(pb.StatusRequest(), timeout=10).timer_lag_max_ns
+        assert lag < 3_000 * MILLISECOND  # a busy machine adds its own
     finally:
         process.send_signal(signal.SIGCONT)
         process.terminate()

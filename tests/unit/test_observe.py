@@ -263,7 +263,7 @@ def test_what_somebody_asks_for_is_not_read_twice_and_a_silent_host_holds_nobody
 
     async def body() -> None:
         labels = {name: {"host": name} for name in (CONTROLLER, "asked", "lively", "silent", "dead")}
-        scraper = Scraper(labels, host, own, Archive(tmp_path / "m"), every=0.2)
+        scraper = Scraper(labels, host, own, Archive(tmp_path / "m"), every=0.5)
         assert await scraper.ask("asked") == "opus_entries 1\n"
         scraper.start()
         asks = 1
