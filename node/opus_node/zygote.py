@@ -293,22 +293,24 @@ class Zygote:
 
 
 def _listen(path: Path) -> socket.socket:
-    """LocalError if another zygote is there, or the path will not do."""
+    """A socket file that is there accepts connections. LocalError if another zygote is there, or the path will not do."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    unheard = path.with_name(f"{path.name}~")
     try:
         if path.is_socket():
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 if probe.connect_ex(str(path)) == 0:
                     raise LocalError(f"{path}: another zygote listens there")
-            path.unlink()
+        unheard.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
-            listener.bind(str(path))
+            listener.bind(str(unheard))
         finally:
             os.umask(before)
+        listener.listen(64)
+        unheard.replace(path)
     except OSError as error:
         raise LocalError(f"cannot listen on {path}: {error}") from error
-    listener.listen(64)
     return listener
 
 

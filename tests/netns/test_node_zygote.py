@@ -49,6 +49,10 @@ class Hosts:
     def log(self, host: int) -> Path:
         return self._directory / f"h{host}.log"
 
+    def logs(self) -> str:
+        """Everything the zygote and its nodes have said."""
+        return "\n".join(f"{path.name}: {path.read_text()}" for path in sorted(self._directory.glob("*.log")))
+
     def spawn(self, host: int, **more: Any) -> int:
         directory = self.dir(host)
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -156,7 +160,7 @@ def test_a_second_boot_and_an_early_question_are_refused_in_one_line(hosts: Host
 
 def test_ends_are_told_listed_once_and_a_host_can_start_again(hosts: Hosts) -> None:
     pids = {host: hosts.spawn(host) for host in (1, 2, 3)}
-    assert hosts.client.ask(op="list")["hosts"] == {f"h{host}": pid for host, pid in pids.items()}
+    assert hosts.client.ask(op="list")["hosts"] == {f"h{host}": pid for host, pid in pids.items()}, hosts.logs()
     assert "runs already" in hosts.client.ask(op="spawn", host="h1", control_dir=str(hosts.dir(1)))["error"]
 
     os.kill(pids[1], signal.SIGKILL)
@@ -193,6 +197,14 @@ def test_what_cannot_be_done_is_said_and_leaves_no_process(hosts: Hosts) -> None
     assert "bad request" in hosts.client.ask_raw(b"{nonsense")["error"]
     assert "bad request" in hosts.client.ask_raw(b"[]")["error"]
     assert ask(op="list")["hosts"] == {}
+
+
+def test_its_socket_is_there_when_it_accepts_and_not_before(tmp_path: Path) -> None:
+    """Whoever starts a zygote waits for the file."""
+    for _ in range(3):
+        with zygote(tmp_path):
+            assert [path.name for path in tmp_path.glob("*.sock*")] == ["zygote.sock"]
+            ZygoteClient(tmp_path / "zygote.sock").close()
 
 
 def test_quit_ends_every_node_and_the_zygote(hosts: Hosts) -> None:
