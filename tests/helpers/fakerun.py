@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opus_controller.engine.ledger import Ledger, link_change
 from opus_controller.engine.record import RunRecord
 from opus_controller.engine.runtime import Health
-from opus_controller.model.plan import App, Expectation, Fault, Host, HostAbilities, PathTable, Place, Plan, Workload
-from opus_controller.model.shapes import AccessLink, PathShape
+from opus_controller.model.plan import App, Expectation, Fault, Host, HostAbilities, LinkChange, PathTable, Place, Plan, Workload
+from opus_controller.model.shapes import AccessLink, PathShape, ShapeChange
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -109,6 +110,10 @@ class FakeRun:
     events: list[dict[str, Any]] = field(default_factory=list)
     health: list[Health] = field(default_factory=list)
     _asked: dict[tuple[str, str], int] = field(default_factory=dict)
+    _links: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.plan)
 
     def node(self, host: str) -> str:
         return next(h.address for h in self.plan.hosts if h.name == host)
@@ -157,12 +162,26 @@ class FakeRun:
         self.fault(at_s, "partition", name, target=text, victims=a, a=list(a), b=b, both_ways=both_ways)
 
     def link(self, at_s: float, source: str, target: str, one_way_ms: float, name: str = "slow") -> None:
-        shape = PathShape(delay_ns=ms(one_way_ms)).model_dump(mode="json")
-        more: dict[str, Any] = {"path": [source, target], "both_ways": True, "shape": shape, "reverse_shape": shape}
+        change = ShapeChange(put={"delay_ns": ms(one_way_ms)})
+        self.ledger.lay(
+            link_change(LinkChange(kind="link", at_ns=s(at_s), name=name, source=source, target=target, change=change))
+        )
+        more: dict[str, Any] = {"path": [source, target], "both_ways": True, "shapes": self._shapes(source, target)}
+        self._links[name] = (source, target)
         self.fault(at_s, "link", name, target=f"{source} <-> {target}", **more)
 
     def heal(self, at_s: float, undoes: str, name: str = "") -> None:
-        self.fault(at_s, "heal", name, target=undoes, undoes=undoes)
+        more: dict[str, Any] = {}
+        if undoes in self._links:
+            self.ledger.lift(undoes)
+            more["shapes"] = self._shapes(*self._links[undoes])
+        self.fault(at_s, "heal", name, target=undoes, undoes=undoes, **more)
+
+    def _shapes(self, *pair: str) -> list[dict[str, Any]]:
+        return [
+            {"source": one, "target": other, "shape": self.ledger.shape(one, other).model_dump(mode="json")}
+            for one, other in (pair, pair[::-1])
+        ]
 
     def request(
         self,

@@ -14,7 +14,7 @@ from opus_controller.engine.record import RecordReader, RunRecord
 from opus_controller.engine.runtime import LiveHost, Record
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.plan import Heal, HostFault, LinkChange, Partition, Plan, Target
-from opus_controller.model.shapes import PathShape
+from opus_controller.model.shapes import PathShape, ShapeChange
 
 
 def play_it(tmp_path: Path, plan: Plan, runtime: FakeRuntime, seen: list[Progress] | None = None) -> tuple[Outcome, RecordReader]:
@@ -88,11 +88,12 @@ def test_restart_takes_the_same_victims_and_lets_them_back_in(tmp_path: Path) ->
 
 def test_partitions_and_link_changes_unwind_in_any_order(tmp_path: Path) -> None:
     slow = PathShape(delay_ns=77)
+    change = ShapeChange(put={"delay_ns": 77, "loss": 0.0, "jitter_ns": 0})
     plan = small_plan(
         Partition(
             kind="partition", at_ns=1 * SECOND, name="cut", a=Target(text="site a", hosts=("a-1", "a-2")), b=Target(text="")
         ),
-        LinkChange(kind="link", at_ns=2 * SECOND, name="slow", source="b", target="c", shape=slow),
+        LinkChange(kind="link", at_ns=2 * SECOND, name="slow", source="b", target="c", change=change),
         Heal(kind="heal", at_ns=3 * SECOND, undoes="cut"),
         Heal(kind="heal", at_ns=4 * SECOND, undoes="slow"),
     )

@@ -239,6 +239,27 @@ def test_sides_of_a_partition(tmp_path: Path) -> None:
     assert not cut.both_ways
 
 
+def test_faults_of_one_host_may_overlap_and_end_in_any_order(tmp_path: Path) -> None:
+    plan = compiled(
+        tmp_path,
+        BASE
+        + timeline(
+            "at: 10s, name: nap, pause: use1-1, for: 30s",
+            "at: 12s, name: dark, power-off: site us-east-1, for: 5s",
+            "at: 14s, name: other, crash: use1-2 and euw1-1, for: 10s",
+        ),
+    )
+    kinds = [(fault.kind, fault.at_ns // S, getattr(fault, "same_as", "")) for fault in plan.timeline]
+    assert kinds == [
+        ("pause", 10, ""),
+        ("power-off", 12, ""),
+        ("crash", 14, ""),
+        ("restart", 17, "dark"),
+        ("restart", 24, "other"),
+        ("resume", 40, "nap"),
+    ]
+
+
 def test_links_get_worse_on_top_of_the_topology_or_in_its_place(tmp_path: Path) -> None:
     topology = load_topology(find("topologies", "lossy-asymmetric"))
     plan = compiled(
@@ -254,18 +275,23 @@ def test_links_get_worse_on_top_of_the_topology_or_in_its_place(tmp_path: Path) 
     assert isinstance(both, LinkChange)
     there, back = topology.shape("island", "homes"), topology.shape("homes", "island")
     assert both.both_ways
-    assert both.reverse_shape is not None, "the path is asymmetric, and stays so"
-    assert (both.shape.delay_ns, both.reverse_shape.delay_ns) == (there.delay_ns + 40 * MS, back.delay_ns + 40 * MS)
-    assert both.shape.loss == pytest.approx(there.loss + 0.01)
-    assert both.shape.jitter_ns == there.jitter_ns
+    shape, reverse = both.change.on(there), both.change.on(back)
+    assert (shape.delay_ns, reverse.delay_ns) == (there.delay_ns + 40 * MS, back.delay_ns + 40 * MS), "asymmetric, and stays so"
+    assert shape.loss == pytest.approx(there.loss + 0.01)
+    assert shape.jitter_ns == there.jitter_ns
     assert isinstance(one, LinkChange)
-    assert (one.both_ways, one.reverse_shape) == (False, None)
-    assert one.shape.delay_ns == S
-    assert one.shape.burst is not None
-    assert one.shape.duplicate == topology.shape("homes", "offices").duplicate, "what is not set stays"
+    assert not one.both_ways
+    shape = one.change.on(topology.shape("homes", "offices"))
+    assert shape.delay_ns == S
+    assert shape.burst is not None
+    assert shape.duplicate == topology.shape("homes", "offices").duplicate, "what is not set stays"
     assert isinstance(mixed, LinkChange)
-    assert mixed.reverse_shape is None
-    assert (mixed.shape.loss, mixed.shape.delay_ns) == (0.05, topology.shape("centre", "homes").delay_ns + MS)
+    shape = mixed.change.on(topology.shape("centre", "homes"))
+    assert (shape.loss, shape.delay_ns) == (0.05, topology.shape("centre", "homes").delay_ns + MS)
+    again = Plan.model_validate_json(plan.canonical())
+    assert again == plan
+    assert isinstance(again.timeline[1], LinkChange)
+    assert again.timeline[1].change.on(there) == one.change.on(there), "as read back from plan.json"
     with pytest.raises(ScenarioError, match="bursty loss, to which none can be added"):
         compiled(
             tmp_path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from opus_controller.model.errors import ScenarioError
 
 if TYPE_CHECKING:
     from opus_controller.model.plan import Churn, Fault, Plan, Target
+    from opus_controller.model.shapes import ShapeChange
 
 MOST_MOVES = 12
 """Departures and returns that are listed."""
@@ -91,18 +92,29 @@ def _few(names: Sequence[str]) -> str:
 
 def whom(fault: Fault) -> str:
     """Whom a fault is about, for people: as written, and who was drawn already."""
-    from opus_controller.model.units import format_duration, format_share
-
     if fault.kind == "heal":
         return fault.undoes
     if fault.kind == "partition":
         return f"{_target(fault.a)} {'|' if fault.both_ways else '-x>'} {_target(fault.b) if fault.b.text else 'everyone else'}"
     if fault.kind == "link":
-        shape = fault.shape
-        loss = f", loss {format_share(shape.loss_mean)}" if shape.loss_mean else ""
         arrow = "<->" if fault.both_ways else "->"
-        return f"{fault.source} {arrow} {fault.target}: {format_duration(shape.delay_ns)} one way{loss}"
+        return f"{fault.source} {arrow} {fault.target}: {change_text(fault.change)}"
     return _target(fault.target)
+
+
+def change_text(change: ShapeChange) -> str:
+    """ "delay 1 s, loss 5%; 40 ms more delay": what is put in place, then what comes on top."""
+    from opus_controller.model.units import format_duration, format_share
+
+    def figure(field: str, value: Any) -> str:
+        if field.endswith("_ns"):
+            return format_duration(value)
+        return format_share(value) if isinstance(value, float) else str(value)
+
+    put = [f"{field.removesuffix('_ns')} {figure(field, value)}" for field, value in change.put.items() if value is not None]
+    added = [(field.removeprefix("add_"), value) for field, value in change if field != "put" and value]
+    more = [f"{figure(field, value)} more {field.removesuffix('_ns')}" for field, value in added]
+    return "; ".join(", ".join(part) for part in (put, more) if part)
 
 
 def _target(target: Target) -> str:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from opus_controller.engine.faults import Faults
+from opus_controller.engine.ledger import CHURN, CLAIMS
 from opus_controller.engine.runtime import Record, Runtime
 from opus_controller.engine.turns import Turn
 from opus_controller.model.plan import ChurnEvent, Plan
@@ -132,23 +133,9 @@ class ChurnPlayer:
         self._record([head, *({"t": began, "host": host, "kind": what, "cause": "churn", "by": event.kind} for host in hit)])
 
     async def _depart(self, event: ChurnEvent) -> tuple[str, ...]:
-        faults = self._faults
-        faults.away.update(event.hosts)
-        hit = tuple(host for host in event.hosts if host not in faults.dead)
-        faults.dead.update(hit)
-        if hit and event.kind == "power-off":
-            faults.desired.power_off(hit)
-            await self._runtime.power_off(hit, faults.desired.network)
-        elif hit:
-            await self._runtime.crash(hit)
-        return hit
+        self._faults.ledger.claim(event.hosts, CHURN, CLAIMS[event.kind])
+        return (await self._faults.settle(event.hosts, revive=False)).downs
 
     async def _return(self, hosts: tuple[str, ...]) -> tuple[str, ...]:
-        faults = self._faults
-        faults.away.difference_update(hosts)
-        hit = tuple(host for host in hosts if host in faults.dead and host not in faults.held)
-        if hit:
-            faults.desired.power_on(hit)
-            await self._runtime.restart(hit, faults.desired.network)
-        faults.dead.difference_update(hit)
-        return hit
+        self._faults.ledger.release(hosts, CHURN)
+        return (await self._faults.settle(hosts, revive=True)).ups

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from opus_controller.engine.desired import DesiredNetwork, Layer, link_change, partition
+from opus_controller.engine.ledger import CLAIMS, Layer, Ledger, Want, link_change, partition
 from opus_controller.engine.runtime import LiveHost, Record, Runtime
 from opus_controller.engine.targets import resolve
 from opus_controller.engine.turns import Turns
@@ -28,26 +28,41 @@ class Struck:
     ups: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Settled:
+    """Which hosts became something else (a dead one whose power goes or comes back did not); of those who died and came up."""
+
+    changed: tuple[str, ...]
+    downs: tuple[str, ...]
+    ups: tuple[str, ...]
+
+
+UNDONE: dict[str, tuple[Want, ...]] = {"restart": (Want.CRASHED, Want.OFF), "resume": (Want.PAUSED,)}
+"""Which claims an event takes back."""
+
+
 class Faults:
-    """The timeline's hands. Remembers who was hit by which name, and what lies over the links."""
+    """The timeline's hands. Remembers who was meant by which name; the ledger knows what all of it asks for together."""
 
     def __init__(self, plan: Plan, runtime: Runtime) -> None:
         self._plan = plan
         self._runtime = runtime
         self._everyone = tuple(host.name for host in plan.hosts)
-        self._victims: dict[str, tuple[str, ...]] = {}
-        self.desired = DesiredNetwork(plan)
+        self._meant: dict[str, tuple[str, ...]] = {}
+        """Event to the hosts it was about."""
+        self.ledger = Ledger(plan)
         self.turns = Turns()
-        self.dead: set[str] = set(plan.absent)
-        """Hosts that do not run: killed by this timeline, gone by churn, or reported as `lost`."""
-        self.held: set[str] = set()
-        """Those that this timeline killed and has not restarted: churn does not bring them back."""
-        self.away: set[str] = set(plan.absent)
-        """Those that churn has taken away: this timeline does not bring them back."""
+        self._is = {host: self.ledger.wanted(host) for host in self._everyone}
+        """What each host is, as far as known: what was asked for, or crashed if it died by itself."""
 
     def lost(self, host: str) -> None:
-        """This host died by itself."""
-        self.dead.add(host)
+        """This host died by itself; it comes back when a restart, or its return, is asked for."""
+        self._is[host] = max(self._is[host], Want.CRASHED)
+
+    @property
+    def dead(self) -> set[str]:
+        """Hosts that do not run, whoever or whatever ended them."""
+        return {host for host, state in self._is.items() if state.dead}
 
     async def strike(self, fault: Fault) -> list[Record]:
         """Carry out `fault` now; the records that tell of it, the "fault" one first.
@@ -55,20 +70,21 @@ class Faults:
         `t` is the instant before anything changed and `done_t` the one when all was in force. Whatever the runtime
         raises passes through.
         """
-        victims = await self._resolve_victims(fault)
-        async with self.turns.take(victims if isinstance(fault, HostFault) else ()):
+        meant = await self._resolve_victims(fault)
+        async with self.turns.take(meant if isinstance(fault, HostFault) else ()):
             began = self._runtime.now()
             match fault:
                 case HostFault():
-                    struck = await self._strike_hosts(fault, victims)
+                    struck = await self._strike_hosts(fault, meant)
                 case Partition():
-                    struck = await self._strike_partition(fault, victims)
+                    struck = await self._strike_partition(fault, meant)
+                    meant = struck.victims
                 case LinkChange():
                     struck = await self._strike_link(fault)
                 case Heal():
                     struck = await self._heal(fault)
         if fault.name:
-            self._victims[fault.name] = struck.victims
+            self._meant[fault.name] = meant
         return self._records(fault, struck, began)
 
     def _records(self, fault: Fault, struck: Struck, began: int) -> list[Record]:
@@ -94,7 +110,7 @@ class Faults:
         """Of a host fault its hosts, of a partition its first side. Live state is asked for before anything changes."""
         match fault:
             case HostFault(same_as=name) if name:
-                return self._victims.get(name, ())
+                return self._meant.get(name, ())
             case HostFault(target=target) | Partition(a=target):
                 return resolve(target, self._plan, await self._live(target))
         return ()
@@ -106,43 +122,60 @@ class Faults:
     # --- what ---
 
     async def _strike_hosts(self, fault: HostFault, hosts: tuple[str, ...]) -> Struck:
-        """Hosts for which the fault would change nothing (kill the dead, restart the living) are left out."""
-        if fault.kind == "restart":
-            self.held -= set(hosts)
-            hit = tuple(host for host in hosts if host in self.dead - self.away)
+        """Hosts for which the fault changes nothing, since another has them so already or still, are told as skipped."""
+        undone = UNDONE.get(fault.kind)
+        if undone is None:
+            self.ledger.claim(hosts, fault.name, CLAIMS[fault.kind])
+        elif fault.same_as:
+            self.ledger.release(hosts, fault.same_as)
         else:
-            hit = tuple(host for host in hosts if host not in self.dead)
-        details = {"skipped": sorted(set(hosts) - set(hit))} if len(hit) < len(hosts) else {}
-        downs: tuple[str, ...] = ()
-        ups: tuple[str, ...] = ()
-        if hit:
-            match fault.kind:
-                case "crash":
-                    await self._runtime.crash(hit)
-                    downs = hit
-                case "power-off":
-                    self.desired.power_off(hit)
-                    await self._runtime.power_off(hit, self.desired.network)
-                    downs = hit
-                case "restart":
-                    self.desired.power_on(hit)
-                    await self._runtime.restart(hit, self.desired.network)
-                    ups = hit
-                case "pause":
-                    await self._runtime.pause(hit)
-                case "resume":
-                    await self._runtime.resume(hit)
-        self.held |= set(downs)
-        self.dead |= set(downs)
-        self.dead -= set(ups)
-        return Struck(hit, fault.target.text, undoes=fault.same_as, details=details, downs=downs, ups=ups)
+            self.ledger.release_all(hosts, undone)
+        settled = await self.settle(hosts, revive=fault.kind == "restart")
+        details = {"skipped": sorted(set(hosts) - set(settled.changed))} if len(settled.changed) < len(hosts) else {}
+        return Struck(
+            settled.changed, fault.target.text, undoes=fault.same_as, details=details, downs=settled.downs, ups=settled.ups
+        )
+
+    async def settle(self, hosts: Iterable[str], *, revive: bool) -> Settled:
+        """Make of each host what the ledger wants. Only with `revive` are dead ones started: one that has died by itself stays
+        so until somebody asks for its return."""
+        before = {host: self._is[host] for host in hosts}
+        after = {host: self._possible(self.ledger.wanted(host), state, revive) for host, state in before.items()}
+        self._is.update(after)
+        moves: dict[tuple[bool, Want], list[str]] = {}
+        for host, state in before.items():
+            if state is not after[host]:
+                moves.setdefault((state.dead, after[host]), []).append(host)
+        for (dead, new), moved in moves.items():
+            await self._move(tuple(moved), dead, new)
+        return Settled(
+            changed=tuple(host for host in before if min(before[host], Want.CRASHED) is not min(after[host], Want.CRASHED)),
+            downs=tuple(host for host in before if after[host].dead and not before[host].dead),
+            ups=tuple(host for host in before if before[host].dead and not after[host].dead),
+        )
+
+    @staticmethod
+    def _possible(wanted: Want, state: Want, revive: bool) -> Want:
+        return max(wanted, Want.CRASHED) if state.dead and not revive else wanted
+
+    async def _move(self, hosts: tuple[str, ...], dead: bool, new: Want) -> None:
+        runtime, network = self._runtime, self.ledger.network
+        if dead and new.dead:  # a dead host's power goes, or comes back
+            await runtime.apply_links(network)
+        elif new is Want.OFF:
+            await runtime.power_off(hosts, network)
+        elif new is Want.CRASHED:
+            await runtime.crash(hosts)
+        elif new is Want.PAUSED:
+            if dead:
+                await runtime.restart(hosts, network)
+            await runtime.pause(hosts)
+        else:
+            await (runtime.restart(hosts, network) if dead else runtime.resume(hosts))
 
     async def _strike_partition(self, fault: Partition, a: tuple[str, ...]) -> Struck:
         b = await self._other_side(fault, a)
-        if a and b:
-            await self._lay(partition(fault.name, a, b, both_ways=fault.both_ways))
-        else:  # nothing to cut, but there must be something to heal
-            self.desired.lay(Layer(fault.name))
+        await self._lay(partition(fault.name, a, b, both_ways=fault.both_ways))
         text = f"{fault.a.text} from {fault.b.text or 'everyone else'}"
         details = {"a": list(a), "b": list(b), "both_ways": fault.both_ways}
         return Struck(a if b else (), text, details=details)
@@ -155,22 +188,26 @@ class Faults:
         return tuple(host for host in found if host not in excluded)
 
     async def _strike_link(self, fault: LinkChange) -> Struck:
-        await self._lay(link_change(fault))
+        layer = link_change(fault)
+        await self._lay(layer)
         arrow = "<->" if fault.both_ways else "->"
         touched = tuple(host.name for host in self._plan.hosts if host.site in (fault.source, fault.target))
-        details = {
-            "path": [fault.source, fault.target],
-            "both_ways": fault.both_ways,
-            "shape": fault.shape.model_dump(mode="json"),
-            "reverse_shape": (fault.reverse_shape or fault.shape).model_dump(mode="json"),
-        }
+        details = {"path": [fault.source, fault.target], "both_ways": fault.both_ways, "shapes": self._shapes(layer)}
         return Struck(touched, f"{fault.source} {arrow} {fault.target}", details=details)
 
     async def _heal(self, fault: Heal) -> Struck:
-        self.desired.lift(fault.undoes)
-        await self._runtime.apply_links(self.desired.network)
-        return Struck(self._victims.get(fault.undoes, ()), fault.undoes, undoes=fault.undoes)
+        layer = self.ledger.lift(fault.undoes)
+        await self._runtime.apply_links(self.ledger.network)
+        details = {"shapes": self._shapes(layer)} if layer.changes else {}
+        return Struck(self._meant.get(fault.undoes, ()), fault.undoes, undoes=fault.undoes, details=details)
 
     async def _lay(self, layer: Layer) -> None:
-        self.desired.lay(layer)
-        await self._runtime.apply_links(self.desired.network)
+        self.ledger.lay(layer)
+        await self._runtime.apply_links(self.ledger.network)
+
+    def _shapes(self, layer: Layer) -> list[dict[str, Any]]:
+        """What the paths that `layer` is about are now, with all that is in force."""
+        return [
+            {"source": source, "target": target, "shape": self.ledger.shape(source, target).model_dump(mode="json")}
+            for source, target in layer.pairs
+        ]

@@ -162,7 +162,7 @@ class _Player:
         records = await self._faults.strike(fault)
         self._write(records)
         head = records[0]
-        if fault.kind != "heal" and not head["victims"]:
+        if fault.kind != "heal" and not head["victims"] and not head.get("skipped"):
             self._problems.append(f"{fault.kind} {fault.name!r} found nobody to hit ({head['target']})")
         self._tell(_news(head))
 

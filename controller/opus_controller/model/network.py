@@ -46,8 +46,11 @@ class Network:
         shape = self.host_overrides.get((source.name, target.name)) or self.overrides.get((source.site, target.site))
         if shape is not None:
             return shape
-        i, j = self._position[source.site], self._position[target.site]
-        return self.paths.shapes[self.paths.index[i][j]]
+        return self.between(source.site, target.site)
+
+    def between(self, source: str, target: str) -> PathShape:
+        """The topology's own shape from one site to another."""
+        return self.paths.shapes[self.paths.index[self._position[source]][self._position[target]]]
 
     @cached_property
     def _position(self) -> dict[str, int]:

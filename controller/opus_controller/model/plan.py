@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from opus_controller.model.shapes import AccessLink, Frozen, PathShape
+from opus_controller.model.shapes import AccessLink, Frozen, PathShape, ShapeChange
 
 HostName = str
 SiteName = str
@@ -140,7 +140,7 @@ class Heal(Frozen):
 
 
 class LinkChange(Frozen):
-    """Replaces the shape of the path between two sites, wholly; `heal` brings the topology's shape back."""
+    """Changes the path between two sites, on top of what others have changed already; `heal` takes this change back."""
 
     kind: Literal["link"]
     at_ns: int
@@ -148,9 +148,8 @@ class LinkChange(Frozen):
     source: SiteName
     target: SiteName
     both_ways: bool = True
-    shape: PathShape
-    reverse_shape: PathShape | None = None
-    """For target to source when it differs (an asymmetric path); None: `shape`."""
+    """The same change in both directions; where they differ (an asymmetric path) they go on differing."""
+    change: ShapeChange
 
 
 Fault = Annotated[HostFault | Partition | Heal | LinkChange, Field(discriminator="kind")]

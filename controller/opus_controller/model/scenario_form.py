@@ -140,9 +140,9 @@ class EventForm(Form):
     link: Text | None = None
     """The path between two sites: "a <-> b", or "a -> b" for one direction."""
     set_: ShapeForm | None = Field(default=None, alias="set")
-    """Values in place of the topology's."""
+    """Values in place of what the path has by then."""
     add: ShapeForm | None = None
-    """Values on top of the topology's."""
+    """Values on top of what the path has by then: link events that overlap add up."""
 
     @property
     def action(self) -> str:

@@ -6,7 +6,8 @@ All delays are one way and in integer nanoseconds; all shares are in [0, 1]; all
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -65,6 +66,45 @@ class PathShape(Frozen):
     def delay_only(self) -> bool:
         """Whether whole segmentation-offload packets may cross unsplit: nothing is decided packet by packet."""
         return not (self.jitter_ns or self.loss_mean or self.duplicate or self.reorder or self.corrupt)
+
+
+class ShapeChange(Frozen):
+    """What a fault changes of a path, whatever it is by then: some values put in their place, others put on top."""
+
+    put: Mapping[str, Any] = {}
+    """Fields of PathShape by name."""
+    add_delay_ns: int = Field(default=0, ge=0)
+    add_jitter_ns: int = Field(default=0, ge=0)
+    add_loss: float = Share
+    add_duplicate: float = Share
+    add_reorder: float = Share
+    add_corrupt: float = Share
+    """Shares add up, to at most 1."""
+
+    def on(self, shape: PathShape) -> PathShape:
+        """`shape` changed. ValueError where loss is to be added to a path whose loss comes in bursts."""
+        shape = PathShape.model_validate({**shape.model_dump(), **self.put})
+        if self.add_loss and shape.burst is not None:
+            raise ValueError(
+                "the path has bursty loss, to which none can be added; allowed: set: {loss: ...} or set: {burst: ...}"
+            )
+        return shape.model_copy(
+            update={
+                "delay_ns": shape.delay_ns + self.add_delay_ns,
+                "jitter_ns": shape.jitter_ns + self.add_jitter_ns,
+                "loss": min(1.0, shape.loss + self.add_loss),
+                "duplicate": min(1.0, shape.duplicate + self.add_duplicate),
+                "reorder": min(1.0, shape.reorder + self.add_reorder),
+                "corrupt": min(1.0, shape.corrupt + self.add_corrupt),
+            }
+        )
+
+
+def composed(shape: PathShape, changes: Iterable[ShapeChange]) -> PathShape:
+    """`shape` after all `changes`, the oldest first. ValueError as in `ShapeChange.on`."""
+    for change in changes:
+        shape = change.on(shape)
+    return shape
 
 
 class Direction(Frozen):

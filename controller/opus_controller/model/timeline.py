@@ -13,10 +13,10 @@ from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Target
 from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Chooser, Selector
-from opus_controller.model.shapes import PathShape
+from opus_controller.model.shapes import ShapeChange, composed
 from opus_controller.model.topology import Topology
 from opus_controller.model.topology_form import ShapeForm
-from opus_controller.model.topology_paths import overlay
+from opus_controller.model.topology_paths import given
 from opus_controller.model.units import format_duration, shown
 
 HostFaultKind = Literal["crash", "power-off", "restart", "pause", "resume"]
@@ -57,10 +57,13 @@ class TimelineCompiler:
         self._absent = absent
         self._chooser = Chooser(topology)
         self._sites = [site.name for site in topology.sites]
-        self._down: dict[str, Step] = {}
-        self._paused: dict[str, Step] = {}
+        self._down: dict[str, dict[str, Step]] = {}
+        self._paused: dict[str, dict[str, Step]] = {}
+        """Host to what has it down or paused: several events may, and each has to be undone."""
         self._laid: dict[str, Step] = {}
         """Partitions and link changes not healed yet."""
+        self._changes: dict[str, LinkChange] = {}
+        """Of these the link changes, the oldest first."""
         self._past: dict[str, tuple[Step, tuple[str, ...]]] = {}
         """Every event so far by name, with its victims as far as known."""
 
@@ -134,7 +137,7 @@ class TimelineCompiler:
             if kind in ("restart", "resume") and target.role:
                 raise ValueError(f'a {kind} needs known hosts; allowed: "same as EVENT", {ALLOWED_STATIC}')
             victims = target.hosts
-        self._track(kind, victims, step, named=not same_as and all(not s.share and not s.count for s in selectors))
+        self._track(kind, victims, step, same_as, named=not same_as and all(not s.share and not s.count for s in selectors))
         self._past[step.name] = (step, victims)
         return HostFault(kind=kind, at_ns=step.at, name=step.name, target=target, same_as=same_as)
 
@@ -152,30 +155,31 @@ class TimelineCompiler:
             raise ValueError(f"{shown(name)} is a {step.kind}, which a {kind} cannot follow; allowed: a {' or '.join(needed)}")
         return victims
 
-    def _track(self, kind: HostFaultKind, victims: tuple[str, ...], step: Step, *, named: bool) -> None:
+    def _track(self, kind: HostFaultKind, victims: tuple[str, ...], step: Step, same_as: str, *, named: bool) -> None:
         """Follow who is down and who is paused, and refuse what could not happen. Victims by role are not known yet: then
         nothing is refused."""
         state, word = (self._paused, "paused") if kind in ("pause", "resume") else (self._down, "down")
-        other = [name for name in victims if (name in state) == (kind in ("crash", "power-off", "pause"))]
+        undoing = kind in ("restart", "resume")
+        other = [name for name in victims if bool(state.get(name)) != undoing]
         causes = [cause for cause, undo in UNDONE_BY.items() if undo == kind]
         open_ended = any(earlier.kind in causes and not hosts for earlier, hosts in self._past.values())
         if other and (named or len(other) == len(victims)):
-            if kind in ("restart", "resume") and not open_ended:
+            if undoing and not open_ended:
                 raise ValueError(
                     f"{other[0]} is not {word} at {format_duration(step.at)}; allowed: hosts that are {word} by then"
                 )
-            if kind not in ("restart", "resume") and len(other) == len(victims):
-                since = state[other[0]]
+            if not undoing and len(other) == len(victims):
+                since = next(iter(state[other[0]].values()))
                 raise ValueError(
                     f"{other[0]} is {word} already, by {since.name!r} at {format_duration(since.at)}; allowed: live hosts"
                 )
         for name in victims:
-            if kind in ("restart", "resume"):
-                state.pop(name, None)
+            if not undoing:
+                state.setdefault(name, {})[step.name] = step
+            elif same_as:
+                state.get(name, {}).pop(same_as, None)
             else:
-                state[name] = step
-            if kind in ("crash", "power-off"):
-                self._paused.pop(name, None)
+                state.pop(name, None)
 
     def _partition(self, step: Step) -> Partition:
         event = step.event
@@ -204,6 +208,8 @@ class TimelineCompiler:
                 f"the event {shown(undoes)} {what}; {suggestion(undoes, known)}allowed: {listed(known) or 'none in force then'}"
             )
         del self._laid[undoes]
+        if (lifted := self._changes.pop(undoes, None)) is not None:
+            self._check_paths(lifted)
         return Heal(kind="heal", at_ns=step.at, name=step.name, undoes=undoes)
 
     # --- targets ---
@@ -236,7 +242,8 @@ class TimelineCompiler:
         """Hosts to which the step could do nothing."""
         if step.kind in ("restart", "resume"):
             return ()
-        return {*self._down, *self._absent(step.at), *(self._paused if step.kind == "pause" else ())}
+        states = (self._down, self._paused) if step.kind == "pause" else (self._down,)
+        return {name for state in states for name, steps in state.items() if steps}.union(self._absent(step.at))
 
     def _app(self, selector: Selector) -> str:
         if selector.role in ("agent", "busiest-agent"):
@@ -266,42 +273,43 @@ class TimelineCompiler:
         both_ways = arrow in ("<->", "↔") or source == target
         if not both_ways and any(form is not None and form.rtt is not None for form in (event.set_, event.add)):
             raise ValueError("rtt is a round trip, the path is one way; allowed: delay, or <->")
-        shape = _changed(self._topology.shape(source, target), event)
-        reverse = _changed(self._topology.shape(target, source), event)
-        self._laid[step.name] = step
-        return LinkChange(
+        change = LinkChange(
             kind="link",
             at_ns=step.at,
             name=step.name,
             source=source,
             target=target,
             both_ways=both_ways,
-            shape=shape,
-            reverse_shape=reverse if both_ways and reverse != shape else None,
+            change=_change(event),
         )
+        self._changes[step.name] = change
+        self._check_paths(change)
+        self._laid[step.name] = step
+        return change
+
+    def _check_paths(self, changed: LinkChange) -> None:
+        """ValueError where all changes in force cannot be made together to the paths that `changed` is about."""
+        for pair in {(changed.source, changed.target), (changed.target, changed.source)}:
+            composed(self._topology.shape(*pair), [one.change for one in self._changes.values() if pair in _pairs(one)])
 
 
-def _changed(shape: PathShape, event: EventForm) -> PathShape:
-    """The topology's shape with `set` in its place and `add` on top."""
-    if event.set_ is not None:
-        shape = overlay(shape, event.set_)
-    return _added(shape, event.add) if event.add is not None else shape
+def _pairs(change: LinkChange) -> set[tuple[str, str]]:
+    one = (change.source, change.target)
+    return {one, one[::-1]} if change.both_ways else {one}
 
 
-def _added(shape: PathShape, form: ShapeForm) -> PathShape:
-    """Delays, jitter and shares add up (shares to at most 1); distribution, burst and order can only be set."""
+def _change(event: EventForm) -> ShapeChange:
+    """What `set` puts in place and `add` puts on top; distribution, burst and order can only be set."""
+    add = event.add or ShapeForm()
     for field in ("distribution", "burst", "keep_order"):
-        if getattr(form, field) is not None:
+        if getattr(add, field) is not None:
             raise ValueError(f"{field} cannot be added to another; allowed: set: {{{field}: ...}}")
-    if form.loss is not None and shape.burst is not None:
-        raise ValueError("the path has bursty loss, to which none can be added; allowed: set: {loss: ...} or set: {burst: ...}")
-    change: dict[str, object] = {
-        "delay_ns": shape.delay_ns + (form.delay or 0) + (form.rtt or 0) // 2,
-        "jitter_ns": shape.jitter_ns + (form.jitter or 0),
-    }
-    for field in ("loss", "duplicate", "reorder", "corrupt"):
-        change[field] = min(1.0, getattr(shape, field) + (getattr(form, field) or 0.0))
-    return shape.model_copy(update=change)
+    return ShapeChange(
+        put=given(event.set_) if event.set_ is not None else {},
+        add_delay_ns=(add.delay or 0) + (add.rtt or 0) // 2,
+        add_jitter_ns=add.jitter or 0,
+        **{f"add_{field}": getattr(add, field) or 0.0 for field in ("loss", "duplicate", "reorder", "corrupt")},
+    )
 
 
 def _default_name(event: EventForm) -> str:

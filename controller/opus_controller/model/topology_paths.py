@@ -9,7 +9,7 @@ from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.matrix import Pair
 from opus_controller.model.plan import PathTable
-from opus_controller.model.shapes import BurstLoss, PathShape
+from opus_controller.model.shapes import PathShape
 from opus_controller.model.topology_form import PathForm, ShapeForm, TopologyForm
 from opus_controller.model.units import shown
 
@@ -17,8 +17,8 @@ DEFAULT_WITHIN_NS = 250_000
 """One way inside a site: a round trip of 0.5 ms, as between machines of one data centre."""
 
 
-def overlay(shape: PathShape, form: ShapeForm) -> PathShape:
-    """`shape` with what `form` gives in its place. Loss and bursty loss displace each other."""
+def given(form: ShapeForm) -> dict[str, object]:
+    """The fields of PathShape that `form` puts in their place. Loss and bursty loss displace each other."""
     change: dict[str, object] = {}
     for field in ("distribution", "duplicate", "reorder", "corrupt", "keep_order"):
         if getattr(form, field) is not None:
@@ -32,8 +32,14 @@ def overlay(shape: PathShape, form: ShapeForm) -> PathShape:
     if form.loss is not None:
         change["loss"], change["burst"] = form.loss, None
     if form.burst is not None:
-        change["loss"], change["burst"] = 0.0, BurstLoss(**form.burst.model_dump())
-    return shape.model_copy(update=change) if change else shape
+        change["loss"], change["burst"] = 0.0, form.burst.model_dump()
+    return change
+
+
+def overlay(shape: PathShape, form: ShapeForm) -> PathShape:
+    """`shape` with what `form` gives in its place."""
+    change = given(form)
+    return PathShape.model_validate({**shape.model_dump(), **change}) if change else shape
 
 
 def path_table(problems: Problems, form: TopologyForm, sites: list[str], delays: dict[Pair, int]) -> PathTable:

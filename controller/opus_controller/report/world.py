@@ -51,15 +51,15 @@ class Paths:
     """The links as they were for some span: link changes by site pair, cuts by sets of hosts."""
 
     geometry: Geometry
-    changes: tuple[tuple[str, int, int, int], ...] = ()
-    """(fault's name, source site, target site, one-way ns); a later one wins."""
+    changes: tuple[tuple[int, int, int], ...] = ()
+    """(source site, target site, one-way ns), a pair once: what the path is with all that is in force."""
     cuts: tuple[tuple[str, frozenset[int], frozenset[int]], ...] = ()
     """(fault's name, sources, targets): nothing from the one reaches the other."""
 
     @cached_property
     def site_delay(self) -> Ints:
         delay = self.geometry.site_delay.copy()
-        for _, source, target, changed in self.changes:
+        for source, target, changed in self.changes:
             delay[source, target] = changed
         return delay
 
@@ -87,12 +87,16 @@ class Paths:
         mask[list(hosts)] = True
         return mask
 
-    def undo(self, name: str) -> Paths:
-        return Paths(
-            self.geometry,
-            tuple(change for change in self.changes if change[0] != name),
-            tuple(cut for cut in self.cuts if cut[0] != name),
-        )
+    def changed(self, shapes: Iterable[Mapping[str, Any]]) -> Paths:
+        """With these shapes between sites, as the record of a fault tells them."""
+        site = self.geometry.index_of_site
+        new = {(site[one["source"]], site[one["target"]]): int(one["shape"]["delay_ns"]) for one in shapes}
+        kept = tuple(change for change in self.changes if change[:2] not in new)
+        return Paths(self.geometry, (*kept, *((s, t, delay) for (s, t), delay in new.items())), self.cuts)
+
+    def healed(self, name: str) -> Paths:
+        """Without the cuts of that name."""
+        return Paths(self.geometry, self.changes, tuple(cut for cut in self.cuts if cut[0] != name))
 
 
 @dataclass
@@ -239,18 +243,13 @@ class World:
 
     def _laid(self, paths: Paths, change: Mapping[str, Any]) -> Paths:
         """What the links are after a fault, as its record tells (engine.faults writes it)."""
-        name = change["name"]
         match change["fault"]:
             case "heal":
-                return paths.undo(change["undoes"])
+                return paths.healed(change["undoes"]).changed(change.get("shapes", ()))
             case "link":
-                s, t = (self.geometry.index_of_site[site] for site in change["path"])
-                changes = [*paths.changes, (name, s, t, int(change["shape"]["delay_ns"]))]
-                if change["both_ways"]:
-                    changes.append((name, t, s, int(change["reverse_shape"]["delay_ns"])))
-                return Paths(self.geometry, tuple(changes), paths.cuts)
+                return paths.changed(change["shapes"])
             case "partition":
-                a, b = self.geometry.hosts(change["a"]), self.geometry.hosts(change["b"])
+                name, a, b = change["name"], self.geometry.hosts(change["a"]), self.geometry.hosts(change["b"])
                 cuts = [*paths.cuts, (name, a, b), *([(name, b, a)] if change["both_ways"] else [])]
                 return Paths(self.geometry, paths.changes, tuple(cuts))
         return paths

@@ -1,0 +1,150 @@
+"""The ledger of faults: everything in force, and what all of it together asks of hosts and links.
+
+    a host is    off      while a power-off claims it
+    else         crashed  while a crash claims it
+    else         paused   while a pause claims it
+    else         up
+
+A fault claims hosts or lies over links under its name; undoing it takes away what is its own and nothing else. So faults
+overlap and end in any order, and what is left is at every instant exactly what the rest asks for. Link changes build on each
+other from the oldest to the youngest: two that each add 80 ms make 160, until one of them is healed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from opus_controller.model.errors import ScenarioError
+from opus_controller.model.network import Cut, Network
+from opus_controller.model.plan import LinkChange, Plan
+from opus_controller.model.shapes import PathShape, ShapeChange, composed
+
+CHURN = "(churn)"
+"""Under which departures are claimed; no event can have this name."""
+
+
+class Want(IntEnum):
+    """What a host is to be; of several claims the greatest counts."""
+
+    UP = 0
+    PAUSED = 1
+    CRASHED = 2
+    OFF = 3
+
+    @property
+    def dead(self) -> bool:
+        return self >= Want.CRASHED
+
+
+CLAIMS: dict[str, Want] = {"pause": Want.PAUSED, "crash": Want.CRASHED, "power-off": Want.OFF}
+"""What each kind of host fault claims."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one named fault lays over the links."""
+
+    name: str
+    changes: tuple[tuple[str, str, ShapeChange], ...] = ()
+    """(source site, target site, change)."""
+    cuts: tuple[Cut, ...] = ()
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Of sites whose path it changes."""
+        return tuple((source, target) for source, target, _ in self.changes)
+
+
+def partition(name: str, a: Iterable[str], b: Iterable[str], *, both_ways: bool) -> Layer:
+    """Cut every path from `a` to `b` (host names), and back if `both_ways`; empty if a side is."""
+    one, other = frozenset(a), frozenset(b)
+    if not one or not other:
+        return Layer(name)
+    cuts = (Cut(one, other), Cut(other, one)) if both_ways else (Cut(one, other),)
+    return Layer(name, cuts=cuts)
+
+
+def link_change(change: LinkChange) -> Layer:
+    """Change the path between two sites, in one direction or both."""
+    changes = [(change.source, change.target, change.change)]
+    if change.both_ways and change.source != change.target:
+        changes.append((change.target, change.source, change.change))
+    return Layer(change.name, changes=tuple(changes))
+
+
+class Ledger:
+    """Starts as the plan does: churn claims whom it lets begin absent."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._base = Network.of(plan)
+        self._layers: list[Layer] = []
+        self._claims: dict[str, dict[str, Want]] = {host.name: {} for host in plan.hosts}
+        for life in plan.churn.lives if plan.churn else ():
+            if not life.up:
+                self.claim((life.host,), CHURN, CLAIMS[life.left_by])
+
+    # Hosts
+
+    def claim(self, hosts: Iterable[str], by: str, want: Want) -> None:
+        for host in hosts:
+            self._claims[host][by] = want
+
+    def release(self, hosts: Iterable[str], by: str) -> None:
+        """Takes back what `by` claimed; what it did not claim stays as it is."""
+        for host in hosts:
+            self._claims[host].pop(by, None)
+
+    def release_all(self, hosts: Iterable[str], wants: Iterable[Want]) -> None:
+        """Takes back every claim of a timeline to these states, whoever made it; churn's stay."""
+        given_back = set(wants)
+        for host in hosts:
+            claims = self._claims[host]
+            self._claims[host] = {by: want for by, want in claims.items() if by == CHURN or want not in given_back}
+
+    def wanted(self, host: str) -> Want:
+        return max(self._claims[host].values(), default=Want.UP)
+
+    def claimed_by(self, by: str) -> tuple[str, ...]:
+        """In the plan's order."""
+        return tuple(host for host, claims in self._claims.items() if by in claims)
+
+    # Links
+
+    def lay(self, layer: Layer) -> None:
+        """ValueError, and nothing laid, if a change cannot be made to what lies there (independent loss added to bursts)."""
+        self._layers.append(layer)
+        try:
+            for pair in layer.pairs:
+                self.shape(*pair)
+        except ValueError:
+            self._layers.pop()
+            raise
+
+    def lift(self, name: str) -> Layer:
+        """Take away the youngest layer called `name`. ScenarioError if none lies there."""
+        for layer in reversed(self._layers):
+            if layer.name == name:
+                self._layers.remove(layer)
+                return layer
+        known = ", ".join(sorted({layer.name for layer in self._layers})) or "nothing"
+        raise ScenarioError(f"cannot heal {name!r}: in force is {known}")
+
+    def shape(self, source: str, target: str) -> PathShape:
+        """The path between two sites as all layers together have it."""
+        changes = (change for layer in self._layers for *pair, change in layer.changes if pair == [source, target])
+        return composed(self._base.between(source, target), changes)
+
+    @property
+    def network(self) -> Network:
+        """The whole state to bring about."""
+        pairs = dict.fromkeys(pair for layer in self._layers for pair in layer.pairs)
+        return Network(
+            hosts=self._base.hosts,
+            sites=self._base.sites,
+            paths=self._base.paths,
+            overrides={pair: self.shape(*pair) for pair in pairs},
+            cuts=tuple(cut for layer in self._layers for cut in layer.cuts),
+            down=frozenset(host for host in self._claims if self.wanted(host) is Want.OFF),
+        )

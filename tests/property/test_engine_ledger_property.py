@@ -1,0 +1,172 @@
+"""Any overlapping faults, undone in any order: hosts and links are at every instant what the rest in force asks for.
+
+The model knows nothing of ledgers: it keeps the list of faults in force and works everything out from that list anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import hypothesis.strategies as st
+from helpers.fake_runtime import FakeRuntime, small_plan
+from hypothesis import given, settings
+from opus_controller.engine.faults import Faults
+from opus_controller.model.network import Network
+from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Target
+from opus_controller.model.shapes import PathShape, ShapeChange
+
+HOSTS = [f"{site}-{number}" for site in "abc" for number in (1, 2)]
+SITES = "abc"
+STRONGEST = ["pause", "crash", "power-off"]
+
+some_hosts = st.lists(st.sampled_from(HOSTS), min_size=1, max_size=3, unique=True).map(tuple)
+changes = st.one_of(
+    st.integers(0, 50).map(lambda d: ShapeChange(put={"delay_ns": d})),
+    st.integers(1, 50).map(lambda d: ShapeChange(add_delay_ns=d)),
+    st.sampled_from([0.1, 0.7]).map(lambda loss: ShapeChange(add_loss=loss)),
+    st.just(ShapeChange(put={"loss": 0.25, "burst": None}, add_jitter_ns=3)),
+)
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> list[Fault]:
+    """Up to 30 events; what undoes refers to what is in force (or was: undone twice is undone once)."""
+    found: list[Fault] = []
+    for k in range(draw(st.integers(1, 30))):
+        name, host_faults = f"f{k}", [one for one in found if isinstance(one, HostFault) and one.kind in STRONGEST]
+        laid = [one for one in found if isinstance(one, Partition | LinkChange) and one.name not in _healed(found)]
+        kinds = [
+            "host",
+            "host",
+            "partition",
+            "link",
+            "restart all",
+            *(["undo"] * 2 if host_faults else []),
+            *(["heal"] * 2 if laid else []),
+        ]
+        match draw(st.sampled_from(kinds)):
+            case "host":
+                kind: Any = draw(st.sampled_from(STRONGEST))
+                found.append(HostFault(kind=kind, at_ns=k, name=name, target=Target(text="", hosts=draw(some_hosts))))
+            case "undo":
+                undone = draw(st.sampled_from(host_faults))
+                kind = "resume" if undone.kind == "pause" else "restart"
+                found.append(HostFault(kind=kind, at_ns=k, name=name, target=undone.target, same_as=undone.name))
+            case "restart all":
+                found.append(HostFault(kind="restart", at_ns=k, name=name, target=Target(text="", hosts=draw(some_hosts))))
+            case "partition":
+                a = Target(text="", hosts=draw(some_hosts))
+                found.append(
+                    Partition(kind="partition", at_ns=k, name=name, a=a, b=Target(text=""), both_ways=draw(st.booleans()))
+                )
+            case "link":
+                source, target = draw(st.sampled_from(SITES)), draw(st.sampled_from(SITES))
+                both = draw(st.booleans())
+                change = draw(changes)
+                found.append(
+                    LinkChange(kind="link", at_ns=k, name=name, source=source, target=target, both_ways=both, change=change)
+                )
+            case "heal":
+                found.append(Heal(kind="heal", at_ns=k, name=name, undoes=draw(st.sampled_from(laid)).name))
+    return found
+
+
+def _healed(faults: list[Fault]) -> set[str]:
+    return {one.undoes for one in faults if isinstance(one, Heal)}
+
+
+class Machine(FakeRuntime):
+    """Holds what the hosts have been told to be, as a machine would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = dict.fromkeys(HOSTS, "up")
+        self.network = Network.of(small_plan())
+
+    async def apply_links(self, network: Network) -> None:
+        self.network = network
+
+    async def crash(self, hosts: Any) -> None:
+        self._all(hosts, ("up", "paused"), "dead")
+
+    async def power_off(self, hosts: Any, network: Network) -> None:
+        self.network = network
+        self._all(hosts, ("up", "paused"), "dead")
+
+    async def restart(self, hosts: Any, network: Network) -> None:
+        self.network = network
+        self._all(hosts, ("dead",), "up")
+
+    async def pause(self, hosts: Any) -> None:
+        self._all(hosts, ("up",), "paused")
+
+    async def resume(self, hosts: Any) -> None:
+        self._all(hosts, ("paused",), "up")
+
+    def _all(self, hosts: Any, before: tuple[str, ...], after: str) -> None:
+        for host in hosts:
+            assert self.state[host] in before, f"{host} is {self.state[host]}: the runtime's contract"
+            self.state[host] = after
+
+
+def _in_force(faults: list[Fault]) -> list[tuple[str, str]]:
+    """(kind, host) of every claim left, by going through the list once."""
+    claims: list[tuple[str, str, str]] = []
+    for one in faults:
+        if not isinstance(one, HostFault):
+            continue
+        if one.kind in STRONGEST:
+            claims += [(one.name, one.kind, host) for host in one.target.hosts]
+        elif one.same_as:
+            claims = [claim for claim in claims if claim[0] != one.same_as]
+        else:
+            claims = [claim for claim in claims if not (claim[2] in one.target.hosts and claim[1] in ("crash", "power-off"))]
+    return [(kind, host) for _, kind, host in claims]
+
+
+def _check(faults: list[Fault], machine: Machine) -> None:
+    claims = _in_force(faults)
+    for host in HOSTS:
+        kinds = {kind for kind, claimed in claims if claimed == host}
+        wanted = "dead" if kinds & {"crash", "power-off"} else "paused" if kinds else "up"
+        assert machine.state[host] == wanted, (host, kinds)
+        assert (host in machine.network.down) == ("power-off" in kinds), (host, kinds)
+    left = [one for one in faults if getattr(one, "name", "") not in _healed(faults)]
+    for source in machine.network.hosts:
+        for target in machine.network.hosts:
+            shape = PathShape(delay_ns=10_000_000)
+            cut = bool({source.name, target.name} & machine.network.down)
+            for one in left:
+                if isinstance(one, LinkChange):
+                    there = (source.site, target.site) == (one.source, one.target)
+                    back = one.both_ways and (target.site, source.site) == (one.source, one.target)
+                    shape = one.change.on(shape) if there or back else shape
+                if isinstance(one, Partition):
+                    a = set(one.a.hosts)
+                    cut |= source.name in a and target.name not in a
+                    cut |= one.both_ways and target.name in a and source.name not in a
+            assert machine.network.path(source, target) == shape
+            assert machine.network.is_cut(source.name, target.name) == cut
+
+
+@given(timelines())
+@settings(max_examples=150, deadline=None)
+def test_what_is_in_force_is_what_the_rest_asks_for(faults: list[Fault]) -> None:
+    async def all_of_it() -> None:
+        machine = Machine()
+        hands = Faults(small_plan(), machine)
+        for k, fault in enumerate(faults):
+            await hands.strike(fault)
+            _check(faults[: k + 1], machine)
+        for fault in faults:  # and when everything is undone, in the order in which it came, the topology is left
+            if isinstance(fault, HostFault) and fault.kind in STRONGEST:
+                kind: Any = "resume" if fault.kind == "pause" else "restart"
+                undone = HostFault(kind=kind, at_ns=99, name=f"u-{fault.name}", target=fault.target, same_as=fault.name)
+                await hands.strike(undone)
+            elif isinstance(fault, Partition | LinkChange) and fault.name not in _healed(faults):
+                await hands.strike(Heal(kind="heal", at_ns=99, undoes=fault.name))
+        assert machine.state == dict.fromkeys(HOSTS, "up")
+        assert machine.network == Network.of(small_plan())
+
+    asyncio.run(all_of_it())
