@@ -74,6 +74,29 @@ def test_roles(phrase: str, role: str, app: str) -> None:
     assert parse_selector(f"{phrase} except use1-1").excluded == (("host", "use1-1"),)
 
 
+@pytest.mark.parametrize(
+    ("phrase", "role", "share", "count"),
+    [
+        ("the busiest 5% of hosts", "busiest", 0.05, None),
+        ("the 5% busiest hosts", "busiest", 0.05, None),
+        ("the oldest 3 hosts", "oldest", None, 3),
+        ("3 oldest hosts", "oldest", None, 3),
+        ("the best connected host", "best-connected", None, 1),
+        ("the best connected 20% of hosts", "best-connected", 0.2, None),
+        ("all replicas of web", "replicas", None, None),
+        ("all but one replica of web", "replicas-but-one", None, None),
+    ],
+)
+def test_several_by_live_state(phrase: str, role: str, share: float | None, count: int | None) -> None:
+    selector = parse_selector(phrase)
+    assert (selector.role, selector.share, selector.count) == (role, share, count)
+
+
+def test_whose_agent() -> None:
+    selector = parse_selector("the agent of use1-3")
+    assert (selector.role, selector.of) == ("agent-of", "use1-3")
+
+
 def test_references() -> None:
     assert parse_selector("same as loss-1").same_as == "loss-1"
     assert parse_selector("everyone else").rest

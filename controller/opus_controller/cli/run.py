@@ -35,6 +35,10 @@ def register(app: typer.Typer) -> None:
         links: LinksOption = LinksName.auto,
         seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the scenario's.")] = None,
         out: Annotated[Path | None, typer.Option("--out", help="The run's directory, in place of runs/NAME-TIME.")] = None,
+        victims_of: Annotated[
+            Path | None,
+            typer.Option("--victims-of", help="An earlier run: what is aimed by live state hits the same hosts again."),
+        ] = None,
         observe: ObserveOption = False,
         observe_address: ObserveAddressOption = None,
         as_json: JsonOption = False,
@@ -43,13 +47,16 @@ def register(app: typer.Typer) -> None:
 
         Exit code: 0 pass, 1 an expectation failed, 2 bad input, 3 this machine cannot do it, 4 the run is invalid.
         """
-        from opus_controller.engine.record import RunRecord
+        from opus_controller.engine.record import RecordReader, RunRecord
+        from opus_controller.engine.replay import with_victims_of
         from opus_controller.model.compile import compile_plan
         from opus_controller.model.scenario import find, load_scenario
 
         at = asked_for(observe, observe_address)
         path = find("scenarios", scenario)
         plan = compile_plan(load_scenario(path), seed)
+        if victims_of is not None:
+            plan = with_victims_of(plan, RecordReader(victims_of))
         chosen = choose_runtime(runtime, links, scenario=scenario)
         _announce(plan, chosen)
         if at is not None and not chosen.observable:

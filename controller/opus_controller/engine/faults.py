@@ -10,6 +10,7 @@ from opus_controller.engine.ledger import CLAIMS, Layer, Ledger, Want, link_chan
 from opus_controller.engine.runtime import LiveHost, Record, Runtime
 from opus_controller.engine.targets import resolve
 from opus_controller.engine.turns import Turns
+from opus_controller.model.network import Network
 from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Plan, Target
 
 
@@ -54,6 +55,9 @@ class Faults:
         self.turns = Turns()
         self._is = {host: self.ledger.wanted(host) for host in self._everyone}
         """What each host is, as far as known: what was asked for, or crashed if it died by itself."""
+        ages = {life.host: life.age_ns for life in plan.churn.lives} if plan.churn else {}
+        self._since = {host.name: host.boot_at_ns - ages.get(host.name, 0) for host in plan.hosts}
+        """When each host came up, ns; before the origin for those in the middle of their lives."""
 
     def lost(self, host: str) -> None:
         """This host died by itself; it comes back when a restart, or its return, is asked for."""
@@ -112,7 +116,7 @@ class Faults:
             case HostFault(same_as=name) if name:
                 return self._meant.get(name, ())
             case HostFault(target=target) | Partition(a=target):
-                return resolve(target, self._plan, await self._live(target))
+                return resolve(target, self._plan, await self._live(target), self._since)
         return ()
 
     async def _live(self, *targets: Target) -> dict[str, LiveHost]:
@@ -168,10 +172,16 @@ class Faults:
             await runtime.crash(hosts)
         elif new is Want.PAUSED:
             if dead:
-                await runtime.restart(hosts, network)
+                await self._start(hosts, network)
             await runtime.pause(hosts)
+        elif dead:
+            await self._start(hosts, network)
         else:
-            await (runtime.restart(hosts, network) if dead else runtime.resume(hosts))
+            await runtime.resume(hosts)
+
+    async def _start(self, hosts: tuple[str, ...], network: Network) -> None:
+        await self._runtime.restart(hosts, network)
+        self._since.update(dict.fromkeys(hosts, self._runtime.now()))
 
     async def _strike_partition(self, fault: Partition, a: tuple[str, ...]) -> Struck:
         b = await self._other_side(fault, a)
@@ -184,7 +194,7 @@ class Faults:
         excluded = {*a, *fault.b.exclude}
         if not fault.b.hosts and not fault.b.role:
             return tuple(host for host in self._everyone if host not in excluded)
-        found = resolve(fault.b, self._plan, await self._live(fault.b))
+        found = resolve(fault.b, self._plan, await self._live(fault.b), self._since)
         return tuple(host for host in found if host not in excluded)
 
     async def _strike_link(self, fault: LinkChange) -> Struck:

@@ -89,18 +89,42 @@ class Workload(Frozen):
     reply_bytes: int = Field(default=1000, ge=0)
 
 
+Role = Literal[
+    "",
+    "replica",
+    "replicas",
+    "replicas-but-one",
+    "agent",
+    "agent-of",
+    "busiest-agent",
+    "busiest-replica",
+    "steward",
+    "site-without-replica",
+    "busiest",
+    "oldest",
+    "best-connected",
+]
+
+
 class Target(Frozen):
     """Who is meant. `hosts` were chosen at compile time; otherwise `role` is resolved at the time by live state."""
 
     text: str
     """As the scenario wrote it, for reports: "a replica of web", "site sa-east-1", "20% of hosts"."""
     hosts: tuple[HostName, ...] = ()
-    role: Literal["", "replica", "agent", "busiest-agent", "busiest-replica", "steward", "site-without-replica"] = ""
-    """Whom to look for among the live hosts when the event is due. All roles but the last mean one host;
-    "site-without-replica" means every host of one site that has clients of `app` in `Plan.workload` and no live replica
-    of `app`; the steward's site is taken only if no other fits. Nobody fits: the player records the event with no victims."""
+    role: Role = ""
+    """Whom to look for among the live hosts when the event is due; nobody fits: the player records the event with no victims.
+
+    replica, agent, busiest-agent, busiest-replica, steward, agent-of: one host. replicas, replicas-but-one: all (but one) that
+    serve `app`. busiest (requests served and routed), oldest (time since its start), best-connected (mean delay to all others
+    by the plan): `count` hosts, or `share` of the live ones. site-without-replica: every host of one site that has clients of
+    `app` in `Plan.workload` and no live replica of `app`; the steward's site is taken only if no other fits."""
+    count: int | None = Field(default=None, ge=1)
+    share: float | None = Field(default=None, gt=0, le=1)
+    of: HostName = ""
+    """Of agent-of: whose."""
     app: str = ""
-    """The application for replica, busiest-replica, steward and site-without-replica; empty for agents."""
+    """The application, where the role is about one; empty for agents and for hosts of any kind."""
     pick: float = 0.5
     """In [0, 1): which of the eligible hosts (or sites), sorted by name, when several fit the role: number
     floor(pick * how many). Drawn at compile time."""

@@ -6,9 +6,15 @@
     group dsl   groups a, b           every host of these groups
     20% of hosts   20% of site x      a share, drawn when the plan is compiled (rounded to whole hosts, at least one)
     3 hosts   2 of site x   a host of site x      so many, drawn when the plan is compiled
+    the busiest 5% of hosts           } by what they serve and route, by age, by mean delay to all others;
+    the 3 oldest hosts                } among the live ones when the event is due
+    the best connected host           }
     a replica of web                  } found among the live hosts when the event is due
     the busiest replica of web        }
+    all replicas of web               }
+    all but one replica of web        }
     the steward of web                }
+    the agent of use1-3               } to which that host is attached; itself if it is one
     an agent   the busiest agent      }
     a site without replicas of web    } all hosts of a site that has clients of web and no replica
     same as NAME                      the victims of the event of that name
@@ -26,13 +32,12 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
 
 from opus_controller.model.fields import listed, suggestion
+from opus_controller.model.plan import Role
 from opus_controller.model.topology import Topology
 from opus_controller.model.units import parse_share, shown
 
-Role = Literal["", "replica", "agent", "busiest-agent", "busiest-replica", "steward", "site-without-replica"]
 ROLES: dict[str, Role] = {
     "replica": "replica",
     "agent": "agent",
@@ -40,9 +45,12 @@ ROLES: dict[str, Role] = {
     "busiest replica": "busiest-replica",
     "steward": "steward",
 }
+ORDERS: dict[str, Role] = {"busiest": "busiest", "oldest": "oldest", "best connected": "best-connected"}
 ALLOWED = (
     'a host\'s name, "site NAME", "group NAME", "all", "20% of hosts", "2 of site NAME", "a replica of APP", '
-    '"the steward of APP", "an agent", "the busiest agent", "a site without replicas of APP" or "same as EVENT"'
+    '"all but one replica of APP", "the steward of APP", "an agent", "the busiest agent", "the agent of HOST", '
+    '"the busiest 5% of hosts", "the 3 oldest hosts", "the best connected host", '
+    '"a site without replicas of APP" or "same as EVENT"'
 )
 ALLOWED_STATIC = 'a host\'s name, "site NAME", "group NAME", "all", "20% of hosts" or "2 of site NAME"'
 
@@ -58,6 +66,8 @@ class Selector:
     count: int | None = None
     role: Role = ""
     app: str = ""
+    of: str = ""
+    """Whose agent."""
     same_as: str = ""
     rest: bool = False
     excluded: tuple[tuple[str, str], ...] = ()
@@ -78,6 +88,10 @@ def parse_selector(value: object) -> Selector:
         return Selector(text, rest=True)
     if match := re.fullmatch(r"(?:a |one |the )?site without (?:a )?replicas?(?: of ([\w-]+))?", head):
         return Selector(text, role="site-without-replica", app=match[1] or "", excluded=excluded)
+    if found := _ordered(head, text, excluded) or _replicas(head, text, excluded):
+        return found
+    if match := re.fullmatch(r"(?:the )?agent of ([\w.-]+)", head):
+        return Selector(text, role="agent-of", of=match[1], excluded=excluded)
     if match := re.fullmatch(r"(?:an? |one |the )?((?:busiest )?(?:replica|agent)|steward)(?: of ([\w-]+))?", head):
         if match[2] and "agent" in match[1]:
             raise ValueError(f"{shown(text)}: agents serve every application; allowed: an agent, the busiest agent")
@@ -93,6 +107,28 @@ def parse_selector(value: object) -> Selector:
             raise ValueError(f"{shown(text)} is nobody; allowed: at least 1")
         return Selector(text, pools=_pools(match[2] or match[3] or "all", text), count=count, excluded=excluded)
     return Selector(text, pools=_pools(head, text), excluded=excluded)
+
+
+def _ordered(head: str, text: str, excluded: tuple[tuple[str, str], ...]) -> Selector | None:
+    """ "the busiest 5% of hosts", "the 3 oldest hosts", "the oldest 3 hosts", "the best connected host"."""
+    order = "|".join(ORDERS)
+    some = r"(?P<share>[0-9.]+ ?%)|(?P<count>[0-9]{1,6})"
+    match = re.fullmatch(rf"(?:the )?(?P<order>{order})(?: (?:{some}))?(?: of)? hosts?", head)
+    match = match or re.fullmatch(rf"(?:the )?(?:{some}) (?P<order>{order})(?: of)?(?: hosts?)?", head)
+    if match is None:
+        return None
+    share = parse_share(match["share"]) if match["share"] else None
+    count = int(match["count"]) if match["count"] else None if share is not None else 1
+    if share == 0 or count == 0:
+        raise ValueError(f"{shown(text)} is nobody; allowed: at least 1, or a share above 0%")
+    return Selector(text, role=ORDERS[match["order"]], share=share, count=count, excluded=excluded)
+
+
+def _replicas(head: str, text: str, excluded: tuple[tuple[str, str], ...]) -> Selector | None:
+    match = re.fullmatch(r"(?:all|every)(?: the)?( but one| except one)? replicas?(?: of ([\w-]+))?", head)
+    if match is None:
+        return None
+    return Selector(text, role="replicas-but-one" if match[1] else "replicas", app=match[2] or "", excluded=excluded)
 
 
 def _pools(text: str, whole: str) -> tuple[tuple[str, str], ...]:

@@ -24,6 +24,10 @@ Draws = Callable[[str], Random]
 """A stream of randomness for a purpose, always the same for the same purpose."""
 
 
+WITHOUT_APP = ("agent", "agent-of", "busiest-agent", "busiest", "oldest", "best-connected")
+"""Roles that are about no single application."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One event of the timeline, or the undoing that `for` asks for."""
@@ -234,6 +238,9 @@ class TimelineCompiler:
             text=text,
             role=selector.role,
             app=self._app(selector),
+            count=selector.count,
+            share=selector.share,
+            of=self._chooser.members((("host", selector.of),))[0] if selector.of else "",
             pick=self._draws(purpose).random(),
             exclude=tuple(self._chooser.members(selector.excluded)),
         )
@@ -246,7 +253,7 @@ class TimelineCompiler:
         return {name for state in states for name, steps in state.items() if steps}.union(self._absent(step.at))
 
     def _app(self, selector: Selector) -> str:
-        if selector.role in ("agent", "busiest-agent"):
+        if selector.role in WITHOUT_APP:
             return ""
         if selector.app:
             if selector.app not in self._apps:
