@@ -244,9 +244,9 @@ def sets_in(message: Message) -> tuple[ReplicaSet, ...]:
 
 
 def brief(value: Any) -> str:
-    """A record on one line: class name and fields, without empty ones."""
+    """A record on one line: class name and fields, without empty ones and packed coordinates, which tell a reader nothing."""
     shown = []
-    for one in fields(value):
+    for one in _told(value):
         content = getattr(value, one.name)
         if content in ((), "", 0) and content is not False:
             continue
@@ -258,7 +258,7 @@ def _plain(content: Any) -> str:
     if isinstance(content, tuple):
         return "[" + ", ".join(_plain(one) for one in content) + "]"
     if hasattr(content, "__dataclass_fields__"):
-        return "/".join(_plain(getattr(content, one.name)) for one in fields(content))
+        return "/".join(_plain(getattr(content, one.name)) for one in _told(content))
     return str(content)
 
 
@@ -309,3 +309,7 @@ def six_regions(config: NodeConfig | None = None, seed: str = "six", per_site: i
         net.dead.add(name)
     net.boot_all(names)
     return net
+
+
+def _told(record: Any) -> list[Any]:
+    return [one for one in fields(record) if one.name != "at"]

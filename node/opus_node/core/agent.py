@@ -124,8 +124,9 @@ class AgentRole:
         ctx = self._ctx
         others = [node for node in self.swim.agents() if node not in (ctx.me, source)]
         told = ctx.rng.sample(others, min(KNOWN_TOLD - 1, len(others)))
-        hints = (AgentHint(node, self.swim.members[node].rtt.srtt) for node in told)
-        ctx.send(source, AgentsKnown(message.nonce, (AgentHint(ctx.me, 0), *hints)))
+        members = [self.swim.members[node] for node in told]
+        hints = (AgentHint(member.node, member.rtt.srtt, member.at) for member in members)
+        ctx.send(source, AgentsKnown(message.nonce, (AgentHint(ctx.me, 0, ctx.position.at), *hints)))
 
     # Among stewards
 

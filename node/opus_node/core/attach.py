@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from opus_node.core.context import Context
+from opus_node.core.coordinates import Place
 from opus_node.core.events import AgentLost, Attached
 from opus_node.core.messages import AgentHint, AgentsKnown, Demand, FindAgents, Lease, LeaseReply, ProbeReply, Release
 from opus_node.core.prober import Prober
@@ -54,13 +55,15 @@ NUDGE: Nanos = 500 * MILLISECOND
 class Way:
     """One way in: an agent and how far it is."""
 
-    __slots__ = ("agent", "asked", "bound", "full_until", "heard_at", "lease_sent_at", "lease_seq", "rtt", "seed", "silent")
+    __slots__ = ("agent", "asked", "at", "bound", "full_until", "heard_at", "lease_sent_at", "lease_seq", "rtt", "seed", "silent")
 
     def __init__(self, agent: NodeId, seed: bool = False) -> None:
         self.agent = agent
         self.seed = seed
         self.rtt = Rtt()
         self.asked = False
+        self.at: Place = 0
+        """Where it is, as far as it, or somebody else, has told."""
         self.bound: Nanos = 0
         """No nearer than this, as far as a third one's measurements tell; 0 if they tell nothing."""
         self.heard_at: Nanos = -1
@@ -202,6 +205,7 @@ class Attachment:
         ctx = self._ctx
         for hint in message.agents:
             self.add(hint.agent)
+            self._bound(hint, None)
         hinted = [hint.agent for hint in message.agents if hint.agent in self.ways and hint.agent != source]
         picks = ([source] if source in self.ways else []) + hinted[: JOIN_PROBES - 2]
         rest = [agent for agent in hinted if agent not in picks]
@@ -231,6 +235,7 @@ class Attachment:
             return
         way.heard_at = self._ctx.now
         way.silent = 0
+        way.at = reply.at
         if warm or not way.rtt.samples:
             way.rtt.sample(rtt)
         if self._since >= 0 and not self._asking:
@@ -376,6 +381,7 @@ class Attachment:
                 abilities.storage,
                 abilities.bandwidth,
                 self._demand() if primary else (),
+                ctx.position.at,
             ),
         )
 
@@ -388,8 +394,12 @@ class Attachment:
             return
         way.heard_at = self._ctx.now
         way.silent = 0
+        way.at = message.at or way.at
         if message.seq and message.seq == way.lease_seq:
-            way.rtt.sample(self._ctx.now - way.lease_sent_at)
+            rtt = self._ctx.now - way.lease_sent_at
+            if way.rtt.samples:  # the first may have paid for a dial
+                self._ctx.position.sample(source, rtt, message.at)
+            way.rtt.sample(rtt)
         if source == self._asking:
             self._answered(way, message)
         elif source == self.agent:
@@ -469,6 +479,8 @@ class Attachment:
     def _bound(self, hint: AgentHint, teller: Way | None) -> None:
         """By the triangle inequality, which real networks mostly keep: an agent far from one that is near is far."""
         way = self.ways.get(hint.agent)
+        if way is not None and hint.at and not way.rtt.samples:
+            way.at = hint.at
         if way is not None and teller is not None and hint.rtt and teller.rtt.samples:
             way.bound = abs(hint.rtt - teller.rtt.srtt)
 
@@ -558,7 +570,7 @@ class Attachment:
     def hints(self, limit: int) -> tuple[AgentHint, ...]:
         """For somebody who asks this plain node."""
         ways = sorted(self.ways.values(), key=lambda way: (way.silent, -way.heard_at))[:limit]
-        return tuple(AgentHint(way.agent, way.rtt.srtt) for way in ways)
+        return tuple(AgentHint(way.agent, way.rtt.srtt, way.at) for way in ways)
 
     # Timers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from opus_node.core.coordinates import Position
 from opus_node.core.events import ClientReply, Notice, Send
 from opus_node.core.messages import Message
 from opus_node.core.rtt import UNKNOWN, Rtt
@@ -29,6 +30,7 @@ class Context:
         "me",
         "notices",
         "now",
+        "position",
         "replies",
         "rng",
         "sends",
@@ -46,6 +48,7 @@ class Context:
         """As SWIM counts it: above all of earlier processes of this host, and growing with each refutation."""
         self._late: Nanos = 0
         self._late_at: Nanos = 0
+        self.position = Position()
         self.timers = Timers()
         self.sends: list[Send] = []
         self.replies: list[ClientReply] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 
 from opus_node.core.context import Context
+from opus_node.core.coordinates import Place
 from opus_node.core.messages import AgentHint, Lease, LeaseReply
 from opus_node.core.swim import Member, Swim
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
@@ -19,6 +20,7 @@ class Held:
     """One node's lease."""
 
     __slots__ = (
+        "at",
         "bandwidth",
         "born_at",
         "cpu",
@@ -41,6 +43,7 @@ class Held:
         self.heard_at = now
         self.hinted_at = now
         self.rtt: Nanos = 0
+        self.at: Place = 0
         self.born_at: Nanos = now
         self.incarnation = 0
         self.cpu = 0.0
@@ -56,6 +59,7 @@ class Held:
     def take(self, lease: Lease, now: Nanos) -> None:
         self.heard_at = now
         self.rtt = lease.rtt
+        self.at = lease.at
         self.born_at = now - lease.age
         self.incarnation = lease.incarnation
         self.cpu = lease.cpu
@@ -83,24 +87,24 @@ class Leases:
     def on_lease(self, source: NodeId, lease: Lease) -> None:
         ctx = self._ctx
         if not lease.primary:
-            ctx.send(source, LeaseReply(lease.seq, self.room() > 0, ()))
+            ctx.send(source, LeaseReply(lease.seq, self.room() > 0, (), ctx.position.at))
             return
         held = self.table.get(source)
         if held is None:
             hints = self.ring(lease.rtt, FIRST_HINTS, source)
             if len(self.table) >= HARD_CAP * ctx.config.nodes_per_agent:
                 self.refused += 1
-                ctx.send(source, LeaseReply(lease.seq, False, hints))
+                ctx.send(source, LeaseReply(lease.seq, False, hints, ctx.position.at))
                 return
             held = self.table[source] = Held(source, ctx.now)
         elif held.owed:
-            hints = tuple(AgentHint(agent, self._delay(agent)) for agent in held.owed[-LATER_HINTS:])
+            hints = tuple(self._hint(agent) for agent in held.owed[-LATER_HINTS:])
             held.owed = []
             held.hinted_at = ctx.now
         else:
             hints = ()
         held.take(lease, ctx.now)
-        ctx.send(source, LeaseReply(lease.seq, True, hints))
+        ctx.send(source, LeaseReply(lease.seq, True, hints, ctx.position.at))
 
     def release(self, source: NodeId) -> None:
         self.table.pop(source, None)
@@ -119,9 +123,9 @@ class Leases:
 
     # Hints
 
-    def _delay(self, agent: NodeId) -> Nanos:
+    def _hint(self, agent: NodeId) -> AgentHint:
         member = self._swim.members.get(agent)
-        return 0 if member is None else member.rtt.srtt
+        return AgentHint(agent, 0) if member is None else AgentHint(agent, member.rtt.srtt, member.at)
 
     def ring(self, rtt: Nanos, limit: int, asker: NodeId = "") -> tuple[AgentHint, ...]:
         """Agents likeliest to be near a node that is `rtt` away from here.
@@ -131,14 +135,14 @@ class Leases:
         """
         live = [member for member in self._swim.members.values() if member.live and member.node != asker]
         best = heapq.nsmallest(limit, live, key=lambda member: (abs(member.rtt.delay() - rtt), member.node))
-        return tuple(AgentHint(member.node, member.rtt.srtt) for member in best)
+        return tuple(AgentHint(member.node, member.rtt.srtt, member.at) for member in best)
 
     def offer(self, member: Member) -> None:
         """A new agent was measured: nodes it may suit are told now if they are badly served, the others with their next lease."""
         ctx = self._ctx
         near_enough = ctx.config.near_enough
         distance = member.rtt.srtt
-        hint = (AgentHint(member.node, distance),)
+        hint = (AgentHint(member.node, distance, member.at),)
         for held in self.table.values():
             if held.node == member.node:
                 continue

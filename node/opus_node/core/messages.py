@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opus_node.core.coordinates import Place
 from opus_node.core.types import AppId, Nanos, NodeId
 
 # Records carried inside messages
@@ -36,6 +37,8 @@ class AgentHint:
 
     agent: NodeId
     rtt: Nanos
+    at: Place = 0
+    """Where the agent is, as far as whoever gives the hint has heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Candidate:
     age: Nanos
     cpu: float
     bandwidth: int
+    at: Place = 0
 
 
 # Join, attachment, leases (node <-> agent)
@@ -98,6 +102,8 @@ class ProbeReply:
     is_agent: bool
     room: int
     """How many more nodes this agent would take; negative: it is over its cap; 0 from a node that is none."""
+    at: Place = 0
+    """Where whoever answers is (`coordinates`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,7 @@ class Lease:
     storage: int
     bandwidth: int
     demand: tuple[Demand, ...]
+    at: Place = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,7 @@ class LeaseReply:
     seq: int
     accepted: bool
     agents: tuple[AgentHint, ...]
+    at: Place = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +173,7 @@ class Ack:
     seq: int
     updates: tuple[MemberUpdate, ...]
     replica_sets: tuple[ReplicaSet, ...]
+    at: Place = 0
 
 
 @dataclass(frozen=True, slots=True)

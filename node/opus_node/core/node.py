@@ -271,7 +271,7 @@ class NodeCore:
         if self._role is not None:
             self._role.swim.on_ping(source, message)
         else:
-            self._ctx.send(source, Ack(message.seq, self._left(), ()))
+            self._ctx.send(source, Ack(message.seq, self._left(), (), self._ctx.position.at))
 
     def _on_ping_req(self, source: NodeId, message: PingReq) -> None:
         if self._role is not None:
@@ -295,7 +295,7 @@ class NodeCore:
 
     def _on_probe(self, source: NodeId, message: Probe) -> None:
         role = self._role
-        reply = ProbeReply(message.nonce, role is not None, role.leases.room() if role is not None else 0)
+        reply = ProbeReply(message.nonce, role is not None, role.leases.room() if role is not None else 0, self._ctx.position.at)
         self._ctx.send(source, reply)
 
     def _on_find_agents(self, source: NodeId, message: FindAgents) -> None:

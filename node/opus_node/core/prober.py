@@ -43,6 +43,8 @@ class Prober:
             return
         del self._pending[reply.nonce]
         _, sent_at, on_reply, warm = probe
-        if not warm:
+        if warm:
+            self._ctx.position.sample(source, self._ctx.now - sent_at, reply.at)
+        else:
             self._send(source, on_reply, True)
         on_reply(source, self._ctx.now - sent_at, reply, warm)

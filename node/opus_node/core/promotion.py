@@ -158,7 +158,7 @@ class Promotion:
             return
         nodes = sorted(self._leases.table)
         ctx.rng.shuffle(nodes)
-        hint = (AgentHint(member.node, 0),)
+        hint = (AgentHint(member.node, 0, member.at),)
         for node in nodes[: len(nodes) // 2]:
             del self._leases.table[node]
             ctx.send(node, LeaseReply(0, False, hint))

@@ -61,9 +61,9 @@ class Summaries:
 
     def _candidate(self, held: Held) -> Candidate:
         ctx = self._ctx
-        return Candidate(held.node, ctx.me, round_up(held.rtt), ctx.now - held.born_at, held.cpu, held.bandwidth)
+        return Candidate(held.node, ctx.me, round_up(held.rtt), ctx.now - held.born_at, held.cpu, held.bandwidth, held.at)
 
     def _self(self) -> Candidate:
         ctx = self._ctx
         abilities = ctx.config.abilities
-        return Candidate(ctx.me, ctx.me, 0, ctx.now - ctx.booted_at, abilities.cpu, abilities.bandwidth)
+        return Candidate(ctx.me, ctx.me, 0, ctx.now - ctx.booted_at, abilities.cpu, abilities.bandwidth, ctx.position.at)

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from opus_node.core.context import Context
+from opus_node.core.coordinates import Place
 from opus_node.core.events import MemberChanged
 from opus_node.core.messages import Ack, MemberUpdate, Nack, Ping, PingReq, ProbeReply, ReplicaSet, Sync
 from opus_node.core.prober import Prober
@@ -48,7 +49,7 @@ GREETED = 8
 class Member:
     """Another agent in this one's view."""
 
-    __slots__ = ("confirmed", "incarnation", "node", "rtt", "since", "state", "suspicion", "synced_at")
+    __slots__ = ("at", "confirmed", "incarnation", "node", "rtt", "since", "state", "suspicion", "synced_at")
 
     def __init__(self, node: NodeId, incarnation: int, now: Nanos) -> None:
         self.node = node
@@ -56,6 +57,7 @@ class Member:
         self.incarnation = incarnation
         self.since = now
         self.rtt = Rtt()
+        self.at: Place = 0
         self.suspicion: Timer | None = None
         self.confirmed: list[NodeId] = []
         self.synced_at: Nanos = -SECOND
@@ -296,7 +298,7 @@ class Swim:
         self._take(message.updates)
         self._take_sets(message.replica_sets)
         member = self._known(source)
-        self._ctx.send(source, Ack(message.seq, self._gossip(member), self._sets.gossip()))
+        self._ctx.send(source, Ack(message.seq, self._gossip(member), self._sets.gossip(), self._ctx.position.at))
 
     def on_ack(self, source: NodeId, message: Ack) -> None:
         before = self.members.get(source)
@@ -306,7 +308,7 @@ class Swim:
         sent = self._pings.pop(message.seq, None)
         member = self.members.get(source)
         if sent is not None and sent[0] == source and member is not None:
-            self._sample(member, self._ctx.now - sent[1])
+            self._sample(member, self._ctx.now - sent[1], message.at)
         if was_lost and member is not None and member.state != LEFT:
             self._sync(member)
         probing = self._probing
@@ -384,13 +386,17 @@ class Swim:
 
     # Round trips
 
-    def _sample(self, member: Member, rtt: Nanos) -> None:
+    def _sample(self, member: Member, rtt: Nanos, at: Place) -> None:
+        if member.rtt.samples:  # the first may have paid for a dial
+            self._ctx.position.sample(member.node, rtt, at)
         member.rtt.sample(rtt)
+        member.at = at
 
     def _probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
         member = self.members.get(node)
         if member is not None and warm:
             member.rtt.sample(rtt)
+            member.at = reply.at
             self._measured(member)
 
     # The state table

@@ -58,17 +58,20 @@ class AgentHint(_message.Message):
 
     AGENT_FIELD_NUMBER: _builtins.int
     RTT_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     rtt: _builtins.int
+    at: _builtins.int
     def __init__(
         self,
         *,
         agent: _builtins.str = ...,
         rtt: _builtins.int = ...,
+        at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "rtt", b"rtt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "at", b"at", "rtt", b"rtt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -134,12 +137,14 @@ class Candidate(_message.Message):
     AGE_FIELD_NUMBER: _builtins.int
     CPU_FIELD_NUMBER: _builtins.int
     BANDWIDTH_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     agent: _builtins.str
     rtt: _builtins.int
     age: _builtins.int
     cpu: _builtins.float
     bandwidth: _builtins.int
+    at: _builtins.int
     def __init__(
         self,
         *,
@@ -149,10 +154,11 @@ class Candidate(_message.Message):
         age: _builtins.int = ...,
         cpu: _builtins.float = ...,
         bandwidth: _builtins.int = ...,
+        at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "agent", b"agent", "bandwidth", b"bandwidth", "cpu", b"cpu", "node", b"node", "rtt", b"rtt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "agent", b"agent", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "node", b"node", "rtt", b"rtt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,19 +232,22 @@ class ProbeReply(_message.Message):
     NONCE_FIELD_NUMBER: _builtins.int
     IS_AGENT_FIELD_NUMBER: _builtins.int
     ROOM_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     is_agent: _builtins.bool
     room: _builtins.int
+    at: _builtins.int
     def __init__(
         self,
         *,
         nonce: _builtins.int = ...,
         is_agent: _builtins.bool = ...,
         room: _builtins.int = ...,
+        at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_agent", b"is_agent", "nonce", b"nonce", "room", b"room"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "is_agent", b"is_agent", "nonce", b"nonce", "room", b"room"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -258,6 +267,7 @@ class Lease(_message.Message):
     STORAGE_FIELD_NUMBER: _builtins.int
     BANDWIDTH_FIELD_NUMBER: _builtins.int
     DEMAND_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     incarnation: _builtins.int
     primary: _builtins.bool
@@ -267,6 +277,7 @@ class Lease(_message.Message):
     memory: _builtins.int
     storage: _builtins.int
     bandwidth: _builtins.int
+    at: _builtins.int
     @_builtins.property
     def demand(self) -> _containers.RepeatedCompositeFieldContainer[Global___Demand]: ...
     def __init__(
@@ -282,10 +293,11 @@ class Lease(_message.Message):
         storage: _builtins.int = ...,
         bandwidth: _builtins.int = ...,
         demand: _abc.Iterable[Global___Demand] | None = ...,
+        at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "bandwidth", b"bandwidth", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "memory", b"memory", "primary", b"primary", "rtt", b"rtt", "seq", b"seq", "storage", b"storage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "memory", b"memory", "primary", b"primary", "rtt", b"rtt", "seq", b"seq", "storage", b"storage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -298,8 +310,10 @@ class LeaseReply(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     ACCEPTED_FIELD_NUMBER: _builtins.int
     AGENTS_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     accepted: _builtins.bool
+    at: _builtins.int
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentHint]: ...
     def __init__(
@@ -308,10 +322,11 @@ class LeaseReply(_message.Message):
         seq: _builtins.int = ...,
         accepted: _builtins.bool = ...,
         agents: _abc.Iterable[Global___AgentHint] | None = ...,
+        at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "at", b"at", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -416,7 +431,9 @@ class Ack(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     UPDATES_FIELD_NUMBER: _builtins.int
     REPLICA_SETS_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
+    at: _builtins.int
     @_builtins.property
     def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     @_builtins.property
@@ -427,10 +444,11 @@ class Ack(_message.Message):
         seq: _builtins.int = ...,
         updates: _abc.Iterable[Global___MemberUpdate] | None = ...,
         replica_sets: _abc.Iterable[Global___ReplicaSet] | None = ...,
+        at: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica_sets", b"replica_sets", "seq", b"seq", "updates", b"updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "replica_sets", b"replica_sets", "seq", b"seq", "updates", b"updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,137 @@
+"""Network coordinates: where a node is, so that round trips to nodes it never measured can be guessed.
+
+Vivaldi with heights (Dabek, Cox, Kaashoek, Morris, SIGCOMM 2004): four dimensions, a height for the access link, an error
+estimate that weighs whom to believe. Each round trip pulls or pushes the node along the line to its peer. Every peer's round
+trips pass a short median filter first (Ledlie, Gardner, Seltzer, NSDI 2007; Serf does the same), since one late answer would
+throw the node far.
+
+A place travels as one integer of 56 bits, eight bytes on the wire:
+
+    4 x 11 bits  a coordinate each, in steps of half a millisecond, from -512 ms on
+    7 bits       height in ms
+    5 bits       error in steps of 1/20
+
+The guess is weak where the network is no space: in real matrices one triple in twenty breaks the triangle inequality. It orders
+whom to measure; it does not replace measuring.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from math import sqrt
+
+from opus_node.core.types import MILLISECOND, Nanos, NodeId
+
+Place = int
+"""A packed coordinate; 0: not known."""
+
+DIMENSIONS = 4
+GAIN = 0.25
+"""Vivaldi's c_c and c_e: the greatest share of an error that one round trip corrects."""
+ERROR_MOST = 1.5
+HEIGHT_LEAST = 0.1
+"""ms."""
+FILTER = 3
+"""Round trips of one peer whose median counts."""
+FILTERED = 32
+"""Peers whose last round trips are kept."""
+
+_STEP = 0.5
+_AXIS_BITS, _HEIGHT_BITS, _ERROR_BITS = 11, 7, 5
+_AXIS_MOST = (1 << _AXIS_BITS) - 1
+_MIDDLE = 1 << (_AXIS_BITS - 1)
+_HEIGHT_MOST = (1 << _HEIGHT_BITS) - 1
+_ERROR_MOST = (1 << _ERROR_BITS) - 1
+_ERROR_STEP = 0.05
+
+
+class Position:
+    """This node's own."""
+
+    __slots__ = ("_recent", "_where", "error", "height", "samples")
+
+    def __init__(self) -> None:
+        self._where = [0.0] * DIMENSIONS
+        """ms."""
+        self.height = HEIGHT_LEAST
+        """ms."""
+        self.error = ERROR_MOST
+        """Relative error that this node expects of guesses from here."""
+        self.samples = 0
+        self._recent: dict[NodeId, list[Nanos]] = {}
+
+    @property
+    def at(self) -> Place:
+        """What to tell others; 0 before the first round trip."""
+        return pack(self._where, self.height, self.error) if self.samples else 0
+
+    def sample(self, peer: NodeId, rtt: Nanos, at: Place) -> None:
+        """A warm round trip (no dial in it) to a peer that says it is `at`."""
+        if rtt <= 0:
+            return
+        measured = self._filtered(peer, rtt) / MILLISECOND
+        if not at:  # the first of all nodes has nobody to go by
+            self.samples += 1
+            return
+        there, height, error = unpack(at)
+        away = [mine - theirs for mine, theirs in zip(self._where, there, strict=True)]
+        distance = sqrt(sum(axis * axis for axis in away))
+        guess = distance + self.height + height
+        weight = self.error / (self.error + max(error, _ERROR_STEP))
+        self.error += GAIN * weight * (min(abs(guess - measured) / measured, ERROR_MOST) - self.error)
+        force = GAIN * weight * (measured - guess)
+        if distance < _STEP / 2:  # on the same spot: any direction will do
+            away = _direction(peer)
+            distance = sqrt(sum(axis * axis for axis in away))
+        else:
+            self.height = max(HEIGHT_LEAST, self.height + force * (self.height + height) / guess)
+        self._where = [mine + force * axis / distance for mine, axis in zip(self._where, away, strict=True)]
+        self.samples += 1
+
+    def _filtered(self, peer: NodeId, rtt: Nanos) -> Nanos:
+        recent = self._recent.pop(peer, [])
+        recent.append(rtt)
+        del recent[:-FILTER]
+        self._recent[peer] = recent
+        if len(self._recent) > FILTERED:
+            del self._recent[next(iter(self._recent))]
+        return sorted(recent)[(len(recent) - 1) // 2]
+
+
+def _direction(peer: NodeId) -> list[float]:
+    """One a name, no two alike, never nowhere."""
+    return [byte - 127.5 for byte in blake2b(peer.encode(), digest_size=DIMENSIONS).digest()]
+
+
+def pack(where: list[float], height: float, error: float) -> Place:
+    """Rounded, and cut off at what the bits can hold. Never 0."""
+    place = 0
+    for axis in where:
+        place = place << _AXIS_BITS | min(max(round(axis / _STEP) + _MIDDLE, 0), _AXIS_MOST)
+    place = place << _HEIGHT_BITS | min(max(round(height), 0), _HEIGHT_MOST)
+    return place << _ERROR_BITS | min(max(round(error / _ERROR_STEP), 1), _ERROR_MOST)
+
+
+def unpack(place: Place) -> tuple[list[float], float, float]:
+    """(coordinates in ms, height in ms, error). Any integer is some place: what a peer sends is not trusted to be one of ours."""
+    error = (place & _ERROR_MOST) * _ERROR_STEP
+    place >>= _ERROR_BITS
+    height = float(place & _HEIGHT_MOST)
+    place >>= _HEIGHT_BITS
+    where = [((place >> _AXIS_BITS * i & _AXIS_MOST) - _MIDDLE) * _STEP for i in reversed(range(DIMENSIONS))]
+    return where, max(height, HEIGHT_LEAST), max(error, _ERROR_STEP)
+
+
+def expected(one: Place, other: Place) -> Nanos:
+    """The round trip between two places as far as they tell; 0 where either is not known."""
+    if not one or not other:
+        return 0
+    here, height, _ = unpack(one)
+    there, other_height, _ = unpack(other)
+    distance = sqrt(sum((a - b) * (a - b) for a, b in zip(here, there, strict=True)))
+    return int((distance + height + other_height) * MILLISECOND)
+
+
+def certain(place: Place) -> bool:
+    """Whether whoever is there has measured enough for a guess from there to be worth something (half of it wrong at most)."""
+    return bool(place) and (place & _ERROR_MOST) * _ERROR_STEP <= 0.5
