@@ -76,6 +76,8 @@ class FakeRuntime:
     failure: Exception = field(default_factory=lambda: RuntimeError("planted"))
     deaths: dict[int, dict[str, str]] = field(default_factory=dict)
     """Second to hosts that have died by themselves by then."""
+    returns: dict[int, list[str]] = field(default_factory=dict)
+    """Second to hosts that somebody else has started again by then."""
     noticed: dict[int, list[Record]] = field(default_factory=dict)
     """Second to records that become available then."""
     signal_at: int | None = None
@@ -146,6 +148,10 @@ class FakeRuntime:
     def died(self) -> Mapping[str, str]:
         due = [second for second in self.deaths if second * SECOND <= self.t]
         return {host: lines for second in due for host, lines in self.deaths.pop(second).items()}
+
+    def returned(self) -> list[str]:
+        due = [second for second in self.returns if second * SECOND <= self.t]
+        return [host for second in due for host in self.returns.pop(second)]
 
     async def down(self) -> None:
         self._call("down")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from opus_controller.net import namespaces
-from opus_controller.runtimes.netns import cgroups, state
-from opus_controller.runtimes.netns.processes import Process
+from opus_controller.runtimes.hosts import cgroups, state
+from opus_controller.runtimes.hosts.processes import Process
 
 T = TypeVar("T")
 

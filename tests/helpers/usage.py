@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opus_controller.net import namespaces
-from opus_controller.runtimes.netns.state import RunState
+from opus_controller.runtimes.hosts.state import RunState
 
 
 @dataclass(frozen=True)

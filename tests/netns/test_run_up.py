@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.netns_runs import OPUS, TOPOLOGY, leftovers, opus
-from opus_controller.runtimes.netns import state
+from opus_controller.runtimes.hosts import state
 
 pytestmark = pytest.mark.netns
 
@@ -31,7 +31,7 @@ print(best * 1000)
 @pytest.fixture
 def testbed(tmp_path: Path) -> Iterator[state.RunState]:
     (tmp_path / "net.yaml").write_text(TOPOLOGY)
-    done = opus("up", tmp_path / "net.yaml", "--links", "userspace", "--json")
+    done = opus("up", tmp_path / "net.yaml", "--runtime", "netns", "--links", "userspace", "--json")
     assert done.returncode == 0, done.stderr
     run = state.load(json.loads(done.stdout)["run"])
     yield run

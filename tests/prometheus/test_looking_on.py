@@ -15,8 +15,8 @@ import pytest
 from helpers.netns_runs import OPUS, leftovers, opus, scenario, state_of, until
 from helpers.promdata import Api, looked_at
 from opus_controller.observe.prometheus import get
-from opus_controller.runtimes.netns import state
-from opus_controller.runtimes.netns.processes import Process
+from opus_controller.runtimes.hosts import state
+from opus_controller.runtimes.hosts.processes import Process
 
 pytestmark = pytest.mark.prometheus
 
@@ -39,7 +39,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def up(place: Path) -> Iterator[tuple[state.RunState, str]]:
     """A testbed that is looked on, and where its Prometheus is."""
-    done = opus("up", place / "tiny-net.yaml", "--links", "userspace", "--observe-address", "127.0.0.1:0", "--json")
+    done = opus(
+        "up", place / "tiny-net.yaml", "--runtime", "netns", "--links", "userspace", "--observe-address", "127.0.0.1:0", "--json"
+    )
     assert done.returncode == 0, done.stderr
     run = state.load(json.loads(done.stdout)["run"])
     (address,) = re.findall(r"Prometheus at http://(\S+),", done.stderr)
@@ -83,7 +85,7 @@ def test_a_testbed_stays_up_if_nobody_can_look_on(place: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = opus("up", place / "tiny-net.yaml", "--links", "userspace", "--observe-address", address)
+        done = opus("up", place / "tiny-net.yaml", "--runtime", "netns", "--links", "userspace", "--observe-address", address)
     (name,) = re.findall(r"the testbed is up all the same: opus observe (\w+) tries again", done.stderr)
     run = state.load(name)
     try:
@@ -104,7 +106,7 @@ def test_a_testbed_stays_up_if_nobody_can_look_on(place: Path) -> None:
 
 
 def test_an_address_that_is_none_brings_nothing_up(place: Path) -> None:
-    done = opus("up", place / "tiny-net.yaml", "--links", "userspace", "--observe-address", "9477")
+    done = opus("up", place / "tiny-net.yaml", "--runtime", "netns", "--links", "userspace", "--observe-address", "9477")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("opus: --observe-address 9477: ADDRESS:PORT is wanted")  # before it said what it brings up
     assert done.stderr.count("\n") == 1
@@ -126,7 +128,19 @@ def test_two_at_once_keep_their_data_apart(up: tuple[state.RunState, str], place
 
 
 def test_a_controller_that_is_killed_takes_its_prometheus_along(place: Path) -> None:
-    command = [*OPUS, "run", str(place / "tiny-1.yaml"), "--runtime", "netns", "--links", "userspace", "--observe", "--json"]
+    command = [
+        *OPUS,
+        "run",
+        str(place / "tiny-1.yaml"),
+        "--runtime",
+        "netns",
+        "--runtime",
+        "netns",
+        "--links",
+        "userspace",
+        "--observe",
+        "--json",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
     try:
         run = until("the run", lambda: state_of(process))
@@ -156,7 +170,18 @@ def test_without_a_prometheus_the_compose_file_is_named(place: Path) -> None:
     empty.mkdir()
     for tool in ("ip", "sh"):
         (empty / tool).symlink_to(Path("/bin") / tool)
-    command = [*OPUS, "run", str(scenario(place, duration=6, seed=2)), "--runtime", "netns", "--links", "userspace", "--observe"]
+    command = [
+        *OPUS,
+        "run",
+        str(scenario(place, duration=6, seed=2)),
+        "--runtime",
+        "netns",
+        "--runtime",
+        "netns",
+        "--links",
+        "userspace",
+        "--observe",
+    ]
     done = subprocess.run(
         command, env={**os.environ, "PATH": str(empty)}, capture_output=True, text=True, timeout=120, check=False
     )

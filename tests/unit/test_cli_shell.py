@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from opus_controller.cli._app import run
-from opus_controller.cli._containers import remove_containers
 
 LEARN = "learn"
 
@@ -30,7 +29,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
         (["run", LEARN, "--runtime", "moon"], 2, "moon"),
         (["run", LEARN, "--seed", "-1"], 2, "'--seed'"),
         (["run", "no-such-scenario"], 2, "no-such-scenario"),
-        (["run", LEARN, "--runtime", "docker"], 3, "not there yet"),
+        (["run", LEARN, "--runtime", "docker"], 3, "no container engine at unix:///nowhere/docker.sock; start one: systemctl"),
+        (["up", "three-hosts", "--runtime", "docker"], 3, "no container engine at unix:///nowhere/docker.sock"),
+        (["up", "three-hosts", "--runtime", "sim"], 2, "allowed: auto, netns, docker"),
         (["report", "no-such-run"], 2, "no-such-run"),
         (["down", "00000000"], 2, "no run '00000000'"),
     ],
@@ -39,6 +40,7 @@ def test_mistakes_end_in_one_line_and_their_code(
     arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     assert run(arguments) == code
     out, lines = said(capsys)
     assert out == ""
@@ -134,15 +136,8 @@ def test_doctor_names_a_mend_for_whatever_is_not_ok(capsys: pytest.CaptureFixtur
         assert bool(check["mend"]) == (check["verdict"] != "ok"), check
 
 
-def test_gc_removes_labelled_containers_of_dead_runs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for the docker client with three containers; it writes down what it is asked to remove."""
-    client = tmp_path / "docker"
-    client.write_text(
-        "#!/bin/sh\n"
-        f'case "$1" in ps) echo "$*" | grep -q label=opus.run && printf "dead-1\\t0000000a\\nalive-1\\t0000000b\\n" ;;\n'
-        f'rm) echo "$*" >> {tmp_path}/asked ;; esac\n'
-    )
-    client.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert remove_containers(living=["0000000b"]) == ["dead-1"]
-    assert (tmp_path / "asked").read_text() == "rm --force dead-1\n"
+def test_an_engine_on_another_machine_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
+    assert run(["up", "three-hosts", "--runtime", "docker"]) == 3
+    assert "not on this machine" in said(capsys)[1][-1]

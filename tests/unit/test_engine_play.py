@@ -162,6 +162,19 @@ def test_a_host_that_died_by_itself_is_reported_with_its_last_words(tmp_path: Pa
     assert runtime.did("restart") == [(6.0, ("c-2",))]  # known to be dead, so it can be restarted
 
 
+def test_a_host_that_somebody_started_again_is_up_and_can_be_hit(tmp_path: Path) -> None:
+    runtime = FakeRuntime(deaths={4: {"c-2": "Killed"}}, returns={5: ["c-2"]})
+    plan = small_plan(HostFault(kind="crash", at_ns=7 * SECOND, name="again", target=Target(text="c-2", hosts=("c-2",))))
+    _, reader = play_it(tmp_path, plan, runtime)
+    changes = [event for event in reader.events() if event["host"] == "c-2" and event["kind"] in ("host_down", "host_up")]
+    assert [(event["kind"], event["cause"]) for event in changes[1:]] == [
+        ("host_down", "died"),
+        ("host_up", "returned"),
+        ("host_down", "crash"),
+    ]
+    assert runtime.did("crash") == [(7.0, ("c-2",))]
+
+
 def test_requests_are_counted_and_samples_kept_apart(tmp_path: Path) -> None:
     def request(outcome: str) -> dict[str, Any]:
         return {"t": 2 * SECOND, "host": "a-1", "kind": "request", "outcome": outcome}

@@ -13,8 +13,8 @@ from helpers.fake_runtime import small_plan
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.network import Cut, Network
 from opus_controller.model.shapes import PathShape
-from opus_controller.runtimes.netns import cgroups, probes, state
-from opus_controller.runtimes.netns.processes import Process, end, wait_gone
+from opus_controller.runtimes.hosts import cgroups, probes, state
+from opus_controller.runtimes.hosts.processes import Process, end, wait_gone
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from opus_controller.model.errors import PlatformError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Plan
 from opus_controller.net.choose import Choice, choose
+from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.netns import NetnsRuntime
-from opus_controller.runtimes.netns import state as states
 
 SETTLE_S = 8.0
 RATE = 20.0

@@ -14,8 +14,8 @@ from opus_controller.bench.table import Row, row
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.plan import OverlaySettings, Plan
 from opus_controller.net.choose import Choice, choose
+from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.netns import NetnsRuntime
-from opus_controller.runtimes.netns import state as states
 
 SAMPLE = 12
 """Clients whose first request must be answered before the hosts count as serving."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +129,7 @@ def memory() -> Finding:
 
 
 def cgroups() -> Finding:
-    from opus_controller.runtimes.netns.cgroups import find_mounts
+    from opus_controller.runtimes.hosts.cgroups import find_mounts
 
     bases = find_mounts(Path("/proc/self/mountinfo").read_text()).bases()
     if bases and all(os.access(base, os.W_OK) for base in bases):
@@ -149,15 +148,33 @@ def tools() -> Finding:
 
 
 def docker() -> Finding:
-    if shutil.which("docker") is None:
-        return Finding("docker", "missing", "no docker client", "--runtime docker", "apt-get install docker.io")
+    from opus_controller.runtimes.docker.engine import Engine
+
     try:
-        asked = subprocess.run(["docker", "info", "--format", "{{.ServerVersion}}"], capture_output=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return Finding("docker", "missing", "the docker client does not answer", "--runtime docker", "systemctl start docker")
-    if asked.returncode != 0:
-        return Finding("docker", "missing", "no engine answers", "--runtime docker", "systemctl start docker")
-    return Finding("docker", "ok", f"engine {asked.stdout.decode().strip()}", "--runtime docker")
+        engine = Engine.find()
+        engine.close()
+    except PlatformError as error:
+        found, _, mend = str(error).partition("; ")
+        return Finding("docker", "missing", found, "--runtime docker", mend or "systemctl start docker")
+    return Finding("docker", "ok", f"engine {engine.version} at {engine.url}", "--runtime docker")
+
+
+def image() -> Finding:
+    from opus_controller.runtimes.docker.engine import Engine
+    from opus_controller.runtimes.docker.image import find_image
+
+    try:
+        engine = Engine.find()
+    except PlatformError:
+        return Finding("image", "missing", "no engine to have it", "--runtime docker", "make image")
+    try:
+        found = find_image(engine)
+    except PlatformError as error:
+        words, _, _ = str(error).partition("; ")
+        return Finding("image", "missing", words, "--runtime docker", "make image")
+    finally:
+        engine.close()
+    return Finding("image", "ok", f"{found.tag}, {found.size // 1_000_000} MB", "--runtime docker")
 
 
 def real_hosts(findings: list[Finding]) -> bool:
@@ -167,7 +184,7 @@ def real_hosts(findings: list[Finding]) -> bool:
 
 
 _CHECKS: tuple[Callable[[], Finding], ...] = (
-    *(root, netns, tun, netem, cgroups, open_files, neighbours, inotify, user_namespaces, cores, memory, tools, docker),
+    *(root, netns, tun, netem, cgroups, open_files, neighbours, inotify, user_namespaces, cores, memory, tools, docker, image),
 )
 
 

@@ -13,8 +13,8 @@ import typer
 from opus_controller.model.errors import PlatformError, ScenarioError
 
 if TYPE_CHECKING:
-    from opus_controller.runtimes.netns import NetnsRuntime
-    from opus_controller.runtimes.netns.state import RunState
+    from opus_controller.runtimes.hosts.runtime import HostsRuntime
+    from opus_controller.runtimes.hosts.state import RunState
 
 T = TypeVar("T")
 
@@ -40,15 +40,25 @@ def host_of(state: RunState, host: str) -> str:
     raise ScenarioError(f"run {state.run} has no host {host!r}; there is: {', '.join(near)} ... (all: opus hosts)")
 
 
-def with_runtime(run: str, do: Callable[[NetnsRuntime], Awaitable[T]]) -> T:
+def with_runtime(run: RunState, do: Callable[[HostsRuntime], Awaitable[T]]) -> T:
     """Open a living run, do something with it, and let it go again."""
-    from opus_controller.runtimes.netns import NetnsRuntime
 
     async def conversation() -> T:
-        runtime = await NetnsRuntime.open(run)
+        runtime = await runtime_of(run).open(run.run)
         try:
             return await do(runtime)
         finally:
             await runtime.leave()
 
     return asyncio.run(conversation())
+
+
+def runtime_of(run: RunState) -> type[HostsRuntime]:
+    """The class that can open it."""
+    if run.runtime == "docker":
+        from opus_controller.runtimes.docker import DockerRuntime
+
+        return DockerRuntime
+    from opus_controller.runtimes.netns import NetnsRuntime
+
+    return NetnsRuntime

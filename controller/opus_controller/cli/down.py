@@ -19,10 +19,11 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """End a run (a testbed of `opus up`, or an `opus run` in another terminal) and remove everything of it."""
         need_root("taking down hosts")
-        from opus_controller.runtimes.netns import clean, state
+        from opus_controller.cli._removal import take_down
+        from opus_controller.runtimes.hosts import state
 
         wanted = state.everything() if everything else [state.find(run)]
-        removed = [clean.take_down(one) for one in wanted]
+        removed = [take_down(one) for one in wanted]
         if as_json:
             print_json([vars(one) for one in removed])
         else:

@@ -22,8 +22,8 @@ def register(app: typer.Typer) -> None:
         """
         need_root("entering a host")
         from opus_controller.net.namespaces import path_of
-        from opus_controller.runtimes.netns import state
-        from opus_controller.runtimes.netns.inside import become
+        from opus_controller.runtimes.hosts import state
+        from opus_controller.runtimes.hosts.inside import become
 
         found = state.find(run)
         name = host_of(found, host)

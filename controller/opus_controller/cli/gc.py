@@ -23,11 +23,12 @@ def register(app: typer.Typer) -> None:
         Living runs, and whatever is not named exactly as a run's, stay untouched.
         """
         need_root("removing what runs left")
-        from opus_controller.cli._containers import remove_containers
-        from opus_controller.runtimes.netns import clean, state
+        from opus_controller.cli._removal import remove, remove_stray_containers
+        from opus_controller.runtimes.hosts import clean, state
 
-        removed = [clean.remove(run) for run in (*clean.stale(), *(clean.orphans() if orphans else ()))]
-        containers = remove_containers(living=[one.run for one in state.everything() if one.alive()])
+        removed = [remove(one) for one in state.everything() if not one.alive()]
+        removed += [clean.remove(run) for run in (clean.orphans() if orphans else ())]
+        containers = remove_stray_containers()
         if as_json:
             print_json({"runs": [vars(one) for one in removed], "containers": containers})
         else:

@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
     def hosts(run: RunArgument = None, as_json: JsonOption = False) -> None:
         """The hosts of a run: site, address, access link, process."""
         from opus_controller.model.units import format_duration, format_rate
-        from opus_controller.runtimes.netns import state
+        from opus_controller.runtimes.hosts import state
 
         found = state.find(run)
         rows = []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opus_controller.model.plan import Host, Plan
     from opus_controller.model.shapes import PathShape
     from opus_controller.net.links import LinkCounters
-    from opus_controller.runtimes.netns import NetnsRuntime
+    from opus_controller.runtimes.hosts.runtime import HostsRuntime
 
 Text = str | None
 End = Annotated[str, typer.Argument(help="A host, or a site (all of its hosts).")]
@@ -39,8 +39,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """The shape of the paths between A and B, both ways; without them every path between sites, and the hosts' counters."""
-    from opus_controller.runtimes.netns import state
-    from opus_controller.runtimes.netns.hands import network_of
+    from opus_controller.runtimes.hosts import state
+    from opus_controller.runtimes.hosts.hands import network_of
 
     found = state.find(run)
     plan = found.plan()
@@ -53,7 +53,7 @@ def show(
         raise ScenarioError("link show takes two ends, or none")
     need_root("reading the links' counters")
     paths = [(one, other, _shape_between(network, plan, one, other)) for one in plan.sites for other in plan.sites]
-    counters = with_runtime(found.run, _counters)
+    counters = with_runtime(found, _counters)
     if as_json:
         print_json({"paths": _plain(paths), "counters": {host: vars(of) for host, of in counters.items()}})
     else:
@@ -104,7 +104,7 @@ def reset(a: End, b: End, one_way: OneWay = False, run: RunOption = None) -> Non
 def _change(run: str | None, a: str, b: str, change: Callable[[PathShape], PathShape] | None, *, one_way: bool) -> None:
     """Lay the changed shape over the path from `a` to `b` (and back), bring it about, keep it, and show it."""
     need_root("changing links")
-    from opus_controller.runtimes.netns import hands, state
+    from opus_controller.runtimes.hosts import hands, state
 
     found = state.find(run)
     if found.mode == "run":
@@ -117,7 +117,7 @@ def _change(run: str | None, a: str, b: str, change: Callable[[PathShape], PathS
         network = hands.network_of(found, plan)
         for one, other in pairs:
             network = _laid(network, plan, one, other, change)
-        with_runtime(found.run, lambda runtime: runtime.apply_links(network))
+        with_runtime(found, lambda runtime: runtime.apply_links(network))
         hands.save(found, network)
     _show_paths([(one, other, _shape_between(network, plan, one, other)) for one, other in pairs], as_json=False)
 
@@ -179,7 +179,7 @@ def _some_host(plan: Plan, site: str) -> Host:
     return host.model_copy(update={"name": "", "site": site})
 
 
-async def _counters(runtime: NetnsRuntime) -> dict[str, LinkCounters]:
+async def _counters(runtime: HostsRuntime) -> dict[str, LinkCounters]:
     return runtime.links.counters()
 
 

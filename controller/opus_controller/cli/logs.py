@@ -13,7 +13,7 @@ from opus_controller.cli._runs import RunOption, host_of
 from opus_controller.model.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from opus_controller.runtimes.netns.state import RunState
+    from opus_controller.runtimes.hosts.state import RunState
 
 LATEST = Path("runs/latest")
 _LOOK_EVERY_S = 0.2
@@ -27,14 +27,18 @@ def register(app: typer.Typer) -> None:
         run: RunOption = None,
     ) -> None:
         """What a host's process printed; of the latest finished run if none is alive."""
-        from opus_controller.runtimes.netns import state
+        from opus_controller.runtimes.hosts import state
 
         living = [one for one in state.everything() if one.alive()]
         if run is None and not living and LATEST.exists():
             _print(_finished(host))
             return
         found = state.find(run)
-        path = Path(found.hosts[host_of(found, host)].log)
+        of = found.hosts[host_of(found, host)]
+        if found.runtime == "docker":
+            _print_container(found, of.container, follow=follow)
+            return
+        path = Path(of.log)
         _follow(path, found) if follow else _print(path)
 
 
@@ -48,6 +52,17 @@ def _finished(host: str) -> Path:
 def _print(path: Path) -> None:
     if path.exists():
         sys.stdout.write(path.read_text(errors="replace"))
+
+
+def _print_container(run: RunState, container: str, *, follow: bool) -> None:
+    from opus_controller.runtimes.docker.engine import Engine
+
+    if not container:
+        return  # it has never run
+    engine = Engine.find(run.engine)
+    for part in engine.follow(container) if follow else [engine.logs(container)]:
+        sys.stdout.write(part.decode(errors="replace"))
+        sys.stdout.flush()
 
 
 def _follow(path: Path, run: RunState) -> None:

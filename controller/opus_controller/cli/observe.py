@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from opus_controller.cli._observe import RUNS, ObserveAddressOption, asked_for, observing
-from opus_controller.cli._runs import RunArgument, need_root
+from opus_controller.cli._runs import RunArgument, need_root, runtime_of
 from opus_controller.model.errors import OpusError, PlatformError, ScenarioError
 
 if TYPE_CHECKING:
     from opus_controller.model.plan import Plan
     from opus_controller.observe.observer import RunObserver
-    from opus_controller.runtimes.netns.state import RunState
+    from opus_controller.runtimes.hosts.state import RunState
 
 HOSTS_A_SECOND = 60
 """Asked for their roles, at most."""
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
     def observe(run: RunArgument = None, observe_address: ObserveAddressOption = None) -> None:
         """Serve the metrics of a testbed that is up, and start a Prometheus if one is on PATH; until Ctrl-C or its end."""
         need_root("speaking with hosts")
-        from opus_controller.runtimes.netns import state
+        from opus_controller.runtimes.hosts import state
 
         found = state.find(run)
         if found.mode != "up":
@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 def look_on(run: RunState, address: str | None) -> None:
     """Until somebody ends this process (SIGINT, SIGTERM), or the run is gone."""
-    from opus_controller.runtimes.netns import state
+    from opus_controller.runtimes.hosts import state
 
     plan = run.plan()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -55,9 +55,8 @@ def look_on(run: RunState, address: str | None) -> None:
 
 async def _look_on(run: RunState, plan: Plan, observer: RunObserver) -> None:
     from opus_controller.observe.live import Glances
-    from opus_controller.runtimes.netns import NetnsRuntime
 
-    runtime = await NetnsRuntime.open(run.run)
+    runtime = await runtime_of(run).open(run.run)
     glances = Glances()
     runtime.probe(plan)
     await observer.begin(runtime)

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
     def run(
         scenario: Annotated[str, typer.Argument(help="A scenario's file, or the name of one that comes with Opus.")],
         runtime: Annotated[
-            RuntimeName, typer.Option("--runtime", help="auto: real hosts where this machine can, otherwise sim.")
+            RuntimeName, typer.Option("--runtime", help="auto: docker where its engine and image are, else netns, else sim.")
         ] = RuntimeName.auto,
         links: LinksOption = LinksName.auto,
         seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the scenario's.")] = None,
@@ -86,7 +86,7 @@ def _play(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, dat
 
     async def playing() -> Outcome:
         with shown() as on_progress:
-            return await play(plan, chosen.make(record.directory), record, on_progress=on_progress, observer=observer)
+            return await play(plan, chosen.make(record.directory, "run"), record, on_progress=on_progress, observer=observer)
 
     try:
         with observing(plan, record.directory.name, archive, at, data) as observer:

@@ -12,14 +12,14 @@ from opus_controller.model.errors import OpusError
 
 if TYPE_CHECKING:
     from opus_controller.engine.runtime import LiveHost
-    from opus_controller.runtimes.netns.state import RunState
+    from opus_controller.runtimes.hosts.state import RunState
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def status(run: RunArgument = None, as_json: JsonOption = False) -> None:
         """Runs on this machine; with RUN, or if only one is alive, also its hosts and their roles."""
-        from opus_controller.runtimes.netns import state
+        from opus_controller.runtimes.hosts import state
 
         states = state.everything()
         living = [one for one in states if one.alive()]
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def _live(run: RunState) -> list[LiveHost]:
     try:
-        return list(with_runtime(run.run, lambda runtime: runtime.live()).values())
+        return list(with_runtime(run, lambda runtime: runtime.live()).values())
     except OpusError as error:  # it may be coming up, or going down: the list of runs is still true
         print(f"{run.run}: {error}")
         return []
@@ -50,6 +50,7 @@ def _summary(run: RunState) -> dict[str, Any]:
         "run": run.run,
         "name": run.name,
         "mode": run.mode,
+        "runtime": run.runtime,
         "links": run.links,
         "hosts": len(run.hosts),
         "alive": run.alive(),
@@ -63,10 +64,10 @@ def _show_runs(states: list[RunState]) -> None:
         print("nothing is running; start with: opus run SCENARIO, or: opus up TOPOLOGY")
         return
     rows = [
-        (one.run, one.name, one.mode, len(one.hosts), one.links or "-", "alive" if one.alive() else "dead: opus gc")
+        (one.run, one.name, one.mode, len(one.hosts), one.runtime, one.links or "-", "alive" if one.alive() else "dead: opus gc")
         for one in states
     ]
-    print_table(("run", "name", "mode", "hosts", "links", "state"), rows)
+    print_table(("run", "name", "mode", "hosts", "runtime", "links", "state"), rows)
 
 
 def _show_hosts(hosts: list[LiveHost]) -> None:

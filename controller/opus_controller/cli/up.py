@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opus_controller.cli._choose import LinksName, LinksOption
+from opus_controller.cli._choose import Chosen, LinksName, LinksOption, RuntimeName, choose_real
 from opus_controller.cli._observe import ObserveAddressOption, ObserveOption, asked_for
 from opus_controller.cli._output import JsonOption, print_json
 from opus_controller.cli._runs import need_root
@@ -17,8 +17,7 @@ from opus_controller.model.errors import PlatformError
 
 if TYPE_CHECKING:
     from opus_controller.model.plan import Plan
-    from opus_controller.net.choose import Choice
-    from opus_controller.runtimes.netns import NetnsRuntime
+    from opus_controller.runtimes.hosts.runtime import HostsRuntime
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +26,9 @@ def register(app: typer.Typer) -> None:
         network: Annotated[
             str, typer.Argument(help="A topology or a scenario: a file, or the name of one that comes with Opus.")
         ],
+        runtime: Annotated[
+            RuntimeName, typer.Option("--runtime", help="auto: docker where its engine and image are, otherwise netns.")
+        ] = RuntimeName.auto,
         links: LinksOption = LinksName.auto,
         seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
         observe: ObserveOption = False,
@@ -39,24 +41,24 @@ def register(app: typer.Typer) -> None:
         """
         need_root("bringing up hosts")
         looked_at = asked_for(observe, observe_address) is not None
-        from opus_controller.net.choose import choose
-
         plan = plan_of(network, seed)
-        choice = choose(links.value)
-        print(f"{len(plan.hosts)} hosts in {len(plan.sites)} sites; links: {choice.kind} ({choice.why})", file=sys.stderr)
-        runtime = asyncio.run(_bring_up(plan, choice))
+        chosen = choose_real(runtime, links)
+        print(f"{len(plan.hosts)} hosts in {len(plan.sites)} sites", *chosen.announcement, sep="\n", file=sys.stderr)
+        up = asyncio.run(_bring_up(plan, chosen))
         if looked_at:
-            _observe(runtime.run, observe_address)
+            _observe(up.run, observe_address)
         if as_json:
-            print_json({"run": runtime.run, "links": choice.kind, "hosts": [host.name for host in plan.hosts]})
+            info = up.info
+            hosts = [host.name for host in plan.hosts]
+            print_json({"run": up.run, "runtime": info.runtime, "links": info.links, "hosts": hosts})
         else:
-            _tell(runtime, plan)
+            _tell(up, plan)
 
 
 def _observe(run: str, address: str | None) -> None:
     """The testbed is up and stays up, whatever becomes of this."""
     from opus_controller.cli.observe import start_in_background
-    from opus_controller.runtimes.netns import state
+    from opus_controller.runtimes.hosts import state
 
     try:
         start_in_background(state.load(run), address)
@@ -84,11 +86,12 @@ def _is_scenario(path: Path) -> bool:
     return load_document(path).has(("topology",))
 
 
-async def _bring_up(plan: Plan, choice: Choice) -> NetnsRuntime:
+async def _bring_up(plan: Plan, chosen: Chosen) -> HostsRuntime:
     """All or nothing: an error or Ctrl-C on the way takes down what was there."""
-    from opus_controller.runtimes.netns import NetnsRuntime
+    from opus_controller.runtimes.hosts.runtime import HostsRuntime
 
-    runtime = NetnsRuntime(choice, mode="up")
+    runtime = chosen.make(None, "up")
+    assert isinstance(runtime, HostsRuntime)
     try:
         await runtime.up(plan)
     except BaseException:
@@ -98,7 +101,7 @@ async def _bring_up(plan: Plan, choice: Choice) -> NetnsRuntime:
     return runtime
 
 
-def _tell(runtime: NetnsRuntime, plan: Plan) -> None:
+def _tell(runtime: HostsRuntime, plan: Plan) -> None:
     one, other = plan.hosts[0].name, plan.hosts[-1].name
     print(f"run {runtime.run} is up")
     print(f"  opus exec {one} -- ping -c 3 {other}")

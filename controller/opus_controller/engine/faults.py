@@ -68,6 +68,10 @@ class Faults:
         """Hosts that do not run, whoever or whatever ended them."""
         return {host for host, state in self._is.items() if state.dead}
 
+    def found(self, host: str) -> None:
+        """This host, lost before, runs again: somebody else has started it."""
+        self.dead.discard(host)
+
     async def strike(self, fault: Fault) -> list[Record]:
         """Carry out `fault` now; the records that tell of it, the "fault" one first.
 

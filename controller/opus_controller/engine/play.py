@@ -167,7 +167,7 @@ class _Player:
         self._tell(_news(head))
 
     async def _collect(self) -> None:
-        """Drain what was noticed, sample the testbed's condition, and learn of hosts that died by themselves."""
+        """Drain what was noticed, sample the testbed's condition, and learn what hosts did by themselves."""
         self._keep(self._runtime.records())
         health = await self._runtime.health()
         self._health.append(health)
@@ -182,6 +182,10 @@ class _Player:
             self._faults.lost(host)
             self._write([self._event("host_down", host=host, cause="died", log=last_lines)])
             self._tell(f"{host} died by itself")
+        for host in self._runtime.returned():
+            self._faults.found(host)
+            self._write([self._event("host_up", host=host, cause="returned")])
+            self._tell(f"{host} was started again")
 
     def _keep(self, records: Iterable[Record]) -> None:
         batch = list(records)

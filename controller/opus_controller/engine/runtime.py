@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -115,6 +115,10 @@ class Runtime(Protocol):
 
     def died(self) -> Mapping[str, str]:
         """Hosts that ended by themselves since the last call: name to last log lines."""
+
+    def returned(self) -> Sequence[str]:
+        """Hosts that had died by themselves and were started again by somebody else since the last call; they run as after
+        `restart`. To be asked after `died`: a host that has died since its return is told there only."""
 
     async def down(self) -> None:
         """End and remove everything of this run, whatever state it is in. Never raises for what is already gone."""

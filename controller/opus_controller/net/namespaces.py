@@ -120,6 +120,18 @@ def create(names: Iterable[str]) -> None:
         raise
 
 
+def adopt(name: str, netns: Path) -> None:
+    """Give the namespace at `netns` (/proc/PID/ns/net of a container's process) a name, like those of `create`: it stays
+    until the name is deleted, whatever becomes of the process. FileExistsError if the name is taken."""
+    _prepare_directory()
+    os.close(os.open(path_of(name), os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    try:
+        _mount(str(netns), path_of(name), _MS_BIND)
+    except BaseException:
+        _undo([name])
+        raise
+
+
 def delete(name: str) -> bool:
     """Take the name away; the namespace itself ends with its last process and descriptor. False if there was none."""
     path = path_of(name)

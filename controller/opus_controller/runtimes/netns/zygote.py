@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections import deque
@@ -126,16 +125,3 @@ def _launch(directory: Path, exit_with: int | None) -> subprocess.Popen[bytes]:
         command += ["--exit-with", str(exit_with)]
     with (directory / LOG).open("ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")
-
-
-def raise_file_limit() -> int:
-    """As many open files as the machine allows (a host takes a few in the links, the zygote and here); the new limit."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 1 << 20 if os.geteuid() == 0 else hard
-    for limit in (wanted, hard):
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, hard)))
-            return limit
-    return soft

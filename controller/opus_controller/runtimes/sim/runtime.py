@@ -114,6 +114,9 @@ class SimRuntime:
         died, self._world.died = self._world.died, {}
         return died
 
+    def returned(self) -> tuple[str, ...]:
+        return ()
+
     async def down(self) -> None:
         """Virtual time ends; records and facts stay readable."""
         self._down = True

@@ -21,7 +21,7 @@ from opus_proto.v1 import control_pb2, control_pb2_grpc
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.history import History
 from opus_controller.model.plan import Host, Plan, Workload
-from opus_controller.runtimes.netns.state import SOCKET
+from opus_controller.runtimes.hosts.state import SOCKET
 
 Tap = Callable[[str, Message], None]
 """Called with the host's name and a message that is about to be sent to its node."""

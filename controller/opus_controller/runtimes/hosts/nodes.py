@@ -1,4 +1,4 @@
-"""The hosts' processes: spawned by the zygote, booted and watched over their control sockets, ended by signals."""
+"""The hosts' nodes: started as the runtime does it, booted and watched over their control sockets, killed by a signal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from opus_controller.engine.runtime import LiveHost, Record
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.history import Histories
 from opus_controller.model.plan import Host, Plan, Workload
-from opus_controller.net.namespaces import path_of
-from opus_controller.runtimes.netns.control import NodeControl, Tap, Watch, boot_request
-from opus_controller.runtimes.netns.machine import last_lines
-from opus_controller.runtimes.netns.processes import Process
-from opus_controller.runtimes.netns.state import RunState
-from opus_controller.runtimes.netns.zygote import Zygote
+from opus_controller.runtimes.hosts.control import NodeControl, Tap, Watch, boot_request
+from opus_controller.runtimes.hosts.machine import last_lines
+from opus_controller.runtimes.hosts.processes import Process
+from opus_controller.runtimes.hosts.state import RunState
 
 T = TypeVar("T")
 
@@ -31,9 +29,13 @@ AT_ONCE = 64
 MOST_RECORDS = 500_000
 """Records kept for the player; beyond that the nodes' own (bounded, counting) buffers hold them."""
 STATUS_S = 3.0
+READY_S = 60.0
+"""For a new process to answer: hundreds start at once on two cores."""
 ENDED_S = 20.0
 """For a killed process to be gone."""
 NODE_PORT = 7000
+LAST_LINES = 12
+"""Of a log, told of a host that died by itself."""
 _SAMPLED = (
     *("entries", "state_bytes", "is_agent", "nodes", "requests_served", "requests_routed"),
     *("control_bytes_sent", "control_bytes_received", "queue_dropped"),
@@ -49,22 +51,35 @@ class Node:
     watch: Watch | None = None
     watching: asyncio.Task[None] | None = None
     alive: bool = False
+    wanted: bool = False
+    """It is to live: started and not killed by this run. A host that is wanted and not alive has died by itself."""
     paused: bool = False
     status: control_pb2.StatusReply = field(default_factory=control_pb2.StatusReply)
     """The last one."""
     dropped_before: int = 0
     """Notices lost by its earlier incarnations."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while it has no process, as the zygote sees it: only then can the next one be forked."""
+    """Set while it has no process, as whoever starts them sees it: only then can the next one be started."""
 
 
 class Nodes:
-    """All nodes of a run."""
+    """All nodes of a run.
 
-    def __init__(self, plan: Plan, state: RunState, now: Callable[[], int], tap: Tap | None) -> None:
+    `start(host)` starts its process, joined to its links, and returns it once it runs; PlatformError if it ended at once.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        state: RunState,
+        now: Callable[[], int],
+        start: Callable[[str], Awaitable[Process]],
+        tap: Tap | None,
+    ) -> None:
         self._plan = plan
         self._state = state
         self._now = now
+        self._start = start
         self._tap = tap
         self._names = {host.address: host.name for host in plan.hosts}
         self._nodes = {host.name: Node(host) for host in plan.hosts}
@@ -75,13 +90,14 @@ class Nodes:
         self._records: deque[Record] = deque()
         self._room: asyncio.Future[None] | None = None
         self._died: dict[str, str] = {}
+        self._returned: list[str] = []
+        self._closing: set[asyncio.Task[None]] = set()
         self._lags: list[int] = []
-        self.zygote = Zygote(state.directory, self._ended)
 
     # --- start ---
 
     async def spawn(self, hosts: Iterable[str]) -> None:
-        """Fork a process into each host's namespace and wait until it can be spoken with."""
+        """Start each host's process and wait until it can be spoken with."""
         names = list(hosts)
         await _each(names, self._spawn)
         await _each(names, self._ready)
@@ -91,12 +107,12 @@ class Nodes:
         wanted = set(hosts)
         await _each([name for name in self._nodes if name in wanted], self._boot)
 
-    async def adopt(self) -> None:
+    async def adopt(self, is_paused: Callable[[str], bool]) -> None:
         """Speak with the nodes of a run that another process started; nothing is watched."""
         for name, node in self._nodes.items():
             process = self._state.hosts[name].node
-            node.alive = process is not None and process.alive()
-            node.paused = node.alive and process is not None and _is_stopped(process)
+            node.alive = node.wanted = process is not None and process.alive()
+            node.paused = node.alive and is_paused(name)
             if node.alive:
                 node.control = self._line_to(name)
 
@@ -107,27 +123,19 @@ class Nodes:
 
     async def _spawn(self, name: str) -> None:
         state, node = self._state.hosts[name], self._nodes[name]
-        pid = await self.zygote.spawn(
-            name,
-            {
-                "netns": str(path_of(state.netns)),
-                "uid": state.uid,
-                "gid": state.uid,
-                "control_dir": state.control_dir,
-                "listen": f"{node.host.address}:{NODE_PORT}",
-                "log": state.log,
-                "cgroups": state.cgroups,
-            },
-        )
-        state.node = Process.of(pid)
+        state.node = await self._start(name)
         node.ended.clear()
-        node.alive, node.paused = state.node is not None, False
-        if state.node is None:
-            raise PlatformError(f"{name}: its node ended at once: {last_lines(Path(state.log), 1) or 'it left no log'}")
+        node.alive, node.wanted, node.paused = True, True, False
         node.control = self._line_to(name)
 
     async def _ready(self, name: str) -> None:
-        await self._line(name).status(timeout_s=60.0)
+        try:
+            await self._line(name).status(timeout_s=READY_S)
+        except PlatformError as error:
+            if name in self._died:
+                how, *log = self._died[name].splitlines()
+                raise PlatformError(f"{name}: its node {how}: {log[-1] if log else 'its log says nothing'}") from error
+            raise
 
     async def _boot(self, name: str) -> None:
         state, node = self._state.hosts[name], self._nodes[name]
@@ -155,7 +163,7 @@ class Nodes:
         """SIGKILL, now; blocks for microseconds only. Lines and watches are let go by `bury`."""
         for name in hosts:
             process = self._state.hosts[name].node
-            self._nodes[name].alive = False
+            self._nodes[name].alive = self._nodes[name].wanted = False
             self._histories.ended(name, self._now())
             if process is not None:
                 process.signal(signal.SIGKILL)
@@ -174,16 +182,22 @@ class Nodes:
         await self.boot(names)
         await _each([name for name in names if name in self._workload], self._send_workload)
 
-    def pause(self, hosts: Iterable[str], *, paused: bool) -> None:
-        for name in hosts:
-            process = self._state.hosts[name].node
-            if process is not None and process.signal(signal.SIGSTOP if paused else signal.SIGCONT):
-                self._nodes[name].paused = paused
+    def paused(self, name: str, paused: bool) -> None:
+        """It has been paused, or goes on."""
+        self._nodes[name].paused = paused
 
-    async def close(self) -> None:
-        await self.bury(self._nodes)
-        await self.zygote.quit()
-        await self.zygote.close()
+    def address(self, name: str) -> str:
+        return self._nodes[name].host.address
+
+    def is_paused(self, name: str) -> bool:
+        return self._nodes[name].paused
+
+    def is_alive(self, name: str) -> bool:
+        return self._nodes[name].alive
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether this run wants it to live, dead or alive."""
+        return self._nodes[name].wanted
 
     async def _bury(self, name: str) -> None:
         node = self._nodes[name]
@@ -198,17 +212,33 @@ class Nodes:
         node.control = node.watch = node.watching = None
         node.status = control_pb2.StatusReply()
 
-    def _ended(self, name: str, status: int) -> None:
-        """The zygote says so; news only if it was not we who ended it."""
+    def ended(self, name: str, status: int, why: str = "", log: str | None = None) -> None:
+        """Its process has ended (`status` as os.waitstatus_to_exitcode gives it); news only if it was not we who ended it.
+
+        `log`: its last lines, where they are not in its log's file.
+        """
         node = self._nodes[name]
         node.ended.set()
         if not node.alive:
             return
-        node.alive = False
+        node.alive = node.paused = False
         self._histories.ended(name, self._now())
+        if name in self._returned:
+            self._returned.remove(name)
         how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
-        log = last_lines(Path(self._state.hosts[name].log))
-        self._died[name] = f"{how}\n{log}" if log else how
+        lines = log if log is not None else last_lines(Path(self._state.hosts[name].log), LAST_LINES)
+        self._died[name] = "\n".join(part for part in (f"{how} ({why})" if why else how, lines) if part)
+        if node.control is not None:  # whoever waits for its answer waits in vain
+            closing = asyncio.get_running_loop().create_task(node.control.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def returned(self, name: str) -> None:
+        """Somebody else has started this (dead) host again; `start` is asked to adopt its process, and it goes on as after
+        a restart."""
+        await self.bury([name])
+        await self.restart([name])
+        self._returned.append(name)
 
     # --- what they say ---
 
@@ -223,6 +253,11 @@ class Nodes:
     def died(self) -> dict[str, str]:
         died, self._died = self._died, {}
         return died
+
+    def returned_hosts(self) -> list[str]:
+        """Hosts that were started again by somebody else, since the last call."""
+        returned, self._returned = self._returned, []
+        return returned
 
     async def sample(self) -> None:
         """Ask every living host once and keep its figures as a record of kind "sample"."""
@@ -287,12 +322,6 @@ class Nodes:
         if self._room is None:
             self._room = asyncio.get_running_loop().create_future()
         return self._room
-
-
-def _is_stopped(process: Process) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
-    return False
 
 
 async def _each(items: Iterable[str], do: Callable[[str], Awaitable[T]]) -> None:

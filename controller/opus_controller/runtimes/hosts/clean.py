@@ -16,9 +16,9 @@ from pathlib import Path
 from opus_controller.model.errors import OpusError
 from opus_controller.net import namespaces
 from opus_controller.net.userspace import kill_shaper
-from opus_controller.runtimes.netns import cgroups, state
-from opus_controller.runtimes.netns.processes import Process, end, wait_gone
-from opus_controller.runtimes.netns.state import RunState
+from opus_controller.runtimes.hosts import cgroups, state
+from opus_controller.runtimes.hosts.processes import Process, end, wait_gone
+from opus_controller.runtimes.hosts.state import RunState
 
 OWNER_ENDS_S = 60.0
 """How long a living controller may take to clean up by itself when it is asked to (a thousand devices take a while)."""
@@ -35,6 +35,7 @@ class Removed:
     processes: list[int] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
     cgroups: list[str] = field(default_factory=list)
+    containers: list[str] = field(default_factory=list)
     directories: list[str] = field(default_factory=list)
     links: bool = False
     """Whether the links' process was still there."""
@@ -44,6 +45,7 @@ class Removed:
     def __str__(self) -> str:
         counts = {
             "process": len(self.processes) + self.links,
+            "container": len(self.containers),
             "namespace": len(self.namespaces),
             "cgroup": len(self.cgroups),
             "directory": len(self.directories),
@@ -53,13 +55,12 @@ class Removed:
         return f"{self.run}: removed {', '.join(parts) or 'nothing'}" + "".join(f"; left: {what}" for what in self.left)
 
 
-def take_down(run: RunState) -> Removed:
-    """End a run that somebody may still own: ask its owner first (SIGTERM makes a player end cleanly), then remove."""
+def ask_owner(run: RunState) -> None:
+    """End whoever plays it, in order if he listens (SIGTERM makes a player end cleanly)."""
     owner = run.owner
     if run.mode == "run" and owner != Process.own() and owner.signal(signal.SIGTERM) and not wait_gone([owner], OWNER_ENDS_S):
         owner.signal(signal.SIGKILL)
         wait_gone([owner], OWNER_ENDS_S)
-    return remove(run.run)
 
 
 def remove(run: str) -> Removed:
@@ -94,8 +95,8 @@ def orphans() -> list[str]:
 
 
 def _end_recorded(run: RunState, removed: Removed) -> None:
-    """The zygote first, so that no node is started behind our back, then the nodes."""
-    recorded = [run.zygote, *(host.node for host in run.hosts.values())]
+    """The zygote or keeper first, so that no node is started behind our back, then the nodes."""
+    recorded = [run.zygote, run.keeper, *(host.node for host in run.hosts.values())]
     removed.processes += _pids(end(process for process in recorded if process is not None))
 
 

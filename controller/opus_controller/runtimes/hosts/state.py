@@ -7,7 +7,8 @@
         lock                         held while the links or hosts are being changed
         observer-<pid>               a process that looks on (`opus observe`): its start time; it goes when the run goes
         hosts                        /etc/hosts for `opus exec`
-        zygote.sock zygote.log       the zygote; the links' own files lie beside
+        zygote.sock zygote.log       netns: the zygote; the links' own files lie beside
+        keeper.log                   docker: the keeper of a testbed that stays up
         logs/                        <host>.log of `opus up` (those of `opus run` are in the run's directory)
         <host>/c.sock                the control socket; the directory 0700, owned by the host's node
 
@@ -30,7 +31,7 @@ from typing import Any, Literal
 from opus_controller.model.errors import PlatformError, ScenarioError
 from opus_controller.model.plan import Plan
 from opus_controller.net import namespaces
-from opus_controller.runtimes.netns.processes import Process
+from opus_controller.runtimes.hosts.processes import Process
 
 STATE_DIR = Path("/run/opus")
 SOCKET = "c.sock"
@@ -54,6 +55,8 @@ class HostState:
     log: str
     cgroups: list[str] = field(default_factory=list)
     node: Process | None = None
+    container: str = ""
+    """Its container's identity, if it is one."""
     incarnation: int = 0
 
 
@@ -68,9 +71,14 @@ class RunState:
     """run: lives as long as its owner. up: lives until `opus down`."""
     owner: Process
     """The process that started it."""
+    runtime: Literal["netns", "docker"] = "netns"
+    engine: str = ""
+    """Where the container engine listens (a URL), if hosts are containers."""
     links: str = ""
     """netem or userspace; empty before they exist."""
     zygote: Process | None = None
+    keeper: Process | None = None
+    """Of containers that stay up: the process that wires those again which are started anew."""
     record: str = ""
     """The run's directory (runs/...), if it has one."""
     hosts: dict[str, HostState] = field(default_factory=dict)
@@ -84,10 +92,11 @@ class RunState:
         return STATE_DIR / self.run
 
     def alive(self) -> bool:
-        """Whether somebody still wants it: its owner in mode run; in mode up its zygote, or its owner while it is being made."""
+        """Whether somebody still wants it: its owner in mode run; in mode up its zygote or keeper, or its owner while it is
+        being made."""
         if self.owner.alive():
             return True
-        return self.mode == "up" and self.zygote is not None and self.zygote.alive()
+        return self.mode == "up" and any(one is not None and one.alive() for one in (self.zygote, self.keeper))
 
     def save(self) -> None:
         """Put run.json in place in one step. FileNotFoundError if the run was removed meanwhile."""
@@ -104,13 +113,20 @@ def uid_of(run: str, index: int) -> int:
     return UID_FIRST + (int(run, 16) % 4096) * UIDS_A_RUN + index
 
 
-def make(plan: Plan, *, mode: Literal["run", "up"], record: Path | None, run: str | None = None) -> RunState:
+def make(
+    plan: Plan,
+    *,
+    mode: Literal["run", "up"],
+    record: Path | None,
+    runtime: Literal["netns", "docker"] = "netns",
+    run: str | None = None,
+) -> RunState:
     """Make a run's state directory with all of its hosts' names in it, nothing of which exists yet.
 
     PlatformError if /run/opus cannot be written; ScenarioError if a host's name is too long for its socket's path.
     """
     run = run or namespaces.new_run()
-    state = RunState(run, plan.name, mode, Process.own(), record=str(record.resolve()) if record else "")
+    state = RunState(run, plan.name, mode, Process.own(), runtime, record=str(record.resolve()) if record else "")
     for host in plan.hosts:
         state.hosts[host.name] = _host_state(state, host.name, host.index)
     draft = STATE_DIR / f".new-{run}"
@@ -221,6 +237,7 @@ def _plain(state: RunState) -> dict[str, Any]:
     document["hosts"] = {name: {**vars(host), "node": _process(host.node)} for name, host in state.hosts.items()}
     document["owner"] = _process(state.owner)
     document["zygote"] = _process(state.zygote)
+    document["keeper"] = _process(state.keeper)
     return document
 
 
@@ -233,5 +250,5 @@ def _state(document: dict[str, Any]) -> RunState:
         name: HostState(**{**host, "node": Process(*host["node"]) if host["node"] else None})
         for name, host in document["hosts"].items()
     }
-    zygote = Process(*document["zygote"]) if document["zygote"] else None
-    return RunState(**{**document, "hosts": hosts, "owner": Process(*document["owner"]), "zygote": zygote})
+    processes = {name: Process(*document[name]) if document[name] else None for name in ("owner", "zygote", "keeper")}
+    return RunState(**{**document, "hosts": hosts, **processes})

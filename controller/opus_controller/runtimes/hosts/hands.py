@@ -11,7 +11,7 @@ from dataclasses import replace
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Plan
 from opus_controller.model.shapes import PathShape
-from opus_controller.runtimes.netns.state import RunState
+from opus_controller.runtimes.hosts.state import RunState
 
 FILE = "network.json"
 Pair = tuple[str, str]

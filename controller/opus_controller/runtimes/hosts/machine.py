@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +31,17 @@ def _times() -> tuple[int, int]:
     """(all, idle) in clock ticks; guest time is part of user time already."""
     fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return sum(fields), fields[3] + fields[4]
+
+
+def raise_file_limit() -> int:
+    """As many open files as the machine allows (a host takes a few in the links, the zygote and here); the new limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1 << 20 if os.geteuid() == 0 else hard
+    for limit in (wanted, hard):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, hard)))
+            return limit
+    return soft
 
 
 async def in_thread(work: Callable[[], T]) -> T:

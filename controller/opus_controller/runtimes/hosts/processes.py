@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Process:
 
     def alive(self) -> bool:
         return _status(self.pid) == self.started
+
+    def stopped(self) -> bool:
+        """Whether a signal has stopped it."""
+        with suppress(OSError):
+            return Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
+        return False
 
     def signal(self, number: int) -> bool:
         """Send a signal to this process and no other; False if it is gone."""

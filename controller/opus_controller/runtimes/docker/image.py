@@ -1,0 +1,77 @@
+"""The node's image: its tag is a digest of the sources that are in it, so that a stale image is never taken for a good one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import docker.errors
+
+from opus_controller.model.errors import PlatformError
+from opus_controller.runtimes.docker.engine import Engine
+
+REPOSITORY = "opus-node"
+SOURCE_LABEL = "opus.source"
+PACKAGES = ("opus_node", "opus_proto")
+BUILD = "make image"
+
+
+@dataclass(frozen=True)
+class Image:
+    tag: str
+    identity: str
+    size: int
+    """Bytes, all layers."""
+
+
+def find_image(engine: Engine) -> Image:
+    """The image of these very sources. PlatformError if there is none, with the command that makes it."""
+    tag = wanted_tag()
+    try:
+        found = engine.client.images.get(tag)
+    except docker.errors.ImageNotFound:
+        others = has_others(engine)
+        why = "is of other sources" if others else "is missing"
+        raise PlatformError(f"the node's image {why} ({tag} at {engine.url}); make it: {BUILD}") from None
+    return Image(tag, str(found.id), int(found.attrs["Size"]))
+
+
+def has_others(engine: Engine) -> bool:
+    """Whether the engine has an image of the node that was made of other sources."""
+    return bool(engine.client.images.list(name=REPOSITORY))
+
+
+def wanted_tag() -> str:
+    return f"{REPOSITORY}:{source_digest()[:12]}"
+
+
+@cache
+def source_digest() -> str:
+    """Of everything of ours that runs in a container: names and bytes, in order."""
+    digest = hashlib.sha256()
+    for path, name in source_files():
+        data = path.read_bytes()
+        digest.update(f"{name}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest()
+
+
+def source_files() -> list[tuple[Path, str]]:
+    """(path, name in the package), sorted by name; wherever the packages are installed."""
+    files = []
+    for package in PACKAGES:
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise PlatformError(f"the package {package} is not installed; install it: pip install opus-testbed")
+        top = Path(spec.submodule_search_locations[0])
+        files += [(path, f"{package}/{path.relative_to(top)}") for path in top.rglob("*.py")]
+    files += [(path, path.name) for path in [dockerfile()] if path is not None]
+    return sorted(files, key=lambda entry: entry[1])
+
+
+def dockerfile() -> Path | None:
+    """In a checkout; an installed package has none, and cannot make images."""
+    path = Path(__file__).resolve().parents[4] / "compose" / "Dockerfile"
+    return path if path.is_file() else None

@@ -1,0 +1,405 @@
+"""`HostsRuntime`: what runtimes with real hosts on this machine share; how a host is made is the subclass' affair."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import shutil
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+from opus_controller.engine.observer import Observed
+from opus_controller.engine.runtime import Health, LiveHost, Record, RunInfo
+from opus_controller.model.errors import OpusError, PlatformError
+from opus_controller.model.network import Network
+from opus_controller.model.plan import Plan, Workload
+from opus_controller.net.choose import Choice, make_links, open_links
+from opus_controller.net.links import Links
+from opus_controller.runtimes.hosts import clean
+from opus_controller.runtimes.hosts import state as states
+from opus_controller.runtimes.hosts.control import Tap
+from opus_controller.runtimes.hosts.hands import network_of
+from opus_controller.runtimes.hosts.machine import CpuMeter, in_thread, raise_file_limit
+from opus_controller.runtimes.hosts.nodes import Nodes
+from opus_controller.runtimes.hosts.probes import Probes, sample_pairs
+from opus_controller.runtimes.hosts.processes import Process
+
+HOSTS_SAMPLED_A_SECOND = 30
+"""A status costs a node and the controller one to five milliseconds together, the more hosts share the caches the more; this
+keeps sampling to about a tenth of a core."""
+COUNTERS_EVERY = 5
+"""Health samples between two readings of the links' counters, which cost some 10 us a host."""
+
+LAST_WORDS_S = 10.0
+"""For living nodes to answer once more before they are ended."""
+NOTICES_GATHER_S = 0.4
+"""Twice the time for which a node gathers notices before it sends them."""
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class HostsRuntime(ABC):
+    """See `engine.runtime.Runtime`.
+
+    `choice`: which links and why. `mode` run: everything ends with this process. `mode` up: it stays until `opus down`.
+    `record`: the run's directory, where hosts' logs go; None: /run/opus/<run>/logs. `tap` sees every control message.
+    """
+
+    kind: ClassVar[Literal["netns", "docker"]]
+
+    def __init__(
+        self, choice: Choice, *, mode: Literal["run", "up"] = "run", record: Path | None = None, tap: Tap | None = None
+    ) -> None:
+        self._choice = choice
+        self._mode: Literal["run", "up"] = mode
+        self._record = record
+        self._tap = tap
+        self._state: states.RunState | None = None
+        self._links: Links | None = None
+        self._nodes: Nodes | None = None
+        self._network: Network | None = None
+        self._linking = asyncio.Lock()
+        """Held while links change: faults of different hosts may overlap, and what comes last must be what was asked for last."""
+        self._probes = Probes(lambda: there(self._network))
+        self._sampling: asyncio.Task[None] | None = None
+        self._cpu = CpuMeter()
+        self._watched = _LinksWatched()
+        self._last_records: list[Record] = []
+        self._facts: dict[str, Any] = {}
+
+    # --- how hosts are made: the subclass' affair ---
+
+    @abstractmethod
+    async def _make_hosts(self, plan: Plan, names: list[str]) -> dict[str, Any]:
+        """Links in force, and what hosts need around them; then `names` started, each as `_start_host` does it.
+
+        Returns facts for the record, "start_s" with the seconds of its stages among them."""
+
+    @abstractmethod
+    async def _start_host(self, name: str) -> Process:
+        """Start the host's process, in a namespace with the state's name for it that is joined to the links."""
+
+    @abstractmethod
+    async def _renew(self, names: list[str]) -> None:
+        """`restart` has put the links in force and not yet started `names`: take away what the old incarnations had."""
+
+    @abstractmethod
+    async def _end_hosts(self) -> None:
+        """End all nodes, and whoever starts them; hosts have been killed already."""
+
+    @abstractmethod
+    async def _stop_speaking(self) -> None:
+        """Let go of whoever starts hosts, without touching anything."""
+
+    def _is_paused(self, name: str) -> bool:
+        """Of a run that another process started."""
+        process = self.state.hosts[name].node
+        return process is not None and process.stopped()
+
+    def _remove_rest(self, state: states.RunState) -> list[str]:
+        """Blocks. Whatever is left of the run, by its name; what could not be removed."""
+        return clean.remove(state.run).left
+
+    # --- opened by another process ---
+
+    @classmethod
+    async def open(cls, run: str) -> Self:
+        """A run that another process started: for status, faults by hand and the end. PlatformError if it is gone."""
+        state = states.load(run)
+        plan = state.plan()
+        runtime = cls(Choice(state.links, "as it was started"), mode=state.mode)
+        runtime._state = state
+        runtime._network = network_of(state, plan)
+        runtime._nodes = Nodes(plan, state, runtime.now, runtime._start_host, None)
+        await runtime._nodes.adopt(runtime._is_paused)
+        return runtime
+
+    @property
+    def run(self) -> str:
+        """The run's eight digits; PlatformError before `up`."""
+        return self.state.run
+
+    @property
+    def info(self) -> RunInfo:
+        """Complete once the run is up; `fidelity` grows while it lasts."""
+        fidelity = {"fidelity": self._probes.figures()} if self._state is not None else {}
+        return RunInfo(self.kind, self._choice.kind, {**self._facts, **fidelity})
+
+    # --- up ---
+
+    async def up(self, plan: Plan) -> None:
+        files = raise_file_limit()
+        self._state = await in_thread(lambda: states.make(plan, mode=self._mode, runtime=self.kind, record=self._record))
+        self._network = Network.of(plan)
+        self._nodes = Nodes(plan, self._state, self.now, self._start_host, self._tap)
+        absent = set(plan.absent)
+        names = [host.name for host in plan.hosts if host.name not in absent]
+        facts = await self._make_hosts(plan, names)
+        started = time.monotonic()
+        self._state.origin_ns = time.monotonic_ns()
+        self._state.save()
+        await self._nodes.boot(names)
+        facts["start_s"]["booted"] = round(time.monotonic() - started, 3)
+        self._facts = self._learn(files) | facts
+        self.probe(plan)
+        every_s = max(1.0, len(names) / HOSTS_SAMPLED_A_SECOND)
+        self._facts["sample_every_s"] = every_s
+        self._sampling = asyncio.create_task(self._sample_on_and_on(every_s), name="samples")
+
+    def _make_links(self) -> None:
+        """Control directories and links in the state the network wants; nobody is joined to them yet. Blocks."""
+        state, network = self.state, self.network
+        for host in state.hosts.values():
+            os.mkdir(host.control_dir, 0o700)
+            os.chown(host.control_dir, host.uid, host.uid)
+        self._links = make_links(self._choice, state.run, state.directory, exit_with=self.exit_with)
+        state.links = self._links.kind
+        state.save()
+        self._links.apply(network)
+
+    @property
+    def exit_with(self) -> int | None:
+        """The process with which the testbed's own processes end; None: they stay."""
+        return os.getpid() if self._mode == "run" else None
+
+    def _learn(self, files: int) -> dict[str, Any]:
+        """What a reader of the result may want to know of this machine."""
+        return {
+            "run": self.run,
+            "kernel": platform.release(),
+            "cores": os.cpu_count(),
+            "links_why": self._choice.why,
+            "links": dict(getattr(self._links, "facts", {})),
+            "open_files": files,
+        }
+
+    async def _sample_on_and_on(self, every_s: float) -> None:
+        while True:
+            await self.nodes.sample()
+            await asyncio.sleep(every_s)
+
+    # --- time ---
+
+    def now(self) -> int:
+        if self._state is None or not self._state.origin_ns:
+            return 0
+        return time.monotonic_ns() - self._state.origin_ns
+
+    async def sleep_until(self, t_ns: int) -> None:
+        await asyncio.sleep(max(0.0, (t_ns - self.now()) / 1e9))
+
+    # --- what is done to hosts and links ---
+
+    async def start_workload(self, workload: Iterable[Workload]) -> None:
+        await self.nodes.start_workload(workload)
+
+    async def apply_links(self, network: Network) -> None:
+        self._network = network
+        links = self.links
+        async with self._linking:
+            await in_thread(lambda: links.apply(self.network))
+
+    async def crash(self, hosts: Iterable[str]) -> None:
+        names, nodes = list(hosts), self.nodes
+        nodes.kill(names)
+        await nodes.bury(names)
+
+    async def power_off(self, hosts: Iterable[str], network: Network) -> None:
+        """Cut and kill in one breath: the cut is in force before the processes' kernels can send a word about their end."""
+        names, nodes, links = list(hosts), self.nodes, self.links
+        self._network = network
+
+        def cut_and_kill() -> None:
+            links.apply(self.network)
+            nodes.kill(names)
+
+        async with self._linking:
+            await in_thread(cut_and_kill)
+        await nodes.bury(names)
+
+    async def restart(self, hosts: Iterable[str], network: Network) -> None:
+        """A fresh namespace, as a reboot leaves no socket: the old one's kernel would go on retransmitting."""
+        names, nodes, links, state = list(hosts), self.nodes, self.links, self.state
+        self._network = network
+        await nodes.bury(names)
+        async with self._linking:
+            await in_thread(lambda: links.apply(self.network))
+        await self._renew(names)
+        await nodes.restart(names)
+        state.save()
+
+    async def pause(self, hosts: Iterable[str]) -> None:
+        await self._pause(list(hosts), paused=True)
+
+    async def resume(self, hosts: Iterable[str]) -> None:
+        await self._pause(list(hosts), paused=False)
+
+    async def _pause(self, hosts: list[str], *, paused: bool) -> None:
+        for name in hosts:
+            process = self.state.hosts[name].node
+            if process is not None and process.signal(signal.SIGSTOP if paused else signal.SIGCONT):
+                self.nodes.paused(name, paused)
+
+    # --- what is learnt ---
+
+    async def live(self) -> dict[str, LiveHost]:
+        return await self.nodes.live()
+
+    def records(self) -> list[Record]:
+        records, self._last_records = self._last_records, []
+        return (self._nodes.records() if self._nodes is not None else []) + records
+
+    async def health(self) -> Health:
+        nodes, links = self.nodes, self.links
+        if self._sampling is not None and self._sampling.done():
+            self._sampling.result()  # raises what ended it
+        lag, overflow = await in_thread(lambda: self._watched.read(links))
+        return Health(
+            t_ns=self.now(),
+            cpu_busy=round(self._cpu.busy(), 4),
+            link_lag_p99_ns=lag,
+            link_overflow=overflow,
+            node_lag_p99_ns=nodes.lag_p99_ns(),
+            notices_dropped=nodes.notices_dropped(),
+        )
+
+    def died(self) -> Mapping[str, str]:
+        return self.nodes.died()
+
+    def returned(self) -> list[str]:
+        return self.nodes.returned_hosts()
+
+    async def metrics(self, host: str) -> str:
+        return await self.nodes.metrics(host)
+
+    def probe(self, plan: Plan) -> None:
+        """Measure round trips from now on, until `down` or `leave`."""
+        self._probes.start(sample_pairs(plan.hosts, plan.digest), lambda host: self.state.hosts[host].netns)
+
+    def look_again(self, plan: Plan) -> None:
+        """Hands may have changed the links of a run that another process started."""
+        network = network_of(self.state, plan)
+        if network != self._network:
+            self._network = network
+
+    async def observed(self) -> Observed:
+        counters = await in_thread(self.links.counters)
+        return Observed(counters, self._probes.paths(), self._probes.errors_ns)
+
+    @property
+    def state(self) -> states.RunState:
+        return there(self._state)
+
+    @property
+    def nodes(self) -> Nodes:
+        return there(self._nodes)
+
+    @property
+    def links(self) -> Links:
+        """The run's links, opened when first asked for. PlatformError if they are gone."""
+        if self._links is None:
+            self._links = open_links(self.state.links, self.state.run, self.state.directory)
+        return self._links
+
+    @property
+    def network(self) -> Network:
+        """What the links are to be."""
+        return there(self._network)
+
+    # --- down ---
+
+    async def down(self) -> None:
+        """In order as far as that goes: what does not answer, on a machine that is too busy, is removed by name all the same."""
+        if self._state is None:
+            return
+        state = self._state
+        for step in (self._stop_watching, self._take_last_words, self._end_nodes):
+            try:
+                await step()
+            except (OpusError, OSError, TimeoutError) as error:
+                log.warning("%s: %s: %s", state.run, step.__name__, error or type(error).__name__)
+        await in_thread(lambda: self._remove(state))
+        self._links = None
+
+    async def _take_last_words(self) -> None:
+        """Notices are under way for a moment: a node that has answered has had the time to send those before."""
+        nodes, links = self._nodes, self._links
+        if nodes is not None and self.state.origin_ns:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(nodes.sample(), LAST_WORDS_S)
+            await asyncio.sleep(NOTICES_GATHER_S)
+            self._last_records = nodes.records()
+        if links is not None:
+            counters = await in_thread(links.counters)
+            self._last_records += [
+                {"t": self.now(), "host": name, "kind": "link_counters", **vars(of)} for name, of in counters.items()
+            ]
+
+    async def _end_nodes(self) -> None:
+        if self._nodes is not None:
+            self._nodes.kill(self.state.hosts)
+            await self._nodes.bury(self.state.hosts)
+        await self._end_hosts()
+
+    async def leave(self) -> None:
+        """Let go of a testbed that stays up (mode up, or opened): nothing of it is touched."""
+        await self._stop_watching()
+        if self._nodes is not None:
+            await self._nodes.bury(self.state.hosts)
+        await self._stop_speaking()
+
+    async def _stop_watching(self) -> None:
+        await self._probes.stop()
+        if self._sampling is not None:
+            self._sampling.cancel()
+            with suppress(asyncio.CancelledError, OpusError):
+                await self._sampling
+            self._sampling = None
+
+    def _remove(self, state: states.RunState) -> None:
+        """Blocks. What this object holds is closed in order; whatever is left goes by the run's name."""
+        if self._links is not None:
+            with suppress(OpusError):
+                self._links.close()
+        self._keep_logs(state)
+        for left in self._remove_rest(state):
+            log.warning("%s: left %s; opus gc tries again", state.run, left)
+
+    def _keep_logs(self, state: states.RunState) -> None:
+        """The testbed's own logs go into the run's directory, beside the hosts'."""
+        if state.record:
+            for path in state.directory.glob("*.log"):
+                with suppress(OSError):
+                    shutil.copyfile(path, Path(state.record) / "logs" / f"_{path.name}")
+
+
+def there(part: T | None) -> T:
+    """A part that exists once the run is up."""
+    if part is None:
+        raise PlatformError("the run is not up")
+    return part
+
+
+@dataclass
+class _LinksWatched:
+    """Reads lag at every call, counters at some."""
+
+    _calls: int = 0
+    _overflow: int = 0
+
+    def read(self, links: Links) -> tuple[int, int]:
+        """(lag p99 in ns since the last call, packets dropped so far that nobody asked to drop)."""
+        if self._calls % COUNTERS_EVERY == 0:
+            self._overflow = sum(counters.overflow for counters in links.counters().values())
+        self._calls += 1
+        return links.lag().p99_ns, self._overflow
