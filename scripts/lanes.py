@@ -52,6 +52,16 @@ def needs_prometheus() -> str:
     return ""
 
 
+def needs_docker() -> str:
+    """Why the docker lane cannot run here; empty if it can. Its tests start an engine of their own."""
+    if why := needs_root_and_tun():
+        return why
+    if missing := [name for name in ("dockerd", "containerd", "mmdebstrap", "prometheus") if shutil.which(name) is None]:
+        packages = "docker.io mmdebstrap prometheus"
+        return f"no {' and '.join(missing)} on PATH: apt-get install --no-install-recommends {packages}"
+    return ""
+
+
 @dataclass(frozen=True)
 class Lane:
     name: str
@@ -68,7 +78,8 @@ LANES = {
         Lane("pure", "not netns and not netem and not docker and not prometheus and not soak"),
         Lane("netns", "netns and not soak", lacks=needs_root_and_tun),
         Lane("netem", "netem and not soak", lacks=needs_uml, prefix=("tests/netem/in-uml",)),
-        Lane("prometheus", "prometheus and not soak", lacks=needs_prometheus),
+        Lane("docker", "docker and not soak", lacks=needs_docker),
+        Lane("prometheus", "prometheus and not docker and not soak", lacks=needs_prometheus),
     )
 }
 SOAK = Lane("soak", "soak", lacks=needs_root_and_tun)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import docker
 from opus_controller.net import namespaces
 from opus_controller.runtimes.hosts import cgroups, state
 from opus_controller.runtimes.hosts.processes import Process
@@ -67,9 +68,9 @@ def opus(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedPr
     )
 
 
-def start_run(path: Path, out: Path) -> subprocess.Popen[str]:
+def start_run(path: Path, out: Path, runtime: str = "netns") -> subprocess.Popen[str]:
     """`opus run` of a scenario on real hosts, in the background."""
-    command = [*OPUS, "run", str(path), "--runtime", "netns", "--links", "userspace", "--out", str(out), "--json"]
+    command = [*OPUS, "run", str(path), "--runtime", runtime, "--links", "userspace", "--out", str(out), "--json"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
 
 
@@ -112,7 +113,7 @@ def result_of(process: subprocess.Popen[str], timeout: float = 120) -> dict[str,
 
 def leftovers(run: state.RunState) -> dict[str, list[str]]:
     """Everything of the run that is still on the machine, by kind; empty when it is gone."""
-    recorded = [run.zygote, run.owner, *(host.node for host in run.hosts.values())]
+    recorded = [run.zygote, run.keeper, run.owner, *(host.node for host in run.hosts.values())]
     found = {
         "processes": [str(one.pid) for one in recorded if one is not None and one.alive()],
         "namespaces": namespaces.of_run(run.run),
@@ -120,7 +121,17 @@ def leftovers(run: state.RunState) -> dict[str, list[str]]:
         "directories": [str(path) for path in state.STATE_DIR.glob(f"*{run.run}*")],
         "shapers": [str(pid) for pid in _mentioning(str(run.directory))],
     }
+    if run.engine:
+        found["containers"] = _containers(run)
     return {kind: what for kind, what in found.items() if what}
+
+
+def _containers(run: state.RunState) -> list[str]:
+    client = docker.DockerClient(base_url=run.engine)
+    try:
+        return [str(found.name) for found in client.containers.list(all=True, filters={"label": f"opus.run={run.run}"})]
+    finally:
+        client.close()
 
 
 def _mentioning(text: str) -> list[int]:

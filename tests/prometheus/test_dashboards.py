@@ -24,7 +24,8 @@ from opus_controller.observe.prometheus import get
 
 pytestmark = pytest.mark.prometheus
 
-RUNTIMES = ("netns",)
+RUNTIMES = ("netns", pytest.param("docker", marks=pytest.mark.docker))
+"""The docker lane runs the second: it has an engine."""
 ROOT = Path(__file__).resolve().parents[2]
 
 TOPOLOGY = """\
@@ -96,6 +97,8 @@ class Observed:
 
 @pytest.fixture(scope="module", params=RUNTIMES)
 def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Observed:
+    if request.param == "docker":
+        request.getfixturevalue("lane_engine")
     place = tmp_path_factory.mktemp("observed")
     (place / "four.yaml").write_text(TOPOLOGY)
     (place / "observed.yaml").write_text(SCENARIO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ from opus_controller.bench import worlds
 from opus_controller.bench.table import Row, row
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.plan import OverlaySettings, Plan
+from opus_controller.net import namespaces
 from opus_controller.net.choose import Choice, choose
 from opus_controller.runtimes.hosts import state as states
+from opus_controller.runtimes.hosts.runtime import HostsRuntime
 from opus_controller.runtimes.netns import NetnsRuntime
 
 SAMPLE = 12
@@ -22,6 +25,7 @@ SAMPLE = 12
 LIMIT_S = 120.0
 """Given up after this: a start that takes longer does not end, since what comes late is asked for again."""
 PROMISED_S = {200: 12.0, 500: 40.0}
+PROMISED_DOCKER_S = {60: 60.0}
 PROMISED_PSS_MB = {200: 9.0}
 
 
@@ -58,37 +62,43 @@ class Started:
     """Mean proportional set size of a host's processes."""
     rss_mb: float
     links: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """The runtime's own."""
 
 
 class NotServing(PlatformError):
     """The start was given up; the words say how far it came."""
 
 
-def run(counts: Iterable[int], links: str = "auto") -> list[Row]:
-    """PlatformError where there are no real hosts. A start that does not end in time is a row that says so."""
+def run(counts: Iterable[int], links: str = "auto", kind: str = "netns") -> list[Row]:
+    """`kind`: netns or docker. PlatformError where there are no such hosts. A start that does not end in time is a row that says
+    so."""
     choice = choose(links)
+    promised_s, promised_mb = (PROMISED_S, PROMISED_PSS_MB) if kind == "netns" else (PROMISED_DOCKER_S, {})
     rows = []
     for count in counts:
         leases = OverlaySettings(lease_interval=15 * worlds.SECOND, lease_timeout=46 * worlds.SECOND) if count >= 1000 else None
         try:
-            started = asyncio.run(start(count, choice, leases))
+            started = asyncio.run(start(count, choice, leases, kind=kind))
         except NotServing as short:
             words = f"more than {LIMIT_S:.0f} s: {short}"
-            what = f"{count} hosts ({choice.kind} links): shaped, joined, serving"
-            rows.append(Row(what, words, LIMIT_S, PROMISED_S.get(count), unit="s"))
+            what = f"{count} hosts ({kind}, {choice.kind} links): shaped, joined, serving"
+            rows.append(Row(what, words, LIMIT_S, promised_s.get(count), unit="s"))
             continue
-        what = f"{started.hosts} hosts ({started.links} links)"
-        rows.append(row(f"{what}: shaped, joined, serving", started.joined_s, "s", PROMISED_S.get(count)))
+        what = f"{started.hosts} hosts ({kind}, {started.links} links)"
+        rows.append(row(f"{what}: shaped, joined, serving", started.joined_s, "s", promised_s.get(count)))
         rows.append(row(f"{what}: of which until all were booted", started.up_s, "s"))
-        rows.append(row(f"{what}: memory a host (PSS)", started.pss_mb, "MB", PROMISED_PSS_MB.get(count)))
+        rows.append(row(f"{what}: memory a host (PSS)", started.pss_mb, "MB", promised_mb.get(count)))
         rows.append(row(f"{what}: memory a host (RSS)", started.rss_mb, "MB"))
     return rows
 
 
-async def start(count: int, choice: Choice, overlay: OverlaySettings | None, *, limit_s: float = LIMIT_S) -> Started:
+async def start(
+    count: int, choice: Choice, overlay: OverlaySettings | None, *, limit_s: float = LIMIT_S, kind: str = "netns"
+) -> Started:
     """Bring `count` hosts up once, measure, take them down."""
     plan = worlds.six_regions(count, duration_s=limit_s, overlay=overlay)
-    runtime = NetnsRuntime(choice)
+    runtime = _runtime(kind, choice)
     began = time.monotonic()
     try:
         await runtime.up(plan)
@@ -97,10 +107,18 @@ async def start(count: int, choice: Choice, overlay: OverlaySettings | None, *, 
         pss, rss = _memory(runtime.run)
     finally:
         await runtime.down()
-    return Started(len(plan.hosts), joined_s, up_s, pss, rss, choice.kind)
+    return Started(len(plan.hosts), joined_s, up_s, pss, rss, choice.kind, runtime.info.facts)
 
 
-async def _joined(plan: Plan, runtime: NetnsRuntime, began: float, limit_s: float) -> float:
+def _runtime(kind: str, choice: Choice) -> HostsRuntime:
+    if kind == "docker":
+        from opus_controller.runtimes.docker import DockerRuntime
+
+        return DockerRuntime(choice, say=lambda line: print(line, file=sys.stderr, flush=True))
+    return NetnsRuntime(choice)
+
+
+async def _joined(plan: Plan, runtime: HostsRuntime, began: float, limit_s: float) -> float:
     """Waits on the facts; the clock stops at the first look at which all of them hold."""
     clients = [host.name for host in plan.hosts[:: max(1, len(plan.hosts) // SAMPLE)]][:SAMPLE]
     start_s = runtime.now() / worlds.SECOND
@@ -123,11 +141,12 @@ async def _joined(plan: Plan, runtime: NetnsRuntime, began: float, limit_s: floa
 
 
 def _memory(run_id: str) -> tuple[float, float]:
-    """Mean (PSS, RSS) in MB of the hosts' processes; /proc/PID/smaps_rollup (proc(5))."""
+    """Mean (PSS, RSS) in MB of all of a host's processes; /proc/PID/smaps_rollup (proc(5)). What an engine keeps beside a
+    container (its shim) is not among them."""
     pss = rss = 0
-    nodes = [host.node for host in states.load(run_id).hosts.values() if host.node is not None]
-    for node in nodes:
-        for line in Path(f"/proc/{node.pid}/smaps_rollup").read_text().splitlines():
+    nodes = [host.netns for host in states.load(run_id).hosts.values() if host.node is not None]
+    for pid in [pid for pids in namespaces.processes_in(nodes).values() for pid in pids]:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             key, _, value = line.partition(":")
             if key == "Pss":
                 pss += int(value.split()[0])

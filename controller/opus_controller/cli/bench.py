@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opus_controller.cli._choose import LinksName, LinksOption
+from opus_controller.cli._choose import LinksName, LinksOption, RuntimeName
 from opus_controller.cli._output import JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
             typer.Argument(help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures."),
         ],
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
+        runtime: Annotated[RuntimeName, typer.Option("--runtime", help="For hosts: netns or docker.")] = RuntimeName.netns,
         links: LinksOption = LinksName.auto,
         rows: Annotated[str, typer.Option("--rows", help="For overlay: which rows, with commas between; all unless given.")] = "",
         seeds: Annotated[
@@ -55,6 +56,8 @@ def register(app: typer.Typer) -> None:
         from opus_controller.bench import machine
 
         counts = _counts(hosts)
+        if runtime not in (RuntimeName.netns, RuntimeName.docker):
+            raise typer.BadParameter(f"{runtime.value}; allowed: netns, docker", param_hint="--runtime")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
         if what is What.overlay:
             _overlay(rows, seeds or (2 if quick else 10), data, settings or [], quick, as_json)
@@ -62,7 +65,7 @@ def register(app: typer.Typer) -> None:
         measured: list[Row] = machine.run()
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
             print(f"bench {part} ...", file=sys.stderr, flush=True)
-            measured += _part(part, counts, links.value)()
+            measured += _part(part, counts, links.value, runtime.value)()
         if as_json:
             print_json([_plain(row) for row in measured])
         else:
@@ -97,7 +100,7 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _part(part: str, counts: list[int], links: str) -> Callable[[], list[Row]]:
+def _part(part: str, counts: list[int], links: str, runtime: str) -> Callable[[], list[Row]]:
     """Imported when asked for: a bench of one thing need not load the others'."""
     from opus_controller.bench import hop, sim
     from opus_controller.bench import hosts as real
@@ -105,7 +108,7 @@ def _part(part: str, counts: list[int], links: str) -> Callable[[], list[Row]]:
 
     table: dict[str, Callable[[], list[Row]]] = {
         "hop": lambda: hop.run(links=links),
-        "hosts": lambda: real.run(counts, links),
+        "hosts": lambda: real.run(counts, links, runtime),
         "links": carried.run,
         "sim": sim.run,
     }

@@ -1,0 +1,108 @@
+"""A testbed of containers that stays: entered, looked at, changed; containers that somebody else starts again; what gc leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from helpers.netns_runs import TOPOLOGY, leftovers, opus, scenario, start_run, state_of, until
+from opus_controller.runtimes.docker.image import wanted_tag
+from opus_controller.runtimes.hosts import state
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def testbed(tmp_path: Path, client: docker.DockerClient) -> Iterator[state.RunState]:
+    (tmp_path / "net.yaml").write_text(TOPOLOGY)
+    done = opus("up", tmp_path / "net.yaml", "--runtime", "docker", "--links", "userspace", "--json")
+    assert done.returncode == 0, done.stderr
+    run = state.load(json.loads(done.stdout)["run"])
+    yield run
+    assert opus("down", run.run).returncode == 0
+    assert leftovers(run) == {}
+
+
+def ping_ms(run: state.RunState, source: str, target: str) -> float | None:
+    """The best round trip of some; None if none came back."""
+    done = opus("exec", "--run", run.run, source, "--", "ping", "-c", "4", "-i", "0.2", "-W", "1", target)
+    best = re.search(r"= ([0-9.]+)/", done.stdout)
+    return float(best[1]) if best is not None else None
+
+
+def host_in_status(run: state.RunState, host: str) -> dict[str, Any]:
+    hosts = json.loads(opus("status", run.run, "--json").stdout)["hosts"]
+    found: dict[str, Any] = next((one for one in hosts if one["name"] == host), {})
+    return found
+
+
+def test_commands_do_what_they_do_with_other_hosts(testbed: state.RunState, client: docker.DockerClient) -> None:
+    assert ping_ms(testbed, "a-1", "b-2") == pytest.approx(22, abs=4)  # 20 between the sites, 0.5 at each end and way
+    assert opus("link", "set", "a-1", "b-2", "--delay", "60ms", "--run", testbed.run).returncode == 0
+    assert ping_ms(testbed, "a-1", "b-2") == pytest.approx(122, abs=6)
+    assert "booted as" in opus("logs", "c-2", "--run", testbed.run).stdout
+    assert json.loads(opus("status", testbed.run, "--json").stdout)["runs"][0]["runtime"] == "docker"
+    client.containers.get(f"opus-{testbed.run}-c-2").pause()
+    until("c-2 paused", lambda: host_in_status(testbed, "c-2").get("paused"))
+    client.containers.get(f"opus-{testbed.run}-c-2").unpause()
+    until("c-2 going on", lambda: host_in_status(testbed, "c-2").get("paused") is False)
+
+
+def test_started_again_by_hand_or_by_the_engine_it_is_wired_and_shaped(
+    testbed: state.RunState, client: docker.DockerClient
+) -> None:
+    """Of a link changed by hand before, too: what is wanted is what the new one gets."""
+    assert opus("link", "set", "a-1", "b-2", "--delay", "60ms", "--run", testbed.run).returncode == 0
+    container = client.containers.get(f"opus-{testbed.run}-b-2")
+    container.restart(timeout=1)
+    _until_wired_anew(testbed, "b-2", incarnation=1)
+    assert ping_ms(testbed, "a-1", "b-2") == pytest.approx(122, abs=6)
+
+    container.update(restart_policy={"Name": "always"})
+    container.reload()
+    os.kill(container.attrs["State"]["Pid"], signal.SIGKILL)  # not through the engine, which would leave it dead
+    _until_wired_anew(testbed, "b-2", incarnation=2)
+    assert ping_ms(testbed, "a-1", "b-2") == pytest.approx(122, abs=6)
+    assert ping_ms(testbed, "b-2", "c-1") == pytest.approx(32, abs=4)
+    log = (testbed.directory / "keeper.log").read_text()
+    assert "b-2 died by itself" in log
+    assert "b-2 runs again" in log
+
+
+def test_gc_leaves_containers_that_are_only_named_almost_like_a_runs(tmp_path: Path, client: docker.DockerClient) -> None:
+    process = start_run(scenario(tmp_path, duration=600), tmp_path / "out", "docker")
+    run = until("a run's state", lambda: state_of(process))
+    near = [
+        (f"opus-{run.run}-a-1x", {"opus.host": "a-1x"}),
+        (f"opus-{run.run}0-a-1", {"opus.run": f"{run.run}0", "opus.host": "a-1"}),
+        (f"x-opus-{run.run}-a-1", {"opus.run": run.run, "opus.host": "a-1"}),
+        (f"opus-{run.run}-b-9", {"opus.run": run.run, "opus.host": "b-8"}),
+    ]
+    bystanders = [
+        client.containers.create(wanted_tag(), ["--help"], name=name, labels=labels, network_mode="none") for name, labels in near
+    ]
+    try:
+        process.kill()
+        process.communicate(timeout=30)
+        assert "containers" in leftovers(run)
+        done = opus("gc")
+        assert done.returncode == 0, done.stderr
+        assert re.search(rf"{run.run}: removed .*6 containers", done.stdout)
+        left = {container.name for container in client.containers.list(all=True)}
+        assert left == {name for name, _ in near}
+    finally:
+        for container in bystanders:
+            container.remove(force=True)
+    assert leftovers(run) == {}
+
+
+def _until_wired_anew(run: state.RunState, host: str, *, incarnation: int) -> None:
+    until(f"{host} in its incarnation {incarnation}", lambda: state.load(run.run).hosts[host].incarnation == incarnation)
+    until(f"{host} in the overlay", lambda: host_in_status(run, host).get("alive") and host_in_status(run, host)["entries"])

@@ -1,0 +1,101 @@
+"""A container engine of the tests' own: its own socket, data and containerd, started and ended by pid; never the user's.
+
+Its data lie in the tree's build directory and stay, so that the node's image need not be made anew each time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import docker
+import docker.errors
+
+ROOT = Path(__file__).resolve().parents[2]
+STARTS_S = 60.0
+ENDS_S = 60.0
+
+
+class OwnEngine:
+    """`dockerd` with everything in two directories."""
+
+    def __init__(self, data: Path, place: Path) -> None:
+        self.url = f"unix://{place / 'docker.sock'}"
+        self._data = data
+        self._place = place
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        command = [
+            *("dockerd", f"--data-root={self._data}", f"--exec-root={self._place / 'exec'}", f"--host={self.url}"),
+            *(f"--pidfile={self._place / 'pid'}", "--bridge=none", "--iptables=false", "--ip-masq=false"),
+        ]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )  # fmt: skip
+        deadline = time.monotonic() + STARTS_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with suppress(docker.errors.DockerException):
+                self.client().ping()
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"dockerd does not answer: {self.log.read_text()[-2000:]}")
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(ENDS_S)
+            self._process = None
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> Path:
+        return self._place / "dockerd.log"
+
+    def client(self) -> docker.DockerClient:
+        return docker.DockerClient(base_url=self.url, timeout=30)
+
+
+@contextmanager
+def own_engine() -> Iterator[OwnEngine]:
+    """An engine that runs and has the node's image."""
+    home = ROOT / "build" / "dockerd"
+    home.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(prefix="opus-dockerd-", dir="/tmp"))  # short: sockets' paths are
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        engine = OwnEngine(home / "data", place)
+        engine.start()
+        try:
+            make_image(engine)
+            yield engine
+        finally:
+            engine.stop()
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def make_image(engine: OwnEngine) -> str:
+    """`make image`; what it prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "image.py")],
+        capture_output=True, text=True, check=False, env=environment(engine), stdin=subprocess.DEVNULL, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def environment(engine: OwnEngine) -> dict[str, str]:
+    return {**os.environ, "DOCKER_HOST": engine.url}
