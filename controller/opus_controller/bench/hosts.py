@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ class Started:
     pss_mb: float
     """Mean proportional set size of a host's processes."""
     rss_mb: float
+    engine_mb: float
+    """What a container engine keeps for a host beside it, PSS."""
     links: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The runtime's own."""
@@ -90,6 +93,8 @@ def run(counts: Iterable[int], links: str = "auto", kind: str = "netns") -> list
         rows.append(row(f"{what}: of which until all were booted", started.up_s, "s"))
         rows.append(row(f"{what}: memory a host (PSS)", started.pss_mb, "MB", promised_mb.get(count)))
         rows.append(row(f"{what}: memory a host (RSS)", started.rss_mb, "MB"))
+        if kind == "docker":
+            rows.append(row(f"{what}: beside it, the engine's shim (PSS)", started.engine_mb, "MB"))
     return rows
 
 
@@ -104,10 +109,10 @@ async def start(
         await runtime.up(plan)
         up_s = time.monotonic() - began
         joined_s = await _joined(plan, runtime, began, limit_s)
-        pss, rss = _memory(runtime.run)
+        pss, rss, engine = _memory(runtime.run)
     finally:
         await runtime.down()
-    return Started(len(plan.hosts), joined_s, up_s, pss, rss, choice.kind, runtime.info.facts)
+    return Started(len(plan.hosts), joined_s, up_s, pss, rss, engine, choice.kind, runtime.info.facts)
 
 
 def _runtime(kind: str, choice: Choice) -> HostsRuntime:
@@ -140,19 +145,35 @@ async def _joined(plan: Plan, runtime: HostsRuntime, began: float, limit_s: floa
     )
 
 
-def _memory(run_id: str) -> tuple[float, float]:
-    """Mean (PSS, RSS) in MB of all of a host's processes; /proc/PID/smaps_rollup (proc(5)). What an engine keeps beside a
-    container (its shim) is not among them."""
-    pss = rss = 0
-    nodes = [host.netns for host in states.load(run_id).hosts.values() if host.node is not None]
-    for pid in [pid for pids in namespaces.processes_in(nodes).values() for pid in pids]:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key == "Pss":
-                pss += int(value.split()[0])
-            elif key == "Rss":
-                rss += int(value.split()[0])
-    if not nodes:
+def _memory(run_id: str) -> tuple[float, float, float]:
+    """Mean (PSS, RSS) in MB of all of a host's processes, and mean PSS of what the engine keeps beside its container."""
+    hosts = [host for host in states.load(run_id).hosts.values() if host.node is not None]
+    if not hosts:
         raise PlatformError("no host's process is known; the run's state is not readable")
-    kib = 1024 / 1e6
-    return pss * kib / len(nodes), rss * kib / len(nodes)
+    inside = [pid for pids in namespaces.processes_in(host.netns for host in hosts).values() for pid in pids]
+    beside = _shims({host.container for host in hosts if host.container})
+    sums = [_sums(inside), _sums(beside)]
+    return sums[0][0] / len(hosts), sums[0][1] / len(hosts), sums[1][0] / len(hosts)
+
+
+def _sums(pids: Iterable[int]) -> tuple[float, float]:
+    """(PSS, RSS) in MB of these processes together; /proc/PID/smaps_rollup (proc(5))."""
+    sums = {"Pss:": 0, "Rss:": 0}
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            key, *rest = line.split()
+            if key in sums:
+                sums[key] += int(rest[0])
+    return sums["Pss:"] * 1024 / 1e6, sums["Rss:"] * 1024 / 1e6
+
+
+def _shims(containers: set[str]) -> list[int]:
+    """The engine's processes for these containers: their identity is a word of the command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if containers.intersection(words):
+                    found.append(int(entry.name))
+    return found
