@@ -63,14 +63,15 @@ class Faults:
         """This host died by itself; it comes back when a restart, or its return, is asked for."""
         self._is[host] = max(self._is[host], Want.CRASHED)
 
+    def found(self, host: str) -> None:
+        """This host, lost before, runs again: somebody else has started it."""
+        if self._is[host] is Want.CRASHED:
+            self._is[host] = Want.UP
+
     @property
     def dead(self) -> set[str]:
         """Hosts that do not run, whoever or whatever ended them."""
         return {host for host, state in self._is.items() if state.dead}
-
-    def found(self, host: str) -> None:
-        """This host, lost before, runs again: somebody else has started it."""
-        self.dead.discard(host)
 
     async def strike(self, fault: Fault) -> list[Record]:
         """Carry out `fault` now; the records that tell of it, the "fault" one first.

@@ -91,7 +91,7 @@ class Nodes:
         self._room: asyncio.Future[None] | None = None
         self._died: dict[str, str] = {}
         self._returned: list[str] = []
-        self._closing: set[asyncio.Task[None]] = set()
+        self._burying: set[asyncio.Task[None]] = set()
         self._lags: list[int] = []
 
     # --- start ---
@@ -201,16 +201,17 @@ class Nodes:
 
     async def _bury(self, name: str) -> None:
         node = self._nodes[name]
-        if node.watching is not None:
-            node.watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await node.watching
-        if node.watch is not None:
-            node.dropped_before += node.watch.dropped
-        if node.control is not None:
-            await node.control.close()
+        control, watch, watching = node.control, node.watch, node.watching
         node.control = node.watch = node.watching = None
         node.status = control_pb2.StatusReply()
+        if watching is not None:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+        if watch is not None:
+            node.dropped_before += watch.dropped
+        if control is not None:
+            await control.close()
 
     def ended(self, name: str, status: int, why: str = "", log: str | None = None) -> None:
         """Its process has ended (`status` as os.waitstatus_to_exitcode gives it); news only if it was not we who ended it.
@@ -228,10 +229,9 @@ class Nodes:
         how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
         lines = log if log is not None else last_lines(Path(self._state.hosts[name].log), LAST_LINES)
         self._died[name] = "\n".join(part for part in (f"{how} ({why})" if why else how, lines) if part)
-        if node.control is not None:  # whoever waits for its answer waits in vain
-            closing = asyncio.get_running_loop().create_task(node.control.close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+        burying = asyncio.get_running_loop().create_task(self._bury(name))  # whoever waits for its answer waits in vain
+        self._burying.add(burying)
+        burying.add_done_callback(self._burying.discard)
 
     async def returned(self, name: str) -> None:
         """Somebody else has started this (dead) host again; `start` is asked to adopt its process, and it goes on as after
