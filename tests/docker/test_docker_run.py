@@ -20,7 +20,7 @@ FAULTS = (
     " {at: 8s, name: cut, partition: site c, for: 2s}, {at: 7s, name: nap, pause: [b-1], for: 1500ms},"
     " {at: 11s, name: killed, crash: [a-2]}]"
 )
-LIMITS = "\n    abilities: {cpu: 0.5, memory: 80MB}\n"
+LIMITS = "\n    abilities: {cpu: 0.5, memory: 80MB, processes: 99}\n"
 EATS_MEMORY = "head -c 60m /dev/zero > /tmp/eaten; sleep 60"
 
 
@@ -71,7 +71,7 @@ def test_a_container_may_do_nothing_and_use_what_the_topology_gives(tmp_path: Pa
     assert host["ReadonlyRootfs"]
     assert host["Init"]
     assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (80_000_000, 80_000_000, 500_000_000)
-    assert 0 < host["PidsLimit"] < 1000
+    assert host["PidsLimit"] == 99
     status = _status(client, run, "a-1")
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == int(status["CapBnd"], 16) == 0
     assert status["NoNewPrivs"] == "1"

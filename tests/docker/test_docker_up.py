@@ -48,7 +48,8 @@ def test_commands_do_what_they_do_with_other_hosts(testbed: state.RunState, clie
     assert opus("link", "set", "a-1", "b-2", "--delay", "60ms", "--run", testbed.run).returncode == 0
     assert ping_ms(testbed, "a-1", "b-2") == pytest.approx(122, abs=6)
     assert "booted as" in opus("logs", "c-2", "--run", testbed.run).stdout
-    assert json.loads(opus("status", testbed.run, "--json").stdout)["runs"][0]["runtime"] == "docker"
+    runs = json.loads(opus("status", testbed.run, "--json").stdout)["runs"]
+    assert [one["runtime"] for one in runs if one["run"] == testbed.run] == ["docker"]
     client.containers.get(f"opus-{testbed.run}-c-2").pause()
     until("c-2 paused", lambda: host_in_status(testbed, "c-2").get("paused"))
     client.containers.get(f"opus-{testbed.run}-c-2").unpause()

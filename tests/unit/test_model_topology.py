@@ -88,7 +88,8 @@ def test_hosts_of_groups(tmp_path: Path) -> None:
         "name: t\nsites: [{name: oslo, short: no}, paris]\nrtt_ms: {oslo: {paris: 30}}\n"
         "groups:\n"
         "  - {name: few, sites: all, count: 2, access: {delay: 1ms, up: 8Mbit, down: 80Mbit, queue: 100ms, loss: 1%}}\n"
-        "  - {name: more, site: paris, count: 1, access: {up: 8Mbit, queue: 3000B}, abilities: {cpu: 2, memory: 1GiB}}\n"
+        "  - {name: more, site: paris, count: 1, access: {up: 8Mbit, queue: 3000B}, abilities: {cpu: 2, memory: 1GiB, "
+        "processes: 64}}\n"
         "  - {name: lone, site: oslo}\n",
     )
     assert [host.name for host in topology.hosts] == ["no-1", "no-2", "no", "paris-1", "paris-2", "paris-3"]
@@ -101,7 +102,7 @@ def test_hosts_of_groups(tmp_path: Path) -> None:
     assert topology.hosts[0].abilities.bandwidth == 8_000_000, "the lesser of up and down"
     paris3 = topology.hosts[5]
     assert (paris3.access.up.queue_bytes, paris3.access.down.rate_bps, paris3.access.down.queue_bytes) == (3000, None, None)
-    assert (paris3.abilities.cpu, paris3.abilities.memory) == (2.0, 1 << 30)
+    assert (paris3.abilities.cpu, paris3.abilities.memory, paris3.abilities.processes) == (2.0, 1 << 30, 64)
 
 
 def test_a_rate_without_a_queue_gets_a_tenth_of_a_second(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ class HostAbilities(Frozen):
     memory: int = Field(default=256 << 20, gt=0)
     storage: int = Field(default=1 << 30, gt=0)
     bandwidth: int = Field(default=100_000_000, gt=0)
+    processes: int = Field(default=256, gt=0)
+    """And threads, at most. Enforced where hosts are containers; no node is told."""
 
 
 class Host(Frozen):

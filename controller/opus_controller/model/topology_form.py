@@ -163,6 +163,10 @@ class AbilitiesForm(Form):
     storage: Capacity = 1 << 30
     bandwidth: Rate | None = None
     """The lesser of up and down unless given."""
+    processes: Annotated[
+        int, BeforeValidator(whole(32, 1 << 20)), WithJsonSchema({"type": "integer", "minimum": 32, "maximum": 1 << 20})
+    ] = 256
+    """And threads, at most; enforced where hosts are containers. A node has about 20."""
 
 
 class GroupForm(Form):

@@ -100,4 +100,4 @@ def _access(problems: Problems, keys: KeyPath, form: AccessForm) -> AccessLink:
 def _abilities(form: AbilitiesForm, access: AccessForm) -> HostAbilities:
     rates = [rate for rate in (access.up, access.down) if rate is not None]
     bandwidth = form.bandwidth or min(rates, default=HostAbilities().bandwidth)
-    return HostAbilities(cpu=form.cpu, memory=form.memory, storage=form.storage, bandwidth=bandwidth)
+    return HostAbilities(cpu=form.cpu, memory=form.memory, storage=form.storage, bandwidth=bandwidth, processes=form.processes)

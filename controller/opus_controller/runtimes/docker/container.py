@@ -20,8 +20,6 @@ CONTROL_DIR = "/run/opus"
 """Inside."""
 MEMORY_LEAST = 64 << 20
 """No limit is set below this: a node with an interpreter of its own takes about 40 MB, and some more when it starts."""
-PIDS_MOST = 256
-"""Processes and threads: a node has about 20."""
 FILES_MOST = 4096
 TMPFS_MOST = 64 << 20
 """Counts as the host's memory as far as it is used."""
@@ -50,7 +48,7 @@ def options(run: str, host: Host, state: HostState, hosts_file: Path, cores: int
         "mem_limit": memory,
         "memswap_limit": memory,
         "nano_cpus": int(host.abilities.cpu * 1e9) if host.abilities.cpu < cores else 0,
-        "pids_limit": PIDS_MOST,
+        "pids_limit": host.abilities.processes,
         "ulimits": [docker.types.Ulimit(name="nofile", soft=FILES_MOST, hard=FILES_MOST)],
         "log_config": docker.types.LogConfig(type="json-file", config={"max-size": LOG_MOST, "max-file": "2"}),
     }

@@ -139,7 +139,7 @@ def boot_request(plan: Plan, host: Host, *, origin_ns: int, incarnation: int, pa
         incarnation=incarnation,
         seeds=[addresses[name] for name in plan.seeds],
         apps=[control_pb2.App(name=app.name, replicas=app.replicas) for app in plan.apps],
-        abilities=control_pb2.Abilities(**host.abilities.model_dump()),
+        abilities=control_pb2.Abilities(**host.abilities.model_dump(exclude={"processes"})),
         settings=control_pb2.Settings(**settings),
         history=control_pb2.History(age_ns=past.age, sessions=past.sessions, up_ns=past.up, away_ns=past.away),
     )
