@@ -6,7 +6,7 @@ build.py       making that image, and a base where no registry is
 container.py   what a host's container may do and use
 runtime.py     `DockerRuntime`, the engine's Runtime
 watch.py       the container engine's events
-keeper.py      the process that watches a testbed that stays up
+keeper.py      the process that watches a testbed that stays up (__main__.py)
 clean.py       containers of runs that are gone
 """
 

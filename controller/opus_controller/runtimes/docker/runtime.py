@@ -228,6 +228,7 @@ class DockerRuntime(HostsRuntime):
     async def keep(self) -> None:
         """Of a testbed that another process has brought up: watch its containers until the run is gone or this is cancelled."""
         self._foreign = True
+        self.state.keeper = Process.own()  # the owner says so, too, but later than our state was read
         self._hosts = {host.name: host for host in self.state.plan().hosts}
         self._image = await in_thread(lambda: find_image(self.engine))
         await self._watch_engine()
