@@ -62,6 +62,15 @@ def needs_docker() -> str:
     return ""
 
 
+def needs_qemu() -> str:
+    """Why the qemu lane cannot run here; empty if it can. Fetches the guest's kernel if that is all that is missing."""
+    asked = subprocess.run(
+        [sys.executable, "-m", "helpers.qemu", "--lacks"],
+        cwd=ROOT / "tests", capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return asked.stdout.strip() or (asked.stderr.strip() if asked.returncode else "")
+
+
 @dataclass(frozen=True)
 class Lane:
     name: str
@@ -75,10 +84,11 @@ class Lane:
 LANES = {
     lane.name: lane
     for lane in (
-        Lane("pure", "not netns and not netem and not docker and not prometheus and not soak"),
+        Lane("pure", "not netns and not netem and not docker and not qemu and not prometheus and not soak"),
         Lane("netns", "netns and not soak", lacks=needs_root_and_tun),
         Lane("netem", "netem and not soak", lacks=needs_uml, prefix=("tests/netem/in-uml",)),
         Lane("docker", "docker and not soak", lacks=needs_docker),
+        Lane("qemu", "qemu and not soak", ("tests/qemu",), lacks=needs_qemu, prefix=("tests/qemu/in-qemu",)),
         Lane("prometheus", "prometheus and not docker and not soak", lacks=needs_prometheus),
     )
 }
