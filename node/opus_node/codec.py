@@ -93,7 +93,7 @@ class _Field:
 def _field(name: str, kind: Any) -> _Field:
     if name == "payload":
         return _Field(name, bytes, len)
-    if kind in (int, bool, float, str):
+    if kind in (int, bool, float, str, bytes):
         return _Field(name, None, None)
     if get_origin(kind) is not tuple:
         return _Field(name, *_converters(kind), required=True)

@@ -115,6 +115,10 @@ def _payload(tag: int) -> Sizer:
     return lambda length: tag + varint(length) + length if length else 0
 
 
+def _bytes(tag: int) -> Sizer:
+    return lambda value: tag + varint(len(value)) + len(value) if value else 0
+
+
 def _record(tag: int, body: Sizer) -> Sizer:
     def size(value: Any) -> int:
         length = body(value)
@@ -137,7 +141,7 @@ def _field(name: str, kind: Any, number: int) -> Sizer:
     tag = _tag(number)
     if name == "payload":
         return _payload(tag)
-    simple = {int: _int, bool: _bool, float: _float, str: _str}.get(kind)
+    simple = {int: _int, bool: _bool, float: _float, str: _str, bytes: _bytes}.get(kind)
     if simple is not None:
         return simple(tag)
     if get_origin(kind) is tuple:

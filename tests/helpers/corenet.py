@@ -12,7 +12,21 @@ from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Any
 
-from opus_node.core.events import Boot, ClientReply, Event, Notice, Receive, Request, RequestDone, Send, Wake
+from opus_node.core.events import (
+    Boot,
+    ClientReply,
+    Event,
+    Notice,
+    Receive,
+    Request,
+    RequestDone,
+    RoleChanged,
+    Send,
+    Serve,
+    Served,
+    ServiceHealth,
+    Wake,
+)
 from opus_node.core.messages import Message, ReplicaSet
 from opus_node.core.node import NodeCore
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, Nanos, NodeConfig, NodeId
@@ -59,6 +73,12 @@ class CoreNet:
         self.dead: set[NodeId] = set()
         self.told: list[Told] = []
         self.log: list[str] | None = None
+        self.starts: Callable[[NodeId], Nanos | None] = lambda node: None
+        """How long a host's program takes to be ready once the role began; None: it never is."""
+        self.answers: Callable[[NodeId, Serve], Served | None] = lambda node, serve: Served(serve.ticket, True, 1000, b"yes")
+        """What a host's program answers, 5 ms after it was asked; None: nothing."""
+        self.served: list[tuple[NodeId, Serve]] = []
+        self.replied: list[tuple[NodeId, ClientReply]] = []
         self.log_filter: Callable[[Send], bool] = lambda send: True
         self._rng = Random(f"{self.seed}/net")
         self._queue: list[tuple[Nanos, int, NodeId, int, Event]] = []
@@ -180,6 +200,13 @@ class CoreNet:
             self._send(node, send)
         for notice in ready.notices:
             self._notice(node, notice)
+            if isinstance(notice, RoleChanged) and notice.role == "replica":
+                self._program(node, notice)
+        for serve in ready.serves:
+            self.served.append((node, serve))
+            if (served := self.answers(node, serve)) is not None:
+                self._push(self.now + 5 * MILLISECOND, node, served)
+        self.replied += [(node, reply) for reply in ready.replies]
         for reply in ready.replies:
             self._reply(node, reply)
         if ready.wake_at is None:
@@ -188,6 +215,11 @@ class CoreNet:
             at = max(ready.wake_at, self.now)
             self._wakes[node] = at
             self._push(at, node, Wake())
+
+    def _program(self, node: NodeId, notice: RoleChanged) -> None:
+        takes = self.starts(node)
+        if notice.active and takes is not None and any(app.program for app in self.config.apps):
+            self._push(self.now + takes, node, ServiceHealth(notice.app, True))
 
     def _push(self, at: Nanos, node: NodeId, event: Event) -> None:
         self._order += 1

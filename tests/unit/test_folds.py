@@ -47,6 +47,9 @@ def test_a_record_is_what_its_json_reads_back_as() -> None:
         events.AgentLost("198.18.0.1"),
         events.MemberChanged("198.18.0.1", "suspect", 0),
         events.ReplicaSetDecided("web", 2, ("198.18.0.1", "198.18.0.2"), "first"),
+        events.ServiceChanged("web", False, "it ended"),
+        events.ProgramChanged("web", "ready", took=5),
+        events.Shipped("web", "198.18.0.1", 10_240, 5),
     ]
     assert {type(n) for n in notices} == set(get_args(events.Notice)), "a new notice needs its line here"
     for notice in notices:

@@ -61,6 +61,12 @@ def test_a_plan_passes() -> None:
         "scenario-churn-bare-number",
         "scenario-churn-departures",
         "scenario-churn-regional-fault",
+        "scenario-service-port",
+        "scenario-service-port-of-node",
+        "scenario-service-no-port",
+        "scenario-service-protocol",
+        "scenario-service-command-number",
+        "scenario-service-unknown-key",
     ],
 )
 def test_slips_are_seen_by_an_editor(case: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from opus_controller.cli._output import print_json, print_table
 from opus_controller.model.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from opus_controller.model.plan import Churn, Fault, Plan, Target
+    from opus_controller.model.plan import Churn, Fault, Plan, Service, Target
     from opus_controller.model.shapes import ShapeChange
 
 MOST_MOVES = 12
@@ -50,6 +51,9 @@ def _show(plan: Plan) -> None:
     typer.echo(f"{plan.name}, seed {plan.seed}: {len(plan.hosts)} hosts in {len(plan.sites)} sites of {plan.topology}")
     typer.echo(f"digest {plan.digest}")
     typer.echo(f"seeds {', '.join(plan.seeds)}; applications {', '.join(f'{app.name} x{app.replicas}' for app in plan.apps)}")
+    for app in plan.apps:
+        if app.service is not None:
+            typer.echo(f"service {app.name}: {_service(app.service)}")
     total = sum(load.rate_per_s for load in plan.workload)
     if plan.workload:
         start, stop = min(load.start_ns for load in plan.workload), max(load.stop_ns for load in plan.workload)
@@ -67,6 +71,16 @@ def _show(plan: Plan) -> None:
     if plan.expectations:
         typer.echo("")
         print_table(("expected",), [(expectation.name,) for expectation in plan.expectations])
+
+
+def _service(service: Service) -> str:
+    from opus_controller.model.units import format_size
+
+    what = f"image {service.image}" if service.image else shlex.join(service.command)
+    health = f"health {service.health_path}" if service.health_path else "health by connecting"
+    files = service.files
+    shipped = f"; {files.files} files, {format_size(files.size)} packed, {files.digest[:12]}" if files is not None else ""
+    return f"{what}; {service.protocol} on port {service.port}, {health}, gateways on 127.0.0.1:{service.gateway}{shipped}"
 
 
 def _show_churn(churn: Churn) -> None:

@@ -21,6 +21,7 @@ from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings,
 from opus_controller.model.scenario import Scenario
 from opus_controller.model.scenario_form import ScenarioForm, WorkloadForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Chooser, Selector
+from opus_controller.model.service import ServiceCompiler
 from opus_controller.model.timeline import TimelineCompiler
 from opus_controller.model.topology import Topology
 from opus_controller.model.units import format_duration, shown
@@ -82,6 +83,7 @@ class _Compiler:
 
     def plan(self) -> Plan:
         self._check_apps()
+        services = ServiceCompiler(self._problems, self._form).compile()
         seeds = self._seeds()
         workload = self._workload()
         draws = partial(_stream, self._seed)
@@ -99,7 +101,10 @@ class _Compiler:
             seed=self._seed,
             duration_ns=self._form.duration,
             seeds=seeds,
-            apps=tuple(App(name=app.name, replicas=app.replicas) for app in self._form.applications),
+            apps=tuple(
+                App(name=app.name, replicas=app.replicas, service=service)
+                for app, service in zip(self._form.applications, services, strict=True)
+            ),
         )
         return base.model_copy(
             update={

@@ -50,9 +50,46 @@ class PathTable(Frozen):
     index: tuple[tuple[int, ...], ...]
 
 
+class Files(Frozen):
+    """A service's files (`model.bundle`), which the run's directory keeps as services/<digest>.tar."""
+
+    digest: str
+    size: int
+    """Bytes of the tar, which is what travels."""
+    files: int
+
+
+class Service(Frozen):
+    """A user's program that serves an application (docs/services.md)."""
+
+    command: tuple[str, ...] = ()
+    """With placeholders {port}, {address}, {files}, {data}."""
+    image: str = ""
+    """In place of a command."""
+    port: int
+    protocol: Literal["http", "tcp"]
+    health_path: str
+    health_every_ns: int
+    health_timeout_ns: int
+    health_failures: int
+    start_ns: int
+    """A started program that is not healthy by then is started anew."""
+    request: str
+    """What a request of the workload asks; {key} is its key."""
+    gateway: int
+    """Port on every host's 127.0.0.1."""
+    deadline_ns: int
+    files: Files | None = None
+    model_start_ns: int
+    model_answer_ns: int
+    """What the simulator takes for the time to start and to answer."""
+
+
 class App(Frozen):
     name: str
     replicas: int = Field(ge=1)
+    service: Service | None = None
+    """None: the nodes themselves answer."""
 
 
 class OverlaySettings(Frozen):

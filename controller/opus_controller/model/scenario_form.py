@@ -27,6 +27,7 @@ from opus_controller.model.fields import (
 )
 from opus_controller.model.selector_fields import Selectors, parse_selectors
 from opus_controller.model.selectors import Selector
+from opus_controller.model.service_form import ServiceForm
 from opus_controller.model.topology_form import ShapeForm
 from opus_controller.model.units import SECOND, shown
 
@@ -51,6 +52,8 @@ class AppForm(Form):
     name: Name
     replicas: _integer(1, MAX_REPLICAS)  # type: ignore[valid-type]
     """m, the number of hosts that serve it at any time."""
+    service: ServiceForm | None = None
+    """A program of one's own that serves it; the nodes themselves answer unless given."""
 
 
 class OverlayForm(Form):

@@ -154,6 +154,39 @@ class ChurnResult(Part):
     late_ms: Late
 
 
+class Shipping(Part):
+    """Files of a service on their way to hosts that had none of them."""
+
+    count: int = 0
+    """Hosts that got them."""
+    bytes: int = 0
+    """Transferred over the emulated network, broken attempts included; TCP and IP come on top."""
+    time_s: Spread = Spread()
+    """From when they were wanted to when they lay there unpacked."""
+
+
+class ServiceResult(Part):
+    """A user's program (docs/services.md), over all hosts."""
+
+    app: str
+    hosts: int
+    """That ran it."""
+    started: int
+    stopped: int
+    """Because the host was no replica any more, or the program was not healthy."""
+    ended: int
+    """By themselves."""
+    failed: int
+    """That could not be started."""
+    start_s: Spread
+    """From start to healthy."""
+    ready_s: Spread
+    """From the host's becoming a replica to its taking requests: what a new replica costs in time, shipping included."""
+    files_bytes: int
+    """What one new replica costs in bytes: the service's files, packed."""
+    shipped: Shipping
+
+
 class ExpectationResult(Part):
     name: str
     target: float
@@ -248,6 +281,8 @@ class Result(Part):
     by_site: list[SiteResult]
     """By the client's site."""
     by_app: list[AppResult]
+    services: list[ServiceResult] = Field(default_factory=list)
+    """Of applications that a user's own program serves."""
     topology: str
     facts: dict[str, Any]
     """What the runtime says of itself: kernel, why these links, the hop cost given to sim and where it came from."""

@@ -12,12 +12,13 @@ from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
 from opus_controller.engine.validity import Validity, judge
 from opus_controller.model.plan import Plan
+from opus_controller.report import services
 from opus_controller.report.churn import summary
 from opus_controller.report.figures import Judged
 from opus_controller.report.ideal import ideal_delay
 from opus_controller.report.recovery import charged_at, since_last_fault
 from opus_controller.report.requests import columns, consult
-from opus_controller.report.result import ChurnResult
+from opus_controller.report.result import ChurnResult, ServiceResult
 from opus_controller.report.steady import Sample, steady
 from opus_controller.report.world import Ints, World
 
@@ -46,6 +47,7 @@ class Run:
     starts: Mapping[str, list[int]]
     """When each host came up, ascending."""
     churn: ChurnResult | None
+    services: list[ServiceResult]
 
     @cached_property
     def since_churn(self) -> Ints:
@@ -101,6 +103,7 @@ def read(directory: Path) -> Run:
         workload_start=_workload_start(reader.plan, others),
         starts={host: sorted(times) for host, times in starts.items()},
         churn=summary(reader.plan, others, world.up, min(end, reader.plan.duration_ns)),
+        services=services.summary(reader.plan, others),
     )
 
 

@@ -54,8 +54,10 @@ class AgentRole:
         rate: Callable[[AppId], float],
         retire: Callable[[], None],
         seeds: tuple[NodeId, ...],
+        hopeless: Callable[[AppId], bool],
     ) -> None:
-        """`learn` compares and spreads a replica set, `rate` is the demand of local clients, `retire` ends this role."""
+        """`learn` compares and spreads a replica set, `rate` is the demand of local clients, `retire` ends this role, `hopeless`:
+        whether this node cannot serve an application though it should."""
         self._ctx = ctx
         self._rate = rate
         self._retire = retire
@@ -64,7 +66,7 @@ class AgentRole:
         self.swim = Swim(ctx, prober, self.sets, learn, self._changed, self._measured, seeds)
         self.leases = Leases(ctx, self.swim)
         self.promotion = Promotion(ctx, self.leases, self.swim, self.sets)
-        self.stewards = Stewards(ctx, self.swim, self.sets, learn)
+        self.stewards = Stewards(ctx, self.swim, self.sets, learn, hopeless)
         self.summaries = Summaries(ctx, self.leases, self.swim)
         self.relay = Relay(ctx, prober, self._report)
         self._tick_timer: Timer | None = None

@@ -31,7 +31,7 @@ ROUND_MAX: Nanos = 1 * SECOND
 """Pauses between rounds of retries double from the first to this."""
 BITS = 8 * SECOND
 
-DIRECT, AGENT = "direct", "agent"
+DIRECT, AGENT, SELF = "direct", "agent", "self"
 
 
 class Flight:
@@ -96,12 +96,13 @@ class Client:
         ctx = self._ctx
         cache = self.cache(event.app)
         cache.count()
-        transfer = (event.request_bytes + event.reply_bytes) * BITS // ctx.config.abilities.bandwidth
+        asked = len(event.content) or event.request_bytes
+        transfer = (asked + event.reply_bytes) * BITS // ctx.config.abilities.bandwidth
         pending = Pending(event, ctx.now, not cache.used, 2 * transfer)
         cache.used = True
-        if self._replica.serves(event.app):
+        if self._replica.serves(event.app) and not self._replica.programs.has(event.app):
             self._replica.served += 1
-            self._finish(pending, "ok", ctx.me, ctx.now, 0, "self")
+            self._finish(pending, "ok", ctx.me, ctx.now, 0, SELF)
         elif event.deadline <= ctx.now:
             self._finish(pending, "deadline")
         elif len(self._pending) >= PENDING or event.request in self._pending:
@@ -113,6 +114,9 @@ class Client:
             self._watch(pending)
 
     def _first_try(self, pending: Pending, cache: AppCache) -> None:
+        if self._replica.serves(pending.event.app):  # by the program here
+            self._by_own_program(pending)
+            return
         if self.relay is not None:
             if not self._by_own_agent(pending, 1):
                 self._round(pending)
@@ -137,29 +141,45 @@ class Client:
         self._fly(pending, target.node, DIRECT, target.rtt, HEDGE_UNKNOWN)
         return True
 
+    def _by_own_program(self, pending: Pending) -> None:
+        """This node is a replica: its program is asked, without a message."""
+        now, cache = self._ctx.now, self.cache(pending.event.app)
+        flight = Flight(self._number(pending), self._ctx.me, SELF, now, now + self._usual(cache) + pending.transfer)
+        pending.flights.append(flight)
+        pending.tried.append(flight.peer)
+        taken = self._replica.programs.ask(self._message(pending.event, flight))
+        flight.state = Flight.ACKED if taken else Flight.LOST
+
     def _fly(self, pending: Pending, peer: NodeId, via: str, rtt: Rtt | None, unknown: Nanos = 400 * MILLISECOND) -> None:
         ctx = self._ctx
-        event = pending.event
         wait = (unknown + 2 * ctx.lag if rtt is None else ctx.patience(rtt, unknown)) + pending.transfer
-        number = (ctx.incarnation << ATTEMPT_BITS) + len(pending.flights) + 1
-        pending.flights.append(Flight(number, peer, via, ctx.now, ctx.now + wait))
+        flight = Flight(self._number(pending), peer, via, ctx.now, ctx.now + wait)
+        pending.flights.append(flight)
         pending.tried.append(peer)
-        ctx.send(
-            peer,
-            RouteRequest(
-                event.app,
-                ctx.me,
-                event.request,
-                number,
-                event.key,
-                event.write,
-                1,
-                via is DIRECT,
-                event.deadline,
-                event.reply_bytes,
-                event.request_bytes,
-            ),
+        ctx.send(peer, self._message(pending.event, flight))
+
+    def _number(self, pending: Pending) -> int:
+        return (self._ctx.incarnation << ATTEMPT_BITS) + len(pending.flights) + 1
+
+    def _message(self, event: Request, flight: Flight) -> RouteRequest:
+        return RouteRequest(
+            event.app,
+            self._ctx.me,
+            event.request,
+            flight.number,
+            event.key,
+            event.write,
+            0 if flight.via is SELF else 1,
+            flight.via is DIRECT,
+            event.deadline,
+            event.reply_bytes,
+            0 if event.content else event.request_bytes,
+            event.content,
         )
+
+    def _usual(self, cache: AppCache) -> Nanos:
+        """How long an answer may take that is known to be under way; at an agent, once more for a hedge."""
+        return self._ctx.patience(cache.reply, REPLY_UNKNOWN) + cache.reply.srtt + REPLY_SLACK
 
     # Silence
 
@@ -212,9 +232,13 @@ class Client:
         """Several ways at once: those untried first; when all were tried, all over again."""
         ctx = self._ctx
         if self._replica.serves(pending.event.app):  # appointed meanwhile
-            self._replica.served += 1
-            self._finish(pending, "ok", ctx.me, ctx.now, 0, "self")
-            return
+            if not self._replica.programs.has(pending.event.app):
+                self._replica.served += 1
+                self._finish(pending, "ok", ctx.me, ctx.now, 0, SELF)
+                return
+            if ctx.me not in pending.tried:
+                self._by_own_program(pending)
+                return
         width = ctx.config.wave
         targets = self._targets(pending)
         if not targets and pending.tried:
@@ -270,8 +294,7 @@ class Client:
         self._answered(pending.event.app, flight, rtt)
         flight.state = Flight.ACKED
         cache = self.cache(pending.event.app)
-        usual = self._ctx.patience(cache.reply, REPLY_UNKNOWN) + cache.reply.srtt  # and once more, for a hedge at the agent
-        flight.expires = flight.sent_at + usual + REPLY_SLACK + pending.transfer
+        flight.expires = flight.sent_at + self._usual(cache) + pending.transfer
         # The timer stands at the old, earlier time and finds the new one then: cheaper than setting it twice.
 
     def _answered(self, app: AppId, flight: Flight, rtt: Nanos) -> None:
@@ -287,9 +310,15 @@ class Client:
 
     def on_refuse(self, source: NodeId, message: RouteRefuse) -> None:
         found = self._flight(message.client, message.request, message.attempt)
-        if found is None or found[1].peer != source:
+        if found is None:
             return
         pending, flight = found
+        if flight.peer != source:
+            if flight.via is AGENT and self._replica.programs.has(pending.event.app):  # a program's failure, past the agent
+                flight.state = Flight.LOST
+                self.cache(pending.event.app).refused(source)
+                self._go_on(pending)
+            return
         flight.state = Flight.LOST
         if flight.via is DIRECT:
             if self.relay is not None:
@@ -307,16 +336,16 @@ class Client:
         pending, flight = found
         took = self._ctx.now - flight.sent_at
         cache = self.cache(message.app)
-        if flight.via is AGENT:
+        if flight.via is AGENT or self._replica.programs.has(message.app):
             cache.reply.sample(took)
         elif flight.state != Flight.ACKED and flight.peer == source and not pending.transfer > MILLISECOND:
             self._answered(message.app, flight, took)
-        self._finish(pending, "ok", source, message.arrived_at, message.hops, self._via(flight))
+        self._finish(pending, "ok", source, message.arrived_at, message.hops, self._via(flight), message.content)
         if self.relay is None:
             cache.learn(message.replica_set, source)
 
     def _via(self, flight: Flight) -> str:
-        return AGENT if self.relay is not None else flight.via
+        return AGENT if self.relay is not None and flight.via is not SELF else flight.via
 
     def on_unreachable(self, peer: NodeId) -> None:
         for pending in list(self._pending.values()):
@@ -330,7 +359,14 @@ class Client:
                 self._go_on(pending)
 
     def _finish(
-        self, pending: Pending, outcome: str, replica: NodeId = "", arrived_at: Nanos = 0, hops: int = 0, via: str = ""
+        self,
+        pending: Pending,
+        outcome: str,
+        replica: NodeId = "",
+        arrived_at: Nanos = 0,
+        hops: int = 0,
+        via: str = "",
+        content: bytes = b"",
     ) -> None:
         ctx = self._ctx
         event = pending.event
@@ -357,4 +393,4 @@ class Client:
                 pending.first,
             )
         )
-        ctx.replies.append(ClientReply(event.app, event.request, outcome))
+        ctx.replies.append(ClientReply(event.app, event.request, outcome, replica, content))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from opus_node.core.coordinates import Position
-from opus_node.core.events import ClientReply, Notice, Send
+from opus_node.core.events import ClientReply, Notice, Send, Serve
 from opus_node.core.messages import Message
 from opus_node.core.rtt import UNKNOWN, Rtt
 from opus_node.core.timers import Timers
@@ -18,7 +18,7 @@ LAG_MAX: Nanos = 2 * SECOND
 
 
 class Context:
-    """One a core; `now` and the three outboxes are renewed by each step."""
+    """One a core; `now` and the four outboxes are renewed by each step."""
 
     __slots__ = (
         "_late",
@@ -34,6 +34,7 @@ class Context:
         "replies",
         "rng",
         "sends",
+        "serves",
         "timers",
     )
 
@@ -53,6 +54,7 @@ class Context:
         self.sends: list[Send] = []
         self.replies: list[ClientReply] = []
         self.notices: list[Notice] = []
+        self.serves: list[Serve] = []
 
     def send(self, to: NodeId, message: Message) -> None:
         self.sends.append(Send(to, message))

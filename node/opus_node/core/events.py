@@ -1,4 +1,4 @@
-"""What enters and leaves the core: five events in, one `Ready` out.
+"""What enters and leaves the core: seven events in, one `Ready` out.
 
 The shape is etcd/raft's Step and Ready with aioquic's explicit clock: whoever drives the core (a process on a
 real network, the simulator, a test) does everything in `Ready` in order, and calls `step(Wake(), now)` at `wake_at`.
@@ -48,6 +48,31 @@ class Request:
     reply_bytes: int
     deadline: Nanos
     """Absolute."""
+    content: bytes = b""
+    """For a user's program, if one serves the application."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceHealth:
+    """Whether the program that serves `app` on this host answers. Told at every change, and again while it is being made
+    ready and that goes on: a replica whose program stays unready in silence is given up."""
+
+    app: AppId
+    ready: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The program's answer to a `Serve`, exactly one each."""
+
+    ticket: int
+    ok: bool
+    reply_bytes: int = 0
+    """Of an answer without content."""
+    content: bytes = b""
+    why: str = ""
+    """If not ok."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +80,7 @@ class Wake:
     """`wake_at` has come. Harmless at any other time."""
 
 
-Event = Boot | Receive | Unreachable | Request | Wake
+Event = Boot | Receive | Unreachable | Request | ServiceHealth | Served | Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +96,24 @@ class ClientReply:
     app: AppId
     request: int
     outcome: str
+    replica: NodeId = ""
+    """Who answered; empty unless ok."""
+    content: bytes = b""
+    """What a user's program answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """To the program that serves `app` on this host; the runtime answers with `Served` of the same ticket, by `deadline`."""
+
+    ticket: int
+    app: AppId
+    key: int
+    write: bool
+    request_bytes: int
+    reply_bytes: int
+    deadline: Nanos
+    content: bytes
 
 
 # Notices: facts an observer may want. They change nothing. `kind` is the name in events.ndjson.
@@ -151,7 +194,55 @@ class RequestDone:
     """Whether this is the node's first request to this application (no cache could help)."""
 
 
-Notice = RoleChanged | Attached | AgentLost | MemberChanged | ReplicaSetDecided | RequestDone
+@dataclass(frozen=True, slots=True)
+class ServiceChanged:
+    """Requests of `app` are taken by this host's program from now on, or are not."""
+
+    kind: ClassVar[str] = "service"
+    app: AppId
+    ready: bool
+    why: str = ""
+
+
+# What the runtime notices of programs; recorded like the core's own
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramChanged:
+    kind: ClassVar[str] = "program"
+    app: AppId
+    change: str
+    """started, ready (with `took`), ended (by itself), stopped, or failed (could not be started)."""
+    why: str = ""
+    took: Nanos = 0
+    """From start to ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A service's files have come to this host."""
+
+    kind: ClassVar[str] = "shipped"
+    app: AppId
+    source: NodeId
+    """The (last) host they came from."""
+    bytes: int
+    """Transferred, broken attempts included."""
+    took: Nanos
+    """From when they were wanted to when they lay there unpacked."""
+
+
+Notice = (
+    RoleChanged
+    | Attached
+    | AgentLost
+    | MemberChanged
+    | ReplicaSetDecided
+    | RequestDone
+    | ServiceChanged
+    | ProgramChanged
+    | Shipped
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +254,8 @@ class Ready:
     notices: tuple[Notice, ...] = ()
     wake_at: Nanos | None = None
     """The one absolute time at which the core wants a `Wake`; it replaces the last one. None: nothing is pending."""
+    serves: tuple[Serve, ...] = ()
+    """For this host's programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +278,5 @@ class Snapshot:
     """As a replica, since boot."""
     requests_routed: int
     """As an agent, since boot."""
+    fellows: tuple[tuple[AppId, tuple[NodeId, ...]], ...] = ()
+    """The whole replica sets of the applications served here."""

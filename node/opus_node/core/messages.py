@@ -2,7 +2,9 @@
 
 A message class and its protobuf message have the same name and the same field names; `codec.py` relies on it and a test
 checks every class. Field types are limited to: int, bool, float, str, tuples of str, and (tuples of) the record
-classes of this file. A request's and a reply's payload is its size: the codec fills it with that many real bytes.
+classes of this file. A request's and a reply's payload is its size: the codec fills it with that many real bytes. Their
+`content` is what a user's program is asked and answers, bytes that the core carries and never reads (bytes is a field
+type, too).
 
 `REQUEST_TRAFFIC` names what does not count as control bytes (DESIGN section 7).
 `DROPPABLE` says which a full queue may drop (oldest first, counted): what is repeated anyway.
@@ -269,6 +271,7 @@ class RouteRequest:
     reply_bytes: int
     payload: int
     """Bytes."""
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +285,8 @@ class RouteAck:
 
 @dataclass(frozen=True, slots=True)
 class RouteRefuse:
-    """To the hop before: I cannot (no replica known, or I am none). Try elsewhere now."""
+    """To the hop before: I cannot (no replica known, or I am none). Try elsewhere now. From a replica to the client, past an
+    agent that was told already that the request arrived: the program here could not answer."""
 
     client: NodeId
     request: int
@@ -304,6 +308,7 @@ class Reply:
     """For the client's cache of replicas."""
     payload: int
     """Bytes."""
+    content: bytes = b""
 
 
 Message = (

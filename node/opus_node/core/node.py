@@ -17,7 +17,19 @@ from opus_node.core.agent import AgentRole
 from opus_node.core.attach import Attachment
 from opus_node.core.client import Client
 from opus_node.core.context import Context
-from opus_node.core.events import Boot, Event, Ready, Receive, Request, RoleChanged, Snapshot, Unreachable, Wake
+from opus_node.core.events import (
+    Boot,
+    Event,
+    Ready,
+    Receive,
+    Request,
+    RoleChanged,
+    Served,
+    ServiceHealth,
+    Snapshot,
+    Unreachable,
+    Wake,
+)
 from opus_node.core.messages import (
     Ack,
     AgentsKnown,
@@ -116,8 +128,12 @@ class NodeCore:
                 self._wake()
             elif kind is Request:
                 self._client.request(event)  # type: ignore[arg-type]
+            elif kind is Served:
+                self._served(event)  # type: ignore[arg-type]
             elif kind is Unreachable:
                 self._unreachable(event.peer)  # type: ignore[union-attr]
+            elif kind is ServiceHealth:
+                self._replica.programs.on_health(event)  # type: ignore[arg-type]
         elif isinstance(event, Boot):
             self._boot(event)
         return self._ready()
@@ -125,10 +141,11 @@ class NodeCore:
     def _ready(self) -> Ready:
         ctx = self._ctx
         wake_at = ctx.timers.next()
-        if not (ctx.sends or ctx.notices or ctx.replies):
+        if not (ctx.sends or ctx.notices or ctx.replies or ctx.serves):
             return Ready((), (), (), wake_at)
-        ready = Ready(tuple(ctx.sends), tuple(ctx.replies), tuple(ctx.notices), wake_at)
+        ready = Ready(tuple(ctx.sends), tuple(ctx.replies), tuple(ctx.notices), wake_at, tuple(ctx.serves))
         ctx.sends.clear()
+        ctx.serves.clear()
         if ctx.notices:
             ctx.notices.clear()
             ctx.replies.clear()
@@ -186,6 +203,7 @@ class NodeCore:
             state_bytes=entries * ENTRY_BYTES,
             requests_served=replica.served,
             requests_routed=self._routed + (role.relay.routed if role is not None else 0),
+            fellows=tuple((app, one.replica_set.members) for app, one in replica.serving.items()),
         )
 
     # Small links between the parts
@@ -232,7 +250,8 @@ class NodeCore:
         former = self._attachment.agent
         known = [*self._attachment.ways, *self._seeds]
         self._attachment.stop()
-        role = self._role = AgentRole(ctx, self._prober, self._learn, self._rate, self._step_down, self._seeds)
+        hopeless = self._replica.programs.hopeless
+        role = self._role = AgentRole(ctx, self._prober, self._learn, self._rate, self._step_down, self._seeds, hopeless)
         self._client.relay = role.relay
         ctx.notices.append(RoleChanged("agent", True))
         served = [serving.replica_set for serving in self._replica.serving.values()]
@@ -345,6 +364,9 @@ class NodeCore:
 
     def _on_route_request(self, source: NodeId, message: RouteRequest) -> None:
         if self._replica.serves(message.app):
+            if self._replica.programs.has(message.app):
+                self._replica.ask(source, message)
+                return
             reply = self._replica.serve(source, message)
             if message.client == self._ctx.me:  # it became a replica while its own request was under way
                 self._client.on_reply(message.client, reply)
@@ -353,8 +375,19 @@ class NodeCore:
         elif self._role is not None and not message.direct and message.hops == 1:
             self._role.relay.on_request(source, message)
         else:
-            refuse = RouteRefuse(message.client, message.request, message.attempt, "not a replica")
-            self._ctx.send(source, refuse)
+            why = "service not ready" if message.app in self._replica.serving else "not a replica"
+            self._ctx.send(source, RouteRefuse(message.client, message.request, message.attempt, why))
+
+    def _served(self, event: Served) -> None:
+        answer = self._replica.answered(event)
+        if answer is None:
+            return
+        if answer.client != self._ctx.me:
+            self._ctx.send(answer.client, answer)
+        elif isinstance(answer, Reply):
+            self._client.on_reply(answer.client, answer)
+        else:
+            self._client.on_refuse(answer.client, answer)
 
     def _on_route_ack(self, source: NodeId, message: RouteAck) -> None:
         if message.client == self._ctx.me:

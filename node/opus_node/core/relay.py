@@ -159,6 +159,7 @@ class Relay:
             message.deadline,
             message.reply_bytes,
             message.payload,
+            message.content,
         )
         relayed = Relayed(source, forward)
         self._relayed[key] = relayed

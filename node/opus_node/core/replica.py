@@ -1,5 +1,7 @@
 """A replica's side: serving requests at once, beating to the steward, and taking up or laying down the role.
 
+Where a user's program serves (`programs`), requests are laid before it, and refused while it is not ready.
+
 A replica that hears from no steward keeps serving: in v1 it holds no mutable state, so a stale one does no harm. One
 that was retired serves on for a while, so that a change of the set makes no request fail that is already under way.
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from opus_node.core.context import Context
-from opus_node.core.events import RoleChanged
+from opus_node.core.events import RoleChanged, Served
 from opus_node.core.messages import (
     AppointReply,
     BeatReply,
@@ -17,8 +19,10 @@ from opus_node.core.messages import (
     ReplicaSet,
     Reply,
     RouteAck,
+    RouteRefuse,
     RouteRequest,
 )
+from opus_node.core.programs import Programs
 from opus_node.core.timers import Timer
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 
@@ -44,7 +48,7 @@ class Serving:
 
 
 class Replica:
-    __slots__ = ("_agent", "_beat_timer", "_ctx", "served", "serving")
+    __slots__ = ("_agent", "_beat_timer", "_ctx", "programs", "served", "serving")
 
     def __init__(self, ctx: Context, agent: Callable[[], NodeId]) -> None:
         """`agent()` is whom this node is attached to."""
@@ -53,13 +57,14 @@ class Replica:
         self.serving: dict[AppId, Serving] = {}
         self.served = 0
         self._beat_timer: Timer | None = None
+        self.programs = Programs(ctx)
 
     def serves(self, app: AppId) -> bool:
         """Whether requests for `app` are answered here (also in the grace after retiring)."""
         if not self.serving:
             return False
         role = self.serving.get(app)
-        return role is not None and (role.active or role.until > self._ctx.now)
+        return role is not None and (role.active or role.until > self._ctx.now) and self.programs.ready(app)
 
     def active(self) -> tuple[AppId, ...]:
         return tuple(app for app, role in self.serving.items() if role.active)
@@ -88,13 +93,16 @@ class Replica:
     def _changed(self, new: ReplicaSet, active: bool) -> None:
         ctx = self._ctx
         ctx.notices.append(RoleChanged("replica", active, new.app, new.epoch))
+        if active:
+            self.programs.wanted(new.app)
         if active and (self._beat_timer is None or self._beat_timer.run is None):
             self._beat_timer = ctx.timers.at(ctx.now + ctx.jitter(BEAT, 0.3, 1.0), self._beat)
 
     def answer_appoint(self, source: NodeId, known: ReplicaSet, app: AppId) -> None:
         """After learning: tells the steward whether this node serves under the greatest set it knows."""
         role = self.serving.get(app)
-        self._ctx.send(source, AppointReply(app, known.epoch, role is not None and role.active))
+        able = role is not None and role.active and not self.programs.hopeless(app)
+        self._ctx.send(source, AppointReply(app, known.epoch, able))
 
     # Beats
 
@@ -105,7 +113,7 @@ class Replica:
         if not self.serving:
             return
         for app, role in self.serving.items():
-            if not role.active:
+            if not role.active or self.programs.hopeless(app):
                 continue
             steward = role.replica_set.steward
             if steward != ctx.me:
@@ -130,13 +138,36 @@ class Replica:
         if source != message.client or message.reply_bytes > SMALL_REPLY:
             ctx.send(source, RouteAck(message.client, message.request, message.attempt))
         self.served += 1
+        return self._reply(message, ctx.now, message.reply_bytes, b"")
+
+    def ask(self, source: NodeId, message: RouteRequest) -> None:
+        """Lay a request before the program. The hop before is told at once: the answer takes its time."""
+        key = (message.client, message.request, message.attempt)
+        if self.programs.ask(message):
+            self._ctx.send(source, RouteAck(*key))
+        else:
+            self._ctx.send(source, RouteRefuse(*key, "busy"))
+
+    def answered(self, event: Served) -> Reply | RouteRefuse | None:
+        """What the program's answer means to the client that asked."""
+        asked = self.programs.answered(event.ticket)
+        if asked is None:
+            return None
+        message = asked.message
+        if not event.ok or message.app not in self.serving:
+            return RouteRefuse(message.client, message.request, message.attempt, event.why or "no replica any more")
+        self.served += 1
+        return self._reply(message, asked.arrived_at, event.reply_bytes, event.content)
+
+    def _reply(self, message: RouteRequest, arrived_at: Nanos, payload: int, content: bytes) -> Reply:
         return Reply(
             message.app,
             message.client,
             message.request,
             message.attempt,
-            ctx.now,
+            arrived_at,
             message.hops,
             self.serving[message.app].replica_set,
-            message.reply_bytes,
+            payload,
+            content,
         )

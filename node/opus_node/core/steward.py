@@ -110,10 +110,22 @@ class Desk:
 class Stewards:
     """This agent's desks, one an application, most of them idle."""
 
-    __slots__ = ("_ctx", "_firsts", "_firsts_version", "_learn", "_sets", "_started_at", "_swim", "_timer", "desks", "highest")
+    __slots__ = (
+        *("_ctx", "_firsts", "_firsts_version", "_hopeless", "_learn", "_sets", "_started_at", "_swim", "_timer"),
+        *("desks", "highest"),
+    )
 
-    def __init__(self, ctx: Context, swim: Swim, sets: ReplicaSets, learn: Callable[[ReplicaSet], None]) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        swim: Swim,
+        sets: ReplicaSets,
+        learn: Callable[[ReplicaSet], None],
+        hopeless: Callable[[AppId], bool],
+    ) -> None:
+        """`hopeless(app)`: this node's own program has long been unready."""
         self._ctx = ctx
+        self._hopeless = hopeless
         self._swim = swim
         self._sets = sets
         self._learn = learn
@@ -321,6 +333,9 @@ class Stewards:
         lost = []
         for node in known.members:
             if node == ctx.me:
+                if self._hopeless(app):
+                    desk.watched[node] = Watch(ctx.now, True)
+                    lost.append(node)
                 continue
             watch = desk.watched.get(node)
             if watch is None:

@@ -40,6 +40,8 @@ class AppConfig:
     name: AppId
     replicas: int = 3
     """m, the number of replicas the steward keeps."""
+    program: bool = False
+    """Whether a user's program beside the node answers requests (`events.Serve`), not the node itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -663,6 +663,7 @@ class RouteRequest(_message.Message):
     DEADLINE_FIELD_NUMBER: _builtins.int
     REPLY_BYTES_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     client: _builtins.str
     request: _builtins.int
@@ -674,6 +675,7 @@ class RouteRequest(_message.Message):
     deadline: _builtins.int
     reply_bytes: _builtins.int
     payload: _builtins.bytes
+    content: _builtins.bytes
     def __init__(
         self,
         *,
@@ -688,10 +690,11 @@ class RouteRequest(_message.Message):
         deadline: _builtins.int = ...,
         reply_bytes: _builtins.int = ...,
         payload: _builtins.bytes = ...,
+        content: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "attempt", b"attempt", "client", b"client", "deadline", b"deadline", "direct", b"direct", "hops", b"hops", "key", b"key", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "attempt", b"attempt", "client", b"client", "content", b"content", "deadline", b"deadline", "direct", b"direct", "hops", b"hops", "key", b"key", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "write", b"write"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -762,6 +765,7 @@ class Reply(_message.Message):
     HOPS_FIELD_NUMBER: _builtins.int
     REPLICA_SET_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     client: _builtins.str
     request: _builtins.int
@@ -769,6 +773,7 @@ class Reply(_message.Message):
     arrived_at: _builtins.int
     hops: _builtins.int
     payload: _builtins.bytes
+    content: _builtins.bytes
     @_builtins.property
     def replica_set(self) -> Global___ReplicaSet: ...
     def __init__(
@@ -782,10 +787,11 @@ class Reply(_message.Message):
         hops: _builtins.int = ...,
         replica_set: Global___ReplicaSet | None = ...,
         payload: _builtins.bytes = ...,
+        content: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["replica_set", b"replica_set"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "arrived_at", b"arrived_at", "attempt", b"attempt", "client", b"client", "hops", b"hops", "payload", b"payload", "replica_set", b"replica_set", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "arrived_at", b"arrived_at", "attempt", b"attempt", "client", b"client", "content", b"content", "hops", b"hops", "payload", b"payload", "replica_set", b"replica_set", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -138,6 +138,8 @@ class HostsRuntime(ABC):
     # --- up ---
 
     async def up(self, plan: Plan) -> None:
+        if any(app.service is not None for app in plan.apps):
+            raise PlatformError("users' own services are not run on real hosts yet; use: --runtime sim")
         files = raise_file_limit()
         self._state = await in_thread(lambda: states.make(plan, mode=self._mode, runtime=self.kind, record=self._record))
         self._network = Network.of(plan)

@@ -145,6 +145,11 @@ class Fabric:
             channel.path = self._path(channel.source, channel.target)
             channel.version = self._version
 
+    def round_trip(self, source: SimHost, target: SimHost) -> Nanos | None:
+        """Without jitter; None: no connection can be made."""
+        path = self._path(source, target)
+        return path.rtt if path.dialable else None
+
     def _path(self, source: SimHost, target: SimHost) -> Path:
         """Hosts alike share one, as long as no fault tells them apart."""
         network = self._network

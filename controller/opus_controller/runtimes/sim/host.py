@@ -80,6 +80,8 @@ class SimHost:
     down: Rate | None = None
     """None: no limit."""
     clients: list[Arrivals] = field(default_factory=list)
+    stored: set[str] = field(default_factory=set)
+    """Digests of services' files that it keeps, through restarts; never iterated."""
     serving: set[tuple[str, str]] = field(default_factory=set)
     """Roles it has told of that need many channels: (agent or replica, application)."""
     requests: int = 0

@@ -40,6 +40,8 @@ class Trace:
             done.append(flat(send.message))
         if ready.notices or ready.replies:
             done.append([flat(out) for out in (*ready.notices, *ready.replies)])
+        if ready.serves:
+            done.append([flat(out) for out in ready.serves])
         self._steps.append(dumps((now, host, what, done, ready.wake_at), _VALUES_ALONE))
         self.steps += 1
         if len(self._steps) >= _BATCH:

@@ -21,6 +21,7 @@ from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost
 from opus_controller.runtimes.sim.fabric import Fabric
 from opus_controller.runtimes.sim.host import Core, SimHost
+from opus_controller.runtimes.sim.programs import Programs
 from opus_controller.runtimes.sim.trace import Trace
 
 MakeCore = Callable[[NodeId, NodeConfig, Random], Core]
@@ -47,6 +48,7 @@ class World:
         self._steps_at_instant = 0
         self.fabric = Fabric(self.agenda, Network.of(plan), self._by_id, Random(f"{plan.seed}/network"), hop, self.step)
         self._histories = Histories(plan)
+        self._programs = Programs(plan, self)
         down, absent = Network.of(plan).down, plan.absent
         for name, host in self.hosts.items():
             host.powered = name not in down
@@ -122,6 +124,9 @@ class World:
             self.records.append(notice_to_record(now, host.plan.name, notice))
             if type(notice) is RoleChanged:
                 _note_role(host, notice)
+                self._programs.role_changed(host, notice, now)
+        for serve in ready.serves:
+            self._programs.serve(host, serve, now)
         wake_at = ready.wake_at
         if wake_at != host.wake_at:
             host.wake_at = wake_at
@@ -227,7 +232,7 @@ def config_of(plan: Plan, host: Host, history: Past) -> NodeConfig:
     """What the node is told at boot: applications, its abilities and past, the overlay's settings; nothing of other hosts."""
     abilities = host.abilities
     return NodeConfig(
-        apps=tuple(AppConfig(app.name, app.replicas) for app in plan.apps),
+        apps=tuple(AppConfig(app.name, app.replicas, app.service is not None) for app in plan.apps),
         abilities=Abilities(abilities.cpu, abilities.memory, abilities.storage, abilities.bandwidth),
         history=History(history.age, history.sessions, history.up, history.away),
         **{name: value for name, value in plan.overlay.model_dump().items() if value is not None},

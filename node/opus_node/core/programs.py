@@ -1,0 +1,103 @@
+"""Applications that a user's program answers, as the replica beside it sees them: is it ready, and what was it asked.
+
+    RouteRequest --ask--> Serve (to the program)          Served --answered--> Reply, or RouteRefuse, straight to the client
+
+The agent that forwarded the request has its acknowledgement at once and has forgotten it, so a program's failure is told to
+the client, which tries elsewhere. A request may so reach two programs: at least once is what a client is promised.
+"""
+
+from __future__ import annotations
+
+from opus_node.core.context import Context
+from opus_node.core.events import Serve, ServiceChanged, ServiceHealth
+from opus_node.core.messages import RouteRequest
+from opus_node.core.types import SECOND, AppId, Nanos
+
+ASKED = 1024
+"""Requests that programs of one host have before them at most; more are refused ("busy") and counted."""
+PATIENCE: Nanos = 30 * SECOND
+"""A replica whose program was unready for so long, and told of no progress, is silent towards its steward, which replaces it."""
+
+
+class Asked:
+    """A request before the program."""
+
+    __slots__ = ("arrived_at", "message")
+
+    def __init__(self, message: RouteRequest, arrived_at: Nanos) -> None:
+        self.message = message
+        self.arrived_at = arrived_at
+
+
+class Programs:
+    __slots__ = ("_asked", "_ctx", "_last", "_names", "_ready", "_since", "busy")
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._names = frozenset(app.name for app in ctx.config.apps if app.program)
+        self._ready: dict[AppId, bool] = {}
+        self._since: dict[AppId, Nanos] = {}
+        """Since when an unready one has told of no progress."""
+        self._asked: dict[int, Asked] = {}
+        self._last = 0
+        self.busy = 0
+
+    def has(self, app: AppId) -> bool:
+        """Whether a program is to answer for `app`."""
+        return app in self._names
+
+    def ready(self, app: AppId) -> bool:
+        """Whether requests for `app` can be taken: by the program, or by the node itself."""
+        return app not in self._names or self._ready.get(app, False)
+
+    def wanted(self, app: AppId) -> None:
+        """The role begins; the program's time to become ready with it."""
+        if not self._ready.get(app, False):
+            self._since[app] = self._ctx.now
+
+    def hopeless(self, app: AppId) -> bool:
+        """Whether somebody else should serve `app`: it has been unready for too long."""
+        return not self.ready(app) and self._ctx.now - self._since.get(app, self._ctx.now) >= PATIENCE
+
+    def on_health(self, event: ServiceHealth) -> None:
+        if event.app not in self._names:
+            return
+        was = self._ready.get(event.app, False)
+        self._ready[event.app] = event.ready
+        self._since[event.app] = self._ctx.now
+        if event.ready != was:
+            self._ctx.notices.append(ServiceChanged(event.app, event.ready, event.why))
+
+    def ask(self, message: RouteRequest) -> bool:
+        """Lay a request before the program; False if there are too many before it."""
+        if len(self._asked) >= ASKED:
+            self._forget_overdue()
+        if len(self._asked) >= ASKED:
+            self.busy += 1
+            return False
+        ctx = self._ctx
+        self._last += 1
+        self._asked[self._last] = Asked(message, ctx.now)
+        ctx.serves.append(
+            Serve(
+                self._last,
+                message.app,
+                message.key,
+                message.write,
+                len(message.content) or message.payload,
+                message.reply_bytes,
+                message.deadline,
+                message.content,
+            )
+        )
+        return True
+
+    def answered(self, ticket: int) -> Asked | None:
+        """What was asked under this ticket; None if it was answered or forgotten."""
+        return self._asked.pop(ticket, None)
+
+    def _forget_overdue(self) -> None:
+        """The runtime answers each by its deadline; this holds even if it does not."""
+        now = self._ctx.now
+        for ticket in [ticket for ticket, asked in self._asked.items() if asked.message.deadline <= now]:
+            del self._asked[ticket]
