@@ -36,6 +36,7 @@ def options(run: str, host: Host, state: HostState, hosts_file: Path, cores: int
         "hostname": host.name[:63],
         "user": f"{state.uid}:{state.uid}",
         "network_mode": "none",
+        "network_disabled": True,  # else the engine runs all of itself once more at each start, only to learn of the namespace
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
         "read_only": True,
