@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -38,3 +39,13 @@ def write_out(text: str, out: Path | None) -> None:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ScenarioError(f"cannot write {out}: {error.strerror}") from None
+
+
+def need_writable(out: Path | None) -> None:
+    """ScenarioError if `out` could not be written: said before the work of an hour, not after it."""
+    if out is None:
+        return
+    if out.is_dir() or not out.parent.is_dir():
+        raise ScenarioError(f"cannot write {out}: {'is a directory' if out.is_dir() else 'its directory does not exist'}")
+    if not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise ScenarioError(f"cannot write {out}: permission denied")

@@ -13,7 +13,7 @@ import typer
 
 from opus_controller.cli._choose import Chosen, LinksName, LinksOption, RuntimeName, choose_runtime
 from opus_controller.cli._observe import Address, ObserveAddressOption, ObserveOption, asked_for, observing
-from opus_controller.cli._output import JsonOption
+from opus_controller.cli._output import JsonOption, need_writable, write_out
 from opus_controller.model.errors import InvalidRun, OpusError, PlatformError
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option("--victims-of", help="An earlier run: what is aimed by live state hits the same hosts again."),
         ] = None,
+        junit: Annotated[
+            Path | None,
+            typer.Option("--junit", help="Also write the expectations here as JUnit XML, for GitLab, Jenkins and others."),
+        ] = None,
         observe: ObserveOption = False,
         observe_address: ObserveAddressOption = None,
         as_json: JsonOption = False,
@@ -53,6 +57,7 @@ def register(app: typer.Typer) -> None:
         from opus_controller.model.scenario import find, load_scenario
 
         at = asked_for(observe, observe_address)
+        need_writable(junit)
         path = find("scenarios", scenario)
         plan = compile_plan(load_scenario(path), seed)
         if victims_of is not None:
@@ -64,7 +69,7 @@ def register(app: typer.Typer) -> None:
         record = RunRecord.at(out, plan) if out is not None else RunRecord.create(RUNS, plan)
         record.about(command=["opus", *sys.argv[1:]], scenario_path=str(path), versions=_versions(), chosen=chosen.announcement)
         outcome = _play(plan, chosen, record, at, RUNS if out is None else out)
-        raise typer.Exit(_conclude(record.directory, outcome, as_json=as_json))
+        raise typer.Exit(_conclude(record.directory, outcome, junit, as_json=as_json))
 
 
 def _announce(plan: Plan, chosen: Chosen) -> None:
@@ -95,17 +100,20 @@ def _play(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, dat
         record.close()
 
 
-def _conclude(directory: Path, outcome: Outcome, *, as_json: bool) -> int:
+def _conclude(directory: Path, outcome: Outcome, junit: Path | None, *, as_json: bool) -> int:
     """Report what there is, even of a run that broke off; the exit code."""
     from rich.console import Console
 
     from opus_controller.report.conclude import conclude, to_json
+    from opus_controller.report.junit import to_junit
     from opus_controller.report.table import show
 
     if outcome.error is not None and not isinstance(outcome.error, OpusError):
         print(f"the record so far is in {directory}", file=sys.stderr)
         raise outcome.error
     result = conclude(directory)
+    if junit is not None:
+        write_out(to_junit([result]), junit)
     if as_json:
         typer.echo(to_json(result), nl=False)
     else:
