@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opus_controller.cli._choose import Chosen, LinksName, LinksOption, RuntimeName, choose_runtime
-from opus_controller.cli._observe import Address, ObserveAddressOption, ObserveOption, asked_for, observing
+from opus_controller.cli._choose import LinksName, LinksOption, RuntimeName, choose_runtime
+from opus_controller.cli._observe import ObserveAddressOption, ObserveOption, asked_for
 from opus_controller.cli._output import JsonOption, need_writable, write_out
-from opus_controller.model.errors import InvalidRun, OpusError, PlatformError
+from opus_controller.cli._playing import RUNS, announce, playing, versions
+from opus_controller.cli._repeat import Wanted, seeds_of
+from opus_controller.cli._repeat import repeat as run_repeatedly
+from opus_controller.cli._series import MOST_RUNS, JobsOption
+from opus_controller.model.errors import InvalidRun, OpusError, PlatformError, ScenarioError
 
 if TYPE_CHECKING:
     from opus_controller.engine.play import Outcome
-    from opus_controller.engine.record import RunRecord
     from opus_controller.model.plan import Plan
 
-RUNS = Path("runs")
 VERDICT_EXIT = {"pass": 0, "fail": 1, "invalid": InvalidRun.exit_code}
 
 
@@ -39,6 +38,16 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option("--victims-of", help="An earlier run: what is aimed by live state hits the same hosts again."),
         ] = None,
+        repeat: Annotated[
+            int | None,
+            typer.Option(
+                "--repeat",
+                min=1,
+                max=MOST_RUNS,
+                help="Run N times, with this seed and those that follow; means with 95% intervals.",
+            ),
+        ] = None,
+        jobs: JobsOption = None,
         junit: Annotated[
             Path | None,
             typer.Option("--junit", help="Also write the expectations here as JUnit XML, for GitLab, Jenkins and others."),
@@ -57,47 +66,35 @@ def register(app: typer.Typer) -> None:
         from opus_controller.model.scenario import find, load_scenario
 
         at = asked_for(observe, observe_address)
+        if at is not None and repeat is not None:
+            raise ScenarioError("--observe: shows one run, not several; leave it out, or leave out --repeat")
         need_writable(junit)
         path = find("scenarios", scenario)
-        plan = compile_plan(load_scenario(path), seed)
-        if victims_of is not None:
-            plan = with_victims_of(plan, RecordReader(victims_of))
+        loaded = load_scenario(path)
+        earlier = RecordReader(victims_of) if victims_of is not None else None
+
+        def plan_of(seed: int | None) -> Plan:
+            plan = compile_plan(loaded, seed)
+            return plan if earlier is None else with_victims_of(plan, earlier)
+
+        plan = plan_of(seed)
         chosen = choose_runtime(runtime, links, scenario=scenario)
-        _announce(plan, chosen)
         if at is not None and not chosen.observable:
             raise PlatformError("the simulator has no live metrics (virtual time); leave out --observe, or use: --runtime netns")
+        facts = {
+            "command": ["opus", *sys.argv[1:]],
+            "scenario_path": str(path),
+            "versions": versions(),
+            "chosen": chosen.announcement,
+        }
+        if repeat is not None:
+            seeds = seeds_of(plan.seed, repeat)
+            raise typer.Exit(run_repeatedly(Wanted(plan_of, seeds, chosen, facts, out, jobs, junit, as_json)))
+        announce(plan, chosen)
         record = RunRecord.at(out, plan) if out is not None else RunRecord.create(RUNS, plan)
-        record.about(command=["opus", *sys.argv[1:]], scenario_path=str(path), versions=_versions(), chosen=chosen.announcement)
-        outcome = _play(plan, chosen, record, at, RUNS if out is None else out)
+        record.about(**facts)
+        outcome = playing(plan, chosen, record, at, RUNS if out is None else out)
         raise typer.Exit(_conclude(record.directory, outcome, junit, as_json=as_json))
-
-
-def _announce(plan: Plan, chosen: Chosen) -> None:
-    """On standard error: standard output is for the result."""
-    print(
-        f"{plan.name}: {len(plan.hosts)} hosts in {len(plan.sites)} sites of {plan.topology}, seed {plan.seed}", file=sys.stderr
-    )
-    for line in chosen.announcement:
-        print(line, file=sys.stderr)
-
-
-def _play(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, data: Path) -> Outcome:
-    """`at`: where to serve metrics, if anybody looks on; a Prometheus keeps its data under `data`."""
-    from opus_controller.cli._progress import shown
-    from opus_controller.engine.play import play
-    from opus_controller.engine.record import METRICS_SAMPLES
-
-    archive = record.directory / METRICS_SAMPLES if chosen.observable else None
-
-    async def playing() -> Outcome:
-        with shown() as on_progress:
-            return await play(plan, chosen.make(record.directory, "run"), record, on_progress=on_progress, observer=observer)
-
-    try:
-        with observing(plan, record.directory.name, archive, at, data) as observer:
-            return asyncio.run(playing())
-    finally:
-        record.close()
 
 
 def _conclude(directory: Path, outcome: Outcome, junit: Path | None, *, as_json: bool) -> int:
@@ -123,8 +120,3 @@ def _conclude(directory: Path, outcome: Outcome, junit: Path | None, *, as_json:
     if outcome.error is not None:
         raise outcome.error
     return outcome.exit_code or VERDICT_EXIT[result.verdict]
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: metadata.version(name) for name in ("opus-testbed", "grpcio", "protobuf")}
-    return {"python": platform.python_version(), "kernel": platform.release(), **packages}

@@ -70,29 +70,12 @@ class RunRecord:
         Two runs that start in the same second get different directories: mkdir decides, not a look before it.
         Raises PlatformError when `base` cannot be written.
         """
-        stem = f"{re.sub('[^A-Za-z0-9._-]+', '-', plan.name)}-{at or datetime.now():%Y%m%d-%H%M%S}"
-        try:
-            base.mkdir(parents=True, exist_ok=True)
-            directory = _fresh(base, stem)
-            _point_latest(base, directory.name)
-        except OSError as error:
-            raise PlatformError(f"cannot write a run's directory under {base}: {error.strerror}; name another: --out") from error
-        return cls(directory, plan)
+        return cls(fresh_directory(base, plan.name, at=at), plan)
 
     @classmethod
     def at(cls, directory: Path, plan: Plan) -> RunRecord:
         """Take `directory` itself, made if it is missing. ScenarioError if there is something in it already."""
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            taken = any(directory.iterdir())
-        except OSError as error:
-            raise PlatformError(
-                f"cannot write a run's directory at {directory}: {error.strerror}; name another: --out"
-            ) from error
-        if taken:
-            raise ScenarioError(
-                f"{directory} is not empty; a run's record is never overwritten: name another directory with --out"
-            )
+        empty_directory(directory)
         return cls(directory, plan)
 
     def events(self, records: Iterable[Record]) -> None:
@@ -158,6 +141,29 @@ class RecordReader:
     def name_of(self, node: str) -> str:
         """The host's name for a node identity; the identity itself if the plan has no such host."""
         return self._names.get(node, node)
+
+
+def fresh_directory(base: Path, name: str, *, at: datetime | None = None) -> Path:
+    """Make `base`/<name>-<time>[-n] and point `base`/latest to it. PlatformError when `base` cannot be written."""
+    stem = f"{re.sub('[^A-Za-z0-9._-]+', '-', name)}-{at or datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        directory = _fresh(base, stem)
+        _point_latest(base, directory.name)
+    except OSError as error:
+        raise PlatformError(f"cannot write a run's directory under {base}: {error.strerror}; name another: --out") from error
+    return directory
+
+
+def empty_directory(directory: Path) -> None:
+    """Make `directory` if it is missing. ScenarioError if there is something in it already."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        taken = any(directory.iterdir())
+    except OSError as error:
+        raise PlatformError(f"cannot write a run's directory at {directory}: {error.strerror}; name another: --out") from error
+    if taken:
+        raise ScenarioError(f"{directory} is not empty; a run's record is never overwritten: name another directory with --out")
 
 
 def _append(path: Path) -> TextIO:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from opus_controller.model.errors import ScenarioError
 from opus_controller.report.build import build
 from opus_controller.report.html import render
 from opus_controller.report.result import Result
@@ -22,9 +23,27 @@ def conclude(directory: Path, *, html: Path | None = None) -> Result:
     """
     run = read(directory)
     result = build(run)
-    (directory / RESULT).write_text(to_json(result))
+    (directory / RESULT).write_text(to_json(result), encoding="utf-8")
     (html or directory / HTML).write_text(render(run, result), encoding="utf-8")
     return result
+
+
+def judge(directory: Path) -> Result:
+    """The same without the page, which takes longer than all else: for one run of many."""
+    result = build(read(directory))
+    (directory / RESULT).write_text(to_json(result), encoding="utf-8")
+    return result
+
+
+def load(directory: Path) -> Result:
+    """The result of a run that has been judged. ScenarioError if there is none, or one of another version."""
+    file = directory / RESULT
+    try:
+        return Result.model_validate_json(file.read_bytes())
+    except (OSError, ValueError):
+        raise ScenarioError(
+            f"{file}: missing, or not of this version of Opus; make it anew with: opus report {directory}"
+        ) from None
 
 
 def to_json(result: Result) -> str:

@@ -1,0 +1,53 @@
+"""One plan on one runtime, watched: what `opus run` does once and its repetitions do often."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opus_controller.cli._choose import Chosen
+from opus_controller.cli._observe import Address, observing
+
+if TYPE_CHECKING:
+    from opus_controller.engine.play import Outcome
+    from opus_controller.engine.record import RunRecord
+    from opus_controller.model.plan import Plan
+
+RUNS = Path("runs")
+
+
+def announce(plan: Plan, chosen: Chosen, seeds: str = "") -> None:
+    """On standard error: standard output is for the result."""
+    hosts = f"{len(plan.hosts)} hosts in {len(plan.sites)} sites of {plan.topology}"
+    print(f"{plan.name}: {hosts}, {seeds or f'seed {plan.seed}'}", file=sys.stderr)
+    for line in chosen.announcement:
+        print(line, file=sys.stderr)
+
+
+def playing(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, data: Path) -> Outcome:
+    """`at`: where to serve metrics, if anybody looks on; a Prometheus keeps its data under `data`. Closes the record."""
+    from opus_controller.cli._progress import shown
+    from opus_controller.engine.play import play
+    from opus_controller.engine.record import METRICS_SAMPLES
+
+    archive = record.directory / METRICS_SAMPLES if chosen.observable else None
+
+    async def watched() -> Outcome:
+        with shown() as on_progress:
+            return await play(plan, chosen.make(record.directory, "run"), record, on_progress=on_progress, observer=observer)
+
+    try:
+        with observing(plan, record.directory.name, archive, at, data) as observer:
+            return asyncio.run(watched())
+    finally:
+        record.close()
+
+
+def versions() -> dict[str, str]:
+    """Of everything whose change could change a run."""
+    packages = {name: metadata.version(name) for name in ("opus-testbed", "grpcio", "protobuf")}
+    return {"python": platform.python_version(), "kernel": platform.release(), **packages}

@@ -1,0 +1,1 @@
+"""Several runs together: repetitions over seeds, sweeps over settings, comparisons of two."""
