@@ -14,20 +14,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import docker.errors
 
 from opus_controller.model.errors import PlatformError
 from opus_controller.runtimes.docker.engine import Engine
-from opus_controller.runtimes.docker.image import dockerfile, wanted_tag
+from opus_controller.runtimes.docker.image import dockerfile, requirements, wanted_tag
 
 REGISTRY_BASE = "python:3.11-slim-bookworm"
 DEBIAN_BASE = "opus-base:bookworm"
 DEBIAN_SUITE = "bookworm"
 _NOT_NEEDED = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/bash-completion/*")
-_REQUIRED = ("grpcio", "protobuf", "prometheus-client")
 _ASK_PYTHON = "import platform, sys; print(sys.version_info[0], sys.version_info[1], platform.machine())"
 
 Say = Callable[[str], None]
@@ -138,31 +136,25 @@ def _gather(context: Path, recipe: Path, python: tuple[str, str], say: Say) -> N
     """The build's context: the Dockerfile, wheels of the dependencies for the base's Python, pip's, and ours."""
     context.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(recipe, context / "Dockerfile")
-    requirements = _requirements()
-    wanted = {"python": python, "requirements": requirements}
+    wanted = {"python": python, "requirements": requirements()}
     stamp = context / "gathered.json"
     if not stamp.exists() or json.loads(stamp.read_text()) != json.loads(json.dumps(wanted)):
         say(f"gathering wheels for Python {python[0]} on {python[1]}")
         stamp.unlink(missing_ok=True)
-        _download(context / "wheels", requirements, python)
+        _download(context / "wheels", requirements(), python)
         _download(context / "pip", ["pip"], python)
         stamp.write_text(json.dumps(wanted))
     _own_wheel(context / "opus", recipe.parent.parent)
 
 
-def _requirements() -> list[str]:
-    """What a node needs, in the very versions that this installation runs: both sides of the control socket agree."""
-    return [f"{name}=={metadata.version(name)}" for name in _REQUIRED]
-
-
-def _download(directory: Path, requirements: list[str], python: tuple[str, str]) -> None:
+def _download(directory: Path, wanted: list[str], python: tuple[str, str]) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     version, machine = python
     platforms = [f"--platform=manylinux_2_{minor}_{machine}" for minor in (17, 28, 34)] + [f"--platform=manylinux2014_{machine}"]
     _command(
         *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
         *("--only-binary=:all:", f"--python-version={version}", "--implementation=cp", *platforms),
-        *(f"--dest={directory}", *requirements),
+        *(f"--dest={directory}", *wanted),
     )
 
 

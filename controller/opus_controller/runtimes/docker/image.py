@@ -1,10 +1,11 @@
-"""The node's image: its tag is a digest of the sources that are in it, so that a stale image is never taken for a good one."""
+"""The node's image: its tag is a digest of what is to be in it, so that a stale image is never taken for a good one."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from opus_controller.runtimes.docker.engine import Engine
 REPOSITORY = "opus-node"
 SOURCE_LABEL = "opus.source"
 PACKAGES = ("opus_node", "opus_proto")
+_REQUIRED = ("grpcio", "protobuf", "prometheus-client")
+"""What a node needs beside them."""
 BUILD = "make image"
 
 
@@ -50,12 +53,17 @@ def wanted_tag() -> str:
 
 @cache
 def source_digest() -> str:
-    """Of everything of ours that runs in a container: names and bytes, in order."""
-    digest = hashlib.sha256()
+    """Of everything of ours that runs in a container, names and bytes in order, and of the versions of what it needs."""
+    digest = hashlib.sha256("\0".join(requirements()).encode())
     for path, name in source_files():
         data = path.read_bytes()
         digest.update(f"{name}\0{len(data)}\0".encode() + data)
     return digest.hexdigest()
+
+
+def requirements() -> list[str]:
+    """What a node needs, in the very versions that this installation runs: both sides of the control socket agree."""
+    return [f"{name}=={metadata.version(name)}" for name in _REQUIRED]
 
 
 def source_files() -> list[tuple[Path, str]]:
