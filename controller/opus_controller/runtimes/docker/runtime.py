@@ -113,9 +113,12 @@ class DockerRuntime(HostsRuntime):
         }
 
     async def _tell_progress(self, of: int) -> None:
-        while True:
+        told = 0
+        while told < of:
             await asyncio.sleep(TOLD_EVERY_S)
-            self._say(f"docker: {self._started} of {of} containers started")
+            if self._started > told:
+                told = self._started
+                self._say(f"docker: {told} of {of} containers started")
 
     @property
     def engine(self) -> Engine:
