@@ -21,6 +21,7 @@ FAULTS = (
     " {at: 11s, name: killed, crash: [a-2]}]"
 )
 LIMITS = "\n    abilities: {cpu: 0.5, memory: 80MB, processes: 99}\n"
+CHURN = "churn: {sessions: {distribution: exponential, median: 6s}, downtimes: {distribution: exponential, median: 4s}}\n"
 EATS_MEMORY = "head -c 60m /dev/zero > /tmp/eaten; sleep 60"
 
 
@@ -137,6 +138,20 @@ def test_an_engine_that_is_restarted_under_a_run_gets_its_hosts_back(tmp_path: P
     assert late
     assert sum(event["outcome"] == "ok" for event in late) / len(late) > 0.9, "the overlay serves again"
     assert result["runtime"] == "docker"
+    assert leftovers(run) == {}
+
+
+def test_hosts_that_are_away_at_first_come_and_go(tmp_path: Path) -> None:
+    path, out = scenario(tmp_path, duration=24, seed=2), tmp_path / "out"
+    path.write_text(path.read_text() + CHURN)
+    process = start_run(path, out, "docker")
+    run = until("a run's state", lambda: state_of(process))
+    assert run.plan().absent, "or the test is about nothing"
+    result = result_of(process)
+    assert result["churn"]["returns"] >= 2
+    assert result["churn"]["crashes"] + result["churn"]["power_offs"] >= 2
+    served = {event["host"] for event in events(out, "request") if event["outcome"] == "ok"}
+    assert served.intersection(run.plan().absent), "who came later is served"
     assert leftovers(run) == {}
 
 

@@ -97,7 +97,7 @@ class DockerRuntime(HostsRuntime):
         self._engine = await in_thread(lambda: Engine.find(self._url))
         self._image = await in_thread(lambda: find_image(self.engine))
         self.state.engine = self.engine.url
-        await in_thread(self._make_links)
+        await in_thread(lambda: self._make_places(set(self.state.hosts) - set(names)))
         await self._watch_engine()
         wired = time.monotonic()
         telling = asyncio.create_task(self._tell_progress(len(names)))
@@ -111,6 +111,11 @@ class DockerRuntime(HostsRuntime):
             "image": {"tag": self._image.tag, "bytes": self._image.size},
             "start_s": {"wired": round(wired - began, 3), "spawned": round(time.monotonic() - wired, 3)},
         }
+
+    def _make_places(self, absent: set[str]) -> None:
+        """Blocks. Links, and for hosts that come later an empty namespace: their name is where probes and hands look."""
+        self._make_links()
+        namespaces.create(self.state.hosts[name].netns for name in sorted(absent))
 
     async def _tell_progress(self, of: int) -> None:
         told = 0
