@@ -29,11 +29,12 @@ def no_image(client: docker.DockerClient) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_image")
-def test_without_the_image_it_names_the_command_that_makes_it() -> None:
+def test_without_the_image_it_names_the_command_that_makes_it(engine: OwnEngine, client: docker.DockerClient) -> None:
+    others = client.images.list(name="opus-node")  # of earlier sources: the tests' engine keeps what it has
     done = opus("run", "learn", "--runtime", "docker")
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()[-1:]
-    assert f"the node's image is missing ({wanted_tag()}" in line
+    assert f"the node's image is {'of other sources' if others else 'missing'} ({wanted_tag()} at {engine.url})" in line
     assert line.endswith("make it: make image")
 
 
