@@ -34,7 +34,7 @@ def lab(path: Path) -> Lab:
     """Settled, with clients that ask 10 times a second together."""
     made = Lab(data.plan(data.Matrix(path).topology(), seed=1, replicas=REPLICAS))
     made.everyone_asks(10)
-    made.run_until(40)
+    made.run_until(80)  # by then replicas are where they stay
     made.forget()
     return made
 

@@ -14,7 +14,7 @@ from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
 def settled(**options: object) -> CoreNet:
     net = six_regions(**options)  # type: ignore[arg-type]
-    net.run(15 * SECOND)
+    net.run(40 * SECOND)  # by then replicas are where they stay
     return net
 
 
@@ -102,7 +102,7 @@ def test_a_silent_cached_replica_costs_little_more_than_its_time_out() -> None:
     elsewhere = max(2 * (net.delay(node, agent) + net.delay(agent, one)) for one in net.replicas())
     assert done.done_at - done.issued_at < 2 * time_out + elsewhere + 200 * MILLISECOND
     again = ask(net, node)
-    assert again.attempts == 1, "the silent one is not tried again"
+    assert again.attempts <= 1, "the silent one is not tried again (none at all: it serves itself by now)"
 
 
 def test_a_silent_replica_is_hedged_by_the_agent() -> None:
@@ -113,7 +113,7 @@ def test_a_silent_replica_is_hedged_by_the_agent() -> None:
     net.power_off(usual.replica)
     done = ask(net, node)
     assert done.outcome == "ok"
-    assert done.attempts == 1, "the client's one message sufficed"
+    assert (done.hops, done.via) == (2, "agent"), "by its own agent, which went elsewhere"
     assert done.done_at - done.issued_at < 2 * SECOND // 3
     assert done.replica != usual.replica
     assert net.snapshot(agent).requests_routed >= 2

@@ -51,11 +51,12 @@ def test_the_first_set_is_decided_within_three_seconds_one_a_region_and_no_agent
     assert not set(first.members) & set(net.agents())
 
 
-def test_in_calm_nothing_is_decided_again_but_who_is_steward() -> None:
+def test_in_calm_replicas_move_once_to_where_demand_is_and_then_stay() -> None:
     net = settled(span=120 * SECOND)
     made = decisions(net)
-    assert len(made) <= 3
-    assert len({frozenset(one.members) for _, one in made}) == 1
+    assert len(made) <= 4
+    assert len({frozenset(one.members) for _, one in made}) <= 2
+    assert len({frozenset(one.members) for at, one in made if at > 40 * SECOND}) <= 1
     agreed(net)
 
 

@@ -14,6 +14,8 @@ from opus_node.core.messages import (
     MemberUpdate,
     ReplicaSet,
     ReplicaSilent,
+    Survey,
+    Surveyed,
 )
 from opus_node.core.prober import Prober
 from opus_node.core.promotion import Promotion
@@ -21,6 +23,7 @@ from opus_node.core.relay import Relay
 from opus_node.core.sets import ReplicaSets
 from opus_node.core.steward import Stewards
 from opus_node.core.summaries import EARLY, EVERY, Summaries
+from opus_node.core.survey import Witness
 from opus_node.core.swim import DEAD, Member, Swim
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, AppId, Nanos, NodeId
@@ -44,6 +47,7 @@ class AgentRole:
         "stewards",
         "summaries",
         "swim",
+        "witness",
     )
 
     def __init__(
@@ -66,9 +70,10 @@ class AgentRole:
         self.swim = Swim(ctx, prober, self.sets, learn, self._changed, self._measured, seeds)
         self.leases = Leases(ctx, self.swim)
         self.promotion = Promotion(ctx, self.leases, self.swim, self.sets)
-        self.stewards = Stewards(ctx, self.swim, self.sets, learn, hopeless)
+        self.stewards = Stewards(ctx, self.swim, self.sets, learn, hopeless, self._ask)
         self.summaries = Summaries(ctx, self.leases, self.swim)
         self.relay = Relay(ctx, prober, self._report)
+        self.witness = Witness(ctx, prober, self._surveyed)
         self._tick_timer: Timer | None = None
         self._summary_timer: Timer | None = None
 
@@ -130,6 +135,27 @@ class AgentRole:
         hints = (AgentHint(member.node, member.rtt.srtt, member.at) for member in members)
         ctx.send(source, AgentsKnown(message.nonce, (AgentHint(ctx.me, 0, ctx.position.at), *hints)))
 
+    def _ask(self, agent: NodeId, question: Survey) -> None:
+        if agent == self._ctx.me:
+            self.on_survey(agent, question)
+        else:
+            self._ctx.send(agent, question)
+
+    def _surveyed(self, steward: NodeId, answer: Surveyed) -> None:
+        if steward == self._ctx.me:
+            self.stewards.surveyor.on_surveyed(steward, answer)
+        else:
+            self._ctx.send(steward, answer)
+
+    def on_survey(self, source: NodeId, message: Survey) -> None:
+        """Its own nodes and other agents it knows already."""
+        known = {node: held.rtt for node in message.nodes if (held := self.leases.table.get(node)) is not None}
+        for node in message.nodes:
+            member = self.swim.members.get(node)
+            if member is not None and member.rtt.samples:
+                known[node] = member.rtt.srtt
+        self.witness.on_survey(source, message, known)
+
     # Among stewards
 
     def learned(self, new: ReplicaSet, before: ReplicaSet | None) -> None:
@@ -180,4 +206,5 @@ class AgentRole:
             + len(self.swim.members)
             + sum(len(one.members) for one in self.sets.all())
             + sum(len(desk.summaries) + len(desk.watched) for desk in self.stewards.desks.values())
+            + self.stewards.surveyor.entries()
         )

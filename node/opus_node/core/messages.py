@@ -210,6 +210,28 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """A steward to an agent: how far are these from you?"""
+
+    nodes: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A round trip between whoever tells it and `node`."""
+
+    node: NodeId
+    rtt: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """The answer, without those that were silent."""
+
+    rtts: tuple[Measured, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Appoint:
     """The steward to a (new or old) member, and to a member that is no longer one: this is the set now.
 
@@ -335,10 +357,12 @@ Message = (
     | RouteAck
     | RouteRefuse
     | Reply
+    | Survey
+    | Surveyed
 )
 
 REQUEST_TRAFFIC = (RouteRequest, Reply)
 """Not control: requests and replies. All other classes count as control bytes."""
 
-DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat)
+DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed)
 """Repeated anyway, so a full queue may drop the oldest of these (and counts it)."""

@@ -56,6 +56,8 @@ from opus_node.core.messages import (
     RouteRefuse,
     RouteRequest,
     Summary,
+    Survey,
+    Surveyed,
     Sync,
 )
 from opus_node.core.prober import Prober
@@ -109,6 +111,8 @@ class NodeCore:
             ReplicaBeat: self._on_beat,
             BeatReply: self._on_beat_reply,
             ReplicaSilent: self._on_replica_silent,
+            Survey: self._on_survey,
+            Surveyed: self._on_surveyed,
         }
 
     # The door
@@ -338,6 +342,14 @@ class NodeCore:
     def _on_summary(self, source: NodeId, message: Summary) -> None:
         if self._role is not None:
             self._role.stewards.on_summary(source, message)
+
+    def _on_survey(self, source: NodeId, message: Survey) -> None:
+        if self._role is not None:
+            self._role.on_survey(source, message)
+
+    def _on_surveyed(self, source: NodeId, message: Surveyed) -> None:
+        if self._role is not None:
+            self._role.stewards.surveyor.on_surveyed(source, message)
 
     def _on_appoint(self, source: NodeId, message: Appoint) -> None:
         self._learn(message.replica_set)

@@ -18,10 +18,12 @@ from collections.abc import Callable
 
 from opus_node.core.context import Context
 from opus_node.core.events import ReplicaSetDecided, RoleChanged
-from opus_node.core.messages import Appoint, AppointReply, BeatReply, ReplicaBeat, ReplicaSet, Summary, Sync
+from opus_node.core.messages import Appoint, AppointReply, BeatReply, ReplicaBeat, ReplicaSet, Summary, Survey, Sync
 from opus_node.core.placement import choose, first_of, homes, places, regions, spread
+from opus_node.core.placer import Placer
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, next_epoch
+from opus_node.core.survey import Surveyor
 from opus_node.core.swim import Swim
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
@@ -54,6 +56,8 @@ MERGE_AFTER: Nanos = 1500 * MILLISECOND
 MERGE_WAIT: Nanos = 2500 * MILLISECOND
 """... and so much longer if some have not."""
 IMPROVE_EVERY: Nanos = 10 * SECOND
+SURVEY_EVERY: Nanos = 2 * SECOND
+"""While round trips are still wanted for a choice."""
 REFILL_EVERY: Nanos = 2 * SECOND
 ANNOUNCED = 64
 """Agents told of a new set at once; gossip tells the rest."""
@@ -89,12 +93,14 @@ class Desk:
         "improve_at",
         "join_at",
         "join_with",
+        "placer",
         "summaries",
         "watched",
     )
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(self, config: AppConfig, placer: Placer) -> None:
         self.config = config
+        self.placer = placer
         self.acting = False
         self.first_since: Nanos = -1
         self.summaries: dict[NodeId, tuple[Nanos, Summary]] = {}
@@ -112,7 +118,7 @@ class Stewards:
 
     __slots__ = (
         *("_ctx", "_firsts", "_firsts_version", "_hopeless", "_learn", "_sets", "_started_at", "_swim", "_timer"),
-        *("desks", "highest"),
+        *("desks", "highest", "surveyor"),
     )
 
     def __init__(
@@ -122,14 +128,17 @@ class Stewards:
         sets: ReplicaSets,
         learn: Callable[[ReplicaSet], None],
         hopeless: Callable[[AppId], bool],
+        ask: Callable[[NodeId, Survey], None],
     ) -> None:
-        """`hopeless(app)`: this node's own program has long been unready."""
+        """`learn` compares and spreads a set; `hopeless(app)`: this node's own program has long been unready; `ask` brings a
+        question to an agent, perhaps this one."""
         self._ctx = ctx
         self._hopeless = hopeless
         self._swim = swim
         self._sets = sets
         self._learn = learn
-        self.desks = {config.name: Desk(config) for config in ctx.config.apps}
+        self.surveyor = Surveyor(ctx, ask)
+        self.desks = {config.name: Desk(config, Placer(ctx, self.surveyor)) for config in ctx.config.apps}
         self.highest: dict[AppId, int] = {}
         """Greatest epoch ever heard of: a decision goes beyond it."""
         self._firsts: dict[AppId, NodeId] = {}
@@ -412,12 +421,21 @@ class Stewards:
             desk.changed_at = self._ctx.now
 
     def _improve(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
-        """Two members in one region while another region has none: a wider spread is worth a move, nothing less is."""
+        """Members that serve the demand better, once agents have measured; until then, a wider spread over regions."""
         if not self._complete(desk):
             desk.improve_at = self._ctx.now + SECOND
             return
-        desk.improve_at = self._ctx.now + IMPROVE_EVERY
         summaries = self._fresh(desk)
+        members = desk.placer.better(known.members, desk.config.replicas, summaries, desk.excluded)
+        desk.improve_at = self._ctx.now + (IMPROVE_EVERY if desk.placer.ready else SURVEY_EVERY)
+        if members:
+            self._remember(desk, tuple(node for node in known.members if node not in members))
+            self._publish(app, desk, members, "nearer to demand")
+        elif not desk.placer.ready:
+            self._spread(app, desk, known, summaries)
+
+    def _spread(self, app: AppId, desk: Desk, known: ReplicaSet, summaries: dict[NodeId, Summary]) -> None:
+        """Two members in one region while another region has none: a wider spread is worth a move, nothing less is."""
         place = places(summaries)
         if any(node not in place for node in known.members):
             return  # some summary is still to come

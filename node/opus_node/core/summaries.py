@@ -15,6 +15,7 @@ EVERY: Nanos = 3 * SECOND
 EARLY: Nanos = SECOND // 2
 """While no set is known yet, so that the first one comes soon."""
 CANDIDATES = 4
+"""Besides those that serve already."""
 NEAR = 8
 """Agents of the same region named at most."""
 FRESH_LEASES = 2
@@ -41,13 +42,16 @@ class Summaries:
         table = self._leases.table
         oldest = ctx.now - FRESH_LEASES * ctx.config.lease_interval - SECOND
         near_enough = ctx.config.near_enough
-        fresh = [held for held in table.values() if held.heard_at >= oldest]
+        serving = known.members if known else ()
+        fresh = [held for held in table.values() if held.heard_at >= oldest and held.node not in serving]
 
-        def fitness(held: Held) -> tuple[bool, int, float, int]:
-            return (held.rtt > near_enough, -((ctx.now - held.born_at) // (60 * SECOND)), -held.cpu, score(app, held.node))
+        def fitness(held: Held) -> tuple[bool, int, float, Nanos, int]:
+            """Near, of the oldest by orders of magnitude, capable, and then the nearest: the middle of those it is to serve."""
+            age = ((ctx.now - held.born_at) // (60 * SECOND)).bit_length()
+            return (held.rtt > near_enough, -age, -held.cpu, round_up(held.rtt), score(app, held.node))
 
         told = {held.node: held for held in heapq.nsmallest(CANDIDATES, fresh, key=fitness)}
-        for node in (*(known.members if known else ()), *self._former.get(app, ())):
+        for node in (*serving, *self._former.get(app, ())):
             if node in table:
                 told[node] = table[node]
         rate = client_rate + sum(held.rates.get(app, 0.0) for held in table.values())

@@ -534,6 +534,68 @@ class Summary(_message.Message):
 Global___Summary: _TypeAlias = Summary  # noqa: Y015
 
 @_typing.final
+class Survey(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Survey: _TypeAlias = Survey  # noqa: Y015
+
+@_typing.final
+class Measured(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    RTT_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    rtt: _builtins.int
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        rtt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "rtt", b"rtt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Measured: _TypeAlias = Measured  # noqa: Y015
+
+@_typing.final
+class Surveyed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RTTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rtts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measured]: ...
+    def __init__(
+        self,
+        *,
+        rtts: _abc.Iterable[Global___Measured] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rtts", b"rtts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Surveyed: _TypeAlias = Surveyed  # noqa: Y015
+
+@_typing.final
 class Appoint(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -826,6 +888,8 @@ class Envelope(_message.Message):
     ROUTE_ACK_FIELD_NUMBER: _builtins.int
     ROUTE_REFUSE_FIELD_NUMBER: _builtins.int
     REPLY_FIELD_NUMBER: _builtins.int
+    SURVEY_FIELD_NUMBER: _builtins.int
+    SURVEYED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def find_agents(self) -> Global___FindAgents: ...
     @_builtins.property
@@ -872,6 +936,10 @@ class Envelope(_message.Message):
     def route_refuse(self) -> Global___RouteRefuse: ...
     @_builtins.property
     def reply(self) -> Global___Reply: ...
+    @_builtins.property
+    def survey(self) -> Global___Survey: ...
+    @_builtins.property
+    def surveyed(self) -> Global___Surveyed: ...
     def __init__(
         self,
         *,
@@ -898,12 +966,14 @@ class Envelope(_message.Message):
         route_ack: Global___RouteAck | None = ...,
         route_refuse: Global___RouteRefuse | None = ...,
         reply: Global___Reply | None = ...,
+        survey: Global___Survey | None = ...,
+        surveyed: Global___Surveyed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "sync", b"sync"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "sync", b"sync"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
