@@ -20,7 +20,7 @@ INTERNAL = 70
 INTERRUPTED = 130
 
 _ORDER = (
-    *("run", "report", "up", "status", "hosts", "exec", "logs", "link", "observe", "down", "gc", "doctor"),
+    *("run", "sweep", "compare", "report", "up", "status", "hosts", "exec", "logs", "link", "observe", "down", "gc", "doctor"),
     *("topology", "churn", "plan", "schema", "bench"),
 )
 """As `opus --help` lists them: by what people do first."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from opus_controller.cli._choose import Chosen
 from opus_controller.cli._observe import Address, observing
@@ -16,8 +19,13 @@ if TYPE_CHECKING:
     from opus_controller.engine.play import Outcome
     from opus_controller.engine.record import RunRecord
     from opus_controller.model.plan import Plan
+    from opus_controller.model.settings import Setting
 
 RUNS = Path("runs")
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE in place of the scenario's, as in overlay.wave=8 or applications.web.replicas=5."),
+]
 
 
 def announce(plan: Plan, chosen: Chosen, seeds: str = "") -> None:
@@ -45,6 +53,23 @@ def playing(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, d
             return asyncio.run(watched())
     finally:
         record.close()
+
+
+def settings_of(given: Sequence[str] | None) -> tuple[Setting, ...]:
+    from opus_controller.model.settings import parse_setting
+
+    return tuple(parse_setting(text) for text in given or ())
+
+
+def facts_of(scenario: Path, chosen: Chosen, settings: Sequence[Setting] = ()) -> dict[str, Any]:
+    """For run.json: where a run came from."""
+    return {
+        "command": ["opus", *sys.argv[1:]],
+        "scenario_path": str(scenario),
+        "settings": {setting.key: setting.text for setting in settings},
+        "versions": versions(),
+        "chosen": chosen.announcement,
+    }
 
 
 def versions() -> dict[str, str]:

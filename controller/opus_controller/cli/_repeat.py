@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from opus_controller.model.errors import InvalidRun, ScenarioError
 
 if TYPE_CHECKING:
     from opus_controller.model.plan import Plan
+    from opus_controller.model.settings import Setting
     from opus_controller.report.result import Result
     from opus_controller.report.several.repeat import Repeat
 
@@ -33,6 +34,8 @@ class Wanted:
     chosen: Chosen
     facts: dict[str, Any]
     """For every run.json."""
+    settings: Sequence[Setting]
+    """In place of the scenario's own."""
     out: Path | None
     jobs: int | None
     junit: Path | None
@@ -56,7 +59,8 @@ def repeat(wanted: Wanted) -> int:
         at_a_time,
         lambda job, result: results.append((job.directory.name, result)),
     )
-    summary = summed_up(results, asked=len(wanted.seeds), interrupted=ending.interrupted)
+    settings = {setting.key: setting.value for setting in wanted.settings}
+    summary = summed_up(results, asked=len(wanted.seeds), settings=settings, interrupted=ending.interrupted)
     if summary is not None:
         write(summary, directory)
         _show(wanted, summary, directory, results)
@@ -70,8 +74,7 @@ def _jobs(wanted: Wanted, first: Plan, directory: Path) -> Iterator[Job]:
 
 
 def _show(wanted: Wanted, summary: Repeat, directory: Path, results: list[tuple[str, Result]]) -> None:
-    from rich.console import Console
-
+    from opus_controller.cli._output import console
     from opus_controller.report.junit import to_junit
     from opus_controller.report.several import tables
     from opus_controller.report.several.files import REPEAT, to_json
@@ -81,9 +84,8 @@ def _show(wanted: Wanted, summary: Repeat, directory: Path, results: list[tuple[
     if wanted.as_json:
         typer.echo(to_json(summary), nl=False)
         return
-    console = Console()
-    console.print(tables.repeat(summary))
-    console.print(f"\n {directory / REPEAT}; a run's page: opus report {directory / summary.runs[0].directory}", style="dim")
+    console().print(tables.repeat(summary))
+    console().print(f"\n {directory / REPEAT}; a run's page: opus report {directory / summary.runs[0].directory}", style="dim")
 
 
 def exit_code(ending: Ending, code: int, directory: Path) -> int:

@@ -56,8 +56,8 @@ def run_all(jobs: Iterable[Job], count: int, chosen: Chosen, at_a_time: int, on_
                 if ended.how == "failed":
                     return Ending(error=ended.error)
                 result = load(job.directory)
-                _tell(number, count, job, result, time.monotonic() - began)
                 on_done(job, result)
+                _tell(number, count, job, result, time.monotonic() - began)
     except KeyboardInterrupt:
         return Ending(interrupted=True)
     except ScenarioError as error:

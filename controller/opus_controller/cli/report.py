@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from opus_controller.cli._output import JsonOption
+from opus_controller.cli._output import JsonOption, console
 from opus_controller.model.errors import ScenarioError
 
 LATEST = Path("runs/latest")
@@ -29,12 +29,33 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Work a run's figures out again and write its result.json and report.html."""
+        """Work a run's figures out again and write its result.json and report.html; of several runs, show what they came to."""
         if run == LATEST and not run.exists():
             raise ScenarioError("no run yet (runs/latest is missing); make one with: opus run SCENARIO")
+        if _several(run):
+            if given := [name for name, value in (("html", html), ("picture", picture), ("prometheus", prometheus)) if value]:
+                raise ScenarioError(f"--{given[0]}: {run} holds several runs; allowed: the directory of one of them")
+            _show_several(run, as_json=as_json)
+            return
         _report(run, html, picture, as_json=as_json)
         if prometheus is not None:
             _backfill(run, prometheus)
+
+
+def _several(directory: Path) -> bool:
+    from opus_controller.report.several.files import REPEAT, SWEEP
+
+    return any((directory / name).is_file() for name in (REPEAT, SWEEP))
+
+
+def _show_several(directory: Path, *, as_json: bool) -> None:
+    from opus_controller.report.several import files, tables
+
+    document = files.document(directory)
+    if as_json:
+        typer.echo(files.to_json(document), nl=False)
+    else:
+        console().print(tables.several(document))
 
 
 def _backfill(run: Path, data: Path) -> None:

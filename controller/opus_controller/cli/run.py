@@ -11,7 +11,7 @@ import typer
 from opus_controller.cli._choose import LinksName, LinksOption, RuntimeName, choose_runtime
 from opus_controller.cli._observe import ObserveAddressOption, ObserveOption, asked_for
 from opus_controller.cli._output import JsonOption, need_writable, write_out
-from opus_controller.cli._playing import RUNS, announce, playing, versions
+from opus_controller.cli._playing import RUNS, SetOption, announce, facts_of, playing, settings_of
 from opus_controller.cli._repeat import Wanted, seeds_of
 from opus_controller.cli._repeat import repeat as run_repeatedly
 from opus_controller.cli._series import MOST_RUNS, JobsOption
@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option("--victims-of", help="An earlier run: what is aimed by live state hits the same hosts again."),
         ] = None,
+        set_: SetOption = None,
         repeat: Annotated[
             int | None,
             typer.Option(
@@ -70,7 +71,8 @@ def register(app: typer.Typer) -> None:
             raise ScenarioError("--observe: shows one run, not several; leave it out, or leave out --repeat")
         need_writable(junit)
         path = find("scenarios", scenario)
-        loaded = load_scenario(path)
+        settings = settings_of(set_)
+        loaded = load_scenario(path, settings)
         earlier = RecordReader(victims_of) if victims_of is not None else None
 
         def plan_of(seed: int | None) -> Plan:
@@ -81,15 +83,10 @@ def register(app: typer.Typer) -> None:
         chosen = choose_runtime(runtime, links, scenario=scenario)
         if at is not None and not chosen.observable:
             raise PlatformError("the simulator has no live metrics (virtual time); leave out --observe, or use: --runtime netns")
-        facts = {
-            "command": ["opus", *sys.argv[1:]],
-            "scenario_path": str(path),
-            "versions": versions(),
-            "chosen": chosen.announcement,
-        }
+        facts = facts_of(path, chosen, settings)
         if repeat is not None:
             seeds = seeds_of(plan.seed, repeat)
-            raise typer.Exit(run_repeatedly(Wanted(plan_of, seeds, chosen, facts, out, jobs, junit, as_json)))
+            raise typer.Exit(run_repeatedly(Wanted(plan_of, seeds, chosen, facts, settings, out, jobs, junit, as_json)))
         announce(plan, chosen)
         record = RunRecord.at(out, plan) if out is not None else RunRecord.create(RUNS, plan)
         record.about(**facts)

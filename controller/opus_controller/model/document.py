@@ -52,6 +52,8 @@ class Document:
 
     path: Path
     root: Node
+    note: str = ""
+    """What errors say at their end: that the file alone is not to blame."""
 
     def plain(self) -> Any:
         return self.root.plain()
@@ -109,7 +111,8 @@ class Problems:
     def error(self) -> ScenarioError:
         line, _, text = min(self._found)
         more = len(self._found) - 1
-        return ScenarioError(f"{self.document.path}:{line}: {text}" + (f" (and {more} more)" if more else ""))
+        note = f" {self.document.note}" if self.document.note else ""
+        return ScenarioError(f"{self.document.path}:{line}: {text}" + (f" (and {more} more)" if more else "") + note)
 
     def raise_if_any(self) -> None:
         if self._found:
@@ -136,6 +139,19 @@ def load_document(path: Path) -> Document:
     if not isinstance(root.value, dict):
         raise ScenarioError(f"{path}:{root.line}: {shown(root.plain())} where a mapping belongs; allowed: key: value lines")
     return Document(path, root)
+
+
+def parse_inline(text: str) -> Node:
+    """A value written on one line, such as "[1, two]"; every line is 1. ValueError in one line if it is none."""
+    if "\n" in text or not text.isprintable():
+        raise ValueError('not YAML: a line break or control character; allowed: values such as 5, 10/s or "site a, site b"')
+    path = Path()
+    try:
+        return _Composer(path, text).document()
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {' '.join(str(getattr(error, 'problem', None) or error).split())}") from None
+    except ScenarioError as error:
+        raise ValueError(str(error).removeprefix(f"{path}:1: ")) from None
 
 
 def _read(path: Path) -> str:

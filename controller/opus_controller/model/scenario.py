@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from opus_controller.model.errors import ScenarioError
 from opus_controller.model.explain import read_form
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.scenario_form import ScenarioForm
+from opus_controller.model.settings import Setting, applied
 from opus_controller.model.topology import Topology, load_topology
 from opus_controller.model.units import shown
 
@@ -26,9 +28,12 @@ class Scenario:
     topology: Topology
 
 
-def load_scenario(path: Path) -> Scenario:
-    """Read a scenario and its topology. Raises ScenarioError: one line with file, line, key and what is allowed."""
-    document = load_document(path)
+def load_scenario(path: Path, settings: Sequence[Setting] = ()) -> Scenario:
+    """Read a scenario and its topology; `settings` stand in for what the file says.
+
+    Raises ScenarioError: one line with file, line, key and what is allowed.
+    """
+    document = applied(load_document(path), settings)
     form = read_form(document, ScenarioForm)
     return Scenario(document, form, load_topology(_topology_path(document, form.topology)))
 

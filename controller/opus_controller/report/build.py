@@ -70,6 +70,8 @@ def command(run: Run) -> str:
     """The command line that makes this run again: what was chosen for it is said outright, where the result went is not."""
     scenario = run.about.get("scenario_path") or f"scenarios/{run.plan.name}.yaml"
     words = ["opus", "run", str(scenario), "--seed", str(run.plan.seed)]
+    for key, value in (run.about.get("settings") or {}).items():
+        words += ["--set", f"{key}={value}"]
     for option in ("runtime", "links"):
         value = run.about.get(option)
         if value and value != "model":

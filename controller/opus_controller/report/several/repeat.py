@@ -26,6 +26,8 @@ class OneRun(Part):
     """From repeat.json's own."""
     verdict: Verdict
     plan_digest: str
+    trace_digest: str | None = None
+    """Of everything that every node did; in sim only."""
     wall_s: float | None
     reasons: list[str]
     """Why it is invalid."""
@@ -86,6 +88,7 @@ def of_run(result: Result, directory: str) -> OneRun:
         directory=directory,
         verdict=result.verdict,
         plan_digest=result.plan_digest,
+        trace_digest=result.facts.get("trace_digest"),
         wall_s=result.wall_s,
         reasons=result.validity.reasons,
         figures={name: value if value is None or isfinite(value) else None for name, value in figures.items()},

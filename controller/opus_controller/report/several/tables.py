@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -13,6 +13,7 @@ from rich.text import Text
 from opus_controller.report import words
 from opus_controller.report.several import measures
 from opus_controller.report.several.repeat import OneRun, Repeat, Summary
+from opus_controller.report.several.sweep import Sweep
 from opus_controller.report.table import VERDICT_STYLE
 
 MOST_REASONS = 6
@@ -26,13 +27,17 @@ def grid(*columns: str) -> Table:
     return table
 
 
+def several(document: Repeat | Sweep) -> RenderableType:
+    return repeat(document) if isinstance(document, Repeat) else sweep(document)
+
+
 def repeat(summary: Repeat) -> RenderableType:
     """A title, a line a figure, the expectations and what was invalid."""
     parts: list[RenderableType] = [_title(summary)]
     if summary.figures:
-        parts.append(Padding(_figures(summary.figures), (0, 0, 0, 1)))
+        parts.append(Padding(_figures(summary.figures), (0, 0, 0, 1), expand=False))
     if summary.expectations:
-        parts.append(Padding(_expectations(summary), (1, 0, 0, 1)))
+        parts.append(Padding(_expectations(summary), (1, 0, 0, 1), expand=False))
     parts += [Text(f" {line}", style="yellow") for line in remarks(summary.runs)]
     return Group(*parts)
 
@@ -102,3 +107,66 @@ def remarks(runs: Sequence[OneRun]) -> list[str]:
     if lost := [run for run in runs if run.did_not_recover]:
         lines.append(f"no recovery from a fault in {words.count(len(lost), 'run')} ({seeds(lost)})")
     return lines
+
+
+HEADLINE = (
+    "availability",
+    "routing_latency_ms.p50",
+    "routing_latency_ms.p99",
+    "hops.mean",
+    "stretch",
+    "control_bytes_per_s.mean",
+)
+"""Columns of a sweep's table unless others are asked for."""
+
+
+def sweep(swept: Sweep, figures: Sequence[str] = HEADLINE) -> RenderableType:
+    """A title and a line a setting: each figure's mean and half its interval."""
+    names = [name for name in figures if any(name in setting.repeat.figures for setting in swept.settings)]
+    table = grid("", *short(swept.vary), "verdicts", *names)
+    for setting in swept.settings:
+        values = (str(setting.values[key]) for key in swept.vary)
+        cells = (_cell(name, setting.repeat.figures.get(name)) for name in names)
+        style = VERDICT_STYLE[setting.repeat.verdict or "invalid"].split()[-1]
+        verdict = Text(verdicts(setting.repeat.runs), style="" if style == "green" else style)
+        table.add_row(setting.directory.split("-", 1)[0], *values, verdict, *cells)
+    parts: list[RenderableType] = [_swept(swept), Padding(table, (0, 0, 0, 1), expand=False)]
+    parts += [
+        Text(f" {setting.directory}: {line}", style="yellow")
+        for setting in swept.settings
+        for line in remarks(setting.repeat.runs)
+    ]
+    return Group(*parts)
+
+
+def short(keys: Iterable[str]) -> list[str]:
+    """Their last parts, where those tell them apart: "replicas" for "applications.web.replicas"."""
+    whole = list(keys)
+    last = [key.rpartition(".")[2] for key in whole]
+    return last if len(set(last)) == len(last) else whole
+
+
+def _swept(swept: Sweep) -> Text:
+    many = words.count(len(swept.settings), "setting")
+    if len(swept.settings) < swept.asked:
+        many = f"{len(swept.settings)} of {words.count(swept.asked, 'setting')}"
+    runs = [run for setting in swept.settings for run in setting.repeat.runs]
+    title = Text.assemble(
+        (f" {swept.verdict.upper()} ", VERDICT_STYLE[swept.verdict]),
+        " ",
+        (swept.scenario, "bold"),
+        f": {many}, {words.count(len(runs), 'run')}, {verdicts(runs)}",
+    )
+    title.append(f"\n {swept.runtime}, {swept.links} links, {seeds(swept.settings[0].repeat.runs)}", "dim")
+    return title
+
+
+def _cell(name: str, summary: Summary | None) -> str:
+    """ "24.6 ±3.1": the mean and half of its 95% interval."""
+    if summary is None:
+        return words.NOTHING
+    mean = measures.plain(name, summary.mean)
+    if summary.low is None or summary.high is None:
+        return mean
+    half = max(summary.high - summary.mean, summary.mean - summary.low)
+    return f"{mean} ±{f'{100 * half:.2g}' if measures.is_share(name) else words.number(half)}"
