@@ -42,10 +42,10 @@ def test_stopping_the_controller_changes_nothing_in_routing(tmp_path: Path) -> N
     assert result["requests"]["availability"] == 1.0
     others = [event for event in requests if not stopped < event["issued_at"] < resumed and not event["first"]]
     assert _median(during) < 2 * _median(others) + 10e6
-    changes = [
-        event for event in events(out) if event["kind"] in ("replica_set", "agent_lost") and stopped < event["t"] < resumed
-    ]
-    assert changes == []
+    during_stop = [event for event in events(out) if stopped < event["t"] < resumed]
+    assert [event for event in during_stop if event["kind"] == "agent_lost"] == []
+    decided = {event["cause"] for event in during_stop if event["kind"] == "replica_set"}
+    assert decided <= {"nearer to demand"}, "nobody was taken for dead; where replicas are best is the overlay's own affair"
 
 
 def test_control_messages_after_boot_carry_nothing_of_the_overlay(tmp_path: Path) -> None:
