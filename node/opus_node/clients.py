@@ -7,20 +7,22 @@ busy, is issued late, with its deadline counted from then, and the lag is record
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from opus_node.core.events import Request
+from opus_node.core.types import AppId
 from opus_node.driver import Driver
 from opus_node.workload import Arrival, Arrivals, WorkloadSpec
 
 
 class Clients:
-    """Requests of all workloads of this node, numbered from 0 for the life of the process."""
+    """Requests of all workloads of this node."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, askers: Mapping[AppId, Callable[[int], bytes]] | None = None) -> None:
+        """`askers`: of applications that a user's program answers, what to ask it for a key."""
         self._driver = driver
+        self._askers = askers or {}
         self._timers: list[asyncio.TimerHandle | None] = []
-        self.issued = 0
 
     def start(self, specs: Iterable[WorkloadSpec]) -> None:
         """Replace the workloads. Arrivals that are past already (the host has been restarted) are never issued."""
@@ -48,8 +50,7 @@ class Clients:
         self._await(slot, workload, workload.next())
         now = driver.now()
         driver.lag.record(arrival.at_ns, now)
-        number = self.issued
-        self.issued += 1
-        driver.open_requests += 1
-        deadline = now + spec.deadline_ns
-        driver.feed(Request(spec.app, number, arrival.key, arrival.write, spec.request_bytes, spec.reply_bytes, deadline))
+        asker = self._askers.get(spec.app)
+        content = b"" if asker is None else asker(arrival.key)
+        sizes, deadline = (len(content) or spec.request_bytes, spec.reply_bytes), now + spec.deadline_ns
+        driver.issue(lambda number: Request(spec.app, number, arrival.key, arrival.write, *sizes, deadline, content))

@@ -18,9 +18,10 @@ import grpc.aio
 from opus_proto.v1 import control_pb2 as pb
 from opus_proto.v1 import control_pb2_grpc
 
-from opus_node.core.types import Abilities, AppConfig, History, NodeConfig
+from opus_node.core.types import SECOND, Abilities, AppConfig, History, NodeConfig
 from opus_node.errors import LocalError
 from opus_node.process import BootSpec, NodeProcess
+from opus_node.services.spec import ServiceSpec
 from opus_node.workload import WorkloadSpec
 
 SOCKET: Final = "c.sock"
@@ -90,14 +91,41 @@ def boot_spec(request: pb.BootRequest) -> BootSpec:
     if not request.seeds:
         raise ValueError("boot: no seeds; the first node is its own")
     settings = {field.name: value for field, value in request.settings.ListFields()}
-    config = NodeConfig(apps=tuple(AppConfig(app.name, app.replicas) for app in request.apps), **settings)
+    apps = tuple(AppConfig(app.name, app.replicas, app.HasField("service")) for app in request.apps)
+    config = NodeConfig(apps=apps, **settings)
     if request.HasField("abilities"):
         told = request.abilities
         config = replace(config, abilities=Abilities(told.cpu, told.memory, told.storage, told.bandwidth))
     if request.HasField("history"):
         past = request.history
         config = replace(config, history=History(past.age_ns, past.sessions, past.up_ns, past.away_ns))
-    return BootSpec(request.node_id, request.seed, request.origin_ns, request.incarnation, tuple(request.seeds), config)
+    seeds = tuple(request.seeds)
+    services = tuple(_service(app, seeds) for app in request.apps if app.HasField("service"))
+    return BootSpec(request.node_id, request.seed, request.origin_ns, request.incarnation, seeds, config, services)
+
+
+def _service(app: pb.App, seeds: tuple[str, ...]) -> ServiceSpec:
+    """ValueError if it cannot be run as told."""
+    told = app.service
+    if not told.command or told.protocol not in ("http", "tcp"):
+        raise ValueError(f"{app.name}: a service needs a command, and the protocol http or tcp")
+    return ServiceSpec(
+        app=app.name,
+        command=tuple(told.command),
+        port=told.port,
+        protocol="http" if told.protocol == "http" else "tcp",
+        health_path=told.health_path,
+        health_every=told.health_every_ns / SECOND,
+        health_timeout=told.health_timeout_ns / SECOND,
+        health_failures=told.health_failures,
+        start=told.start_ns / SECOND,
+        request=told.request,
+        gateway=told.gateway,
+        deadline=told.deadline_ns,
+        digest=told.digest,
+        size=told.size,
+        origins=seeds,
+    )
 
 
 def status(node: NodeProcess) -> pb.StatusReply:

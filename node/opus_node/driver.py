@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from opus_node.core.events import Event, Notice, Ready, Receive, Snapshot, Unreachable, Wake
+from opus_node.core.events import ClientReply, Event, Notice, Ready, Receive, Request, Serve, Snapshot, Unreachable, Wake
 from opus_node.core.messages import Message
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 from opus_node.folds import NodeFold, notice_to_record
@@ -45,9 +45,11 @@ class Driver:
         on_failure: Callable[[BaseException], None],
         on_notice: Callable[[Notice], None] = lambda notice: None,
         apps: Iterable[AppId] = (),
+        on_serve: Callable[[Serve], None] = lambda serve: None,
+        on_reply: Callable[[ClientReply], None] = lambda reply: None,
     ) -> None:
         """`origin_ns`: the run's origin on CLOCK_MONOTONIC. `on_notice` hears every notice after it was recorded. `apps`: those
-        that the fold counts from the beginning."""
+        that the fold counts from the beginning. `on_serve` has what programs are asked, `on_reply` every answer to a client."""
         self.node_id = node_id
         self.core = core
         self.notices = NoticeRing()
@@ -55,10 +57,14 @@ class Driver:
         self.lag = LagMeter()
         self.open_requests = 0
         """Requests of local clients that have no answer yet."""
+        self.issued = 0
+        """By local clients, which number them from 0 for the life of the process."""
         self._sender = sender
         self._origin_ns = origin_ns
         self._on_failure = on_failure
         self._on_notice = on_notice
+        self._on_serve = on_serve
+        self._on_reply = on_reply
         self._failed = False
         self._loop = asyncio.get_running_loop()
         self._wake_at: Nanos | None = None
@@ -85,6 +91,21 @@ class Driver:
             self._on_failure(error)
             raise
 
+    def issue(self, request: Callable[[int], Request]) -> int:
+        """A local client's request, which is given its number; the number."""
+        number = self.issued
+        self.issued += 1
+        self.open_requests += 1
+        self.feed(request(number))
+        return number
+
+    def tell(self, notice: Notice) -> None:
+        """Record what the runtime has noticed."""
+        self._record(notice, self.now())
+
+    def snapshot(self) -> Snapshot:
+        return self.core.snapshot()
+
     def receive(self, source: NodeId, message: Message) -> None:
         self.feed(Receive(source, message))
 
@@ -104,12 +125,19 @@ class Driver:
                 self._sender.send(send.to, send.message)
         self.open_requests -= len(ready.replies)
         for notice in ready.notices:
-            self.notices.append(json.dumps(notice_to_record(now, self.node_id, notice), separators=(",", ":")).encode())
-            self.fold.add(notice, now)
+            self._record(notice, now)
             self._on_notice(notice)
+        for reply in ready.replies:
+            self._on_reply(reply)
+        for serve in ready.serves:
+            self._on_serve(serve)
         self._wake_at = ready.wake_at
         if ready.wake_at is not None and (self._timer is None or ready.wake_at < self._timer_at):
             self._arm(ready.wake_at)
+
+    def _record(self, notice: Notice, now: Nanos) -> None:
+        self.notices.append(json.dumps(notice_to_record(now, self.node_id, notice), separators=(",", ":")).encode())
+        self.fold.add(notice, now)
 
     def _arm(self, at: Nanos) -> None:
         if self._timer is not None:

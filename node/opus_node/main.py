@@ -74,7 +74,7 @@ def run(options: Options) -> int:
 
 
 async def _serve(options: Options) -> int:
-    node = NodeProcess(options.address, options.port)
+    node = NodeProcess(options.address, options.port, directory=options.control_dir)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.end)

@@ -7,7 +7,7 @@ the scraper's to add.
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -19,6 +19,7 @@ from opus_node.core.types import SECOND
 from opus_node.exposition import PROCESS, Families, Spec
 from opus_node.folds import NodeFold
 from opus_node.lag import LagMeter
+from opus_node.services.spec import ServiceStats
 from opus_node.transport import TransportStats
 
 SECTIONS: Final[dict[str, dict[str, Spec]]] = {
@@ -49,6 +50,19 @@ SECTIONS: Final[dict[str, dict[str, Spec]]] = {
         "opus_state_bytes": Spec("gauge", "Their size, as messages would encode them."),
         "opus_requests_served_total": Spec("counter", "Requests answered as a replica."),
         "opus_requests_routed_total": Spec("counter", "Requests passed on as an agent."),
+    },
+    "A user's program at a node": {
+        "opus_service_ready": Spec("gauge", "1 if the program takes requests now; absent where no program serves.", ("app",)),
+        "opus_service_changes_total": Spec(
+            "counter", "Programs started, stopped, ended by themselves, or failed to start.", ("app", "change")
+        ),
+        "opus_service_requests_total": Spec("counter", "Laid before the program, by outcome (ok, failed).", ("app", "outcome")),
+        "opus_service_latency_seconds": Spec("histogram", "The program's own time to answer.", ("app",)),
+        "opus_service_files_bytes_total": Spec("counter", "Files of services passed on between hosts.", ("app", "direction")),
+        "opus_service_fetch_seconds": Spec("summary", "From when files were wanted to when they lay there unpacked.", ("app",)),
+        "opus_gateway_requests_total": Spec(
+            "counter", "Requests (http) or connections (tcp) at the host's gateway, by outcome.", ("app", "outcome")
+        ),
     },
     "A node's messages": {
         "opus_messages_total": Spec("counter", "Messages to and from other nodes.", ("direction",)),
@@ -88,6 +102,10 @@ class Source(Protocol):
     def origin_unix_s(self) -> float:
         """The wall clock at the run's origin, read once: a moment told twice must be the same moment."""
 
+    @property
+    def services(self) -> Mapping[str, ServiceStats]:
+        """By application."""
+
     def snapshot(self) -> Snapshot: ...
     def gauges(self) -> dict[str, float]:
         """The rest: opus_open_requests, opus_queued_bytes, opus_notices_dropped_total as in `METRICS`; links, streams."""
@@ -112,6 +130,7 @@ class NodeMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._of_notices(self._source.fold)
         yield from self._of_state(self._source.snapshot())
+        yield from self._of_services(self._source.services)
         yield from self._of_transport(self._source.stats)
         yield from self._of_process()
 
@@ -138,6 +157,21 @@ class NodeMetrics(Collector):
         yield _make.one("opus_state_bytes", now.state_bytes)
         yield _make.one("opus_requests_served_total", now.requests_served)
         yield _make.one("opus_requests_routed_total", now.requests_routed)
+
+    def _of_services(self, services: Mapping[str, ServiceStats]) -> Iterator[Metric]:
+        each = services.items()
+        yield _make.of("opus_service_ready", {(app,): float(one.ready) for app, one in each})
+        changes = {(app, change): n for app, one in each for change, n in one.changes.items()}
+        yield _make.of("opus_service_changes_total", changes)
+        asked = {(app, outcome): n for app, one in each for outcome, n in one.requests.items()}
+        yield _make.of("opus_service_requests_total", asked)
+        yield _make.histogram("opus_service_latency_seconds", {(app,): one.latency for app, one in each})
+        received = {(app, "received"): one.received_bytes for app, one in each}
+        sent = {(app, "sent"): one.sent_bytes for app, one in each}
+        yield _make.of("opus_service_files_bytes_total", {**received, **sent})
+        yield _make.summary("opus_service_fetch_seconds", {(app,): (one.fetched, one.fetch_s) for app, one in each})
+        at_gateway = {(app, outcome): n for app, one in each for outcome, n in one.gateway.items()}
+        yield _make.of("opus_gateway_requests_total", at_gateway)
 
     def _of_transport(self, stats: TransportStats) -> Iterator[Metric]:
         yield _make.of("opus_messages_total", {("sent",): stats.messages_sent, ("received",): stats.messages_received})

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from types import FrameType
 
@@ -19,6 +20,8 @@ from opus_node.errors import LocalError
 from opus_node.folds import NodeFold
 from opus_node.lag import LagMeter
 from opus_node.metrics import NodeMetrics
+from opus_node.services.hosted import Services
+from opus_node.services.spec import ServiceSpec, ServiceStats
 from opus_node.sizes import MAX_PAYLOAD
 from opus_node.transport import PORT, Transport, TransportSettings, TransportStats
 from opus_node.workload import WorkloadSpec
@@ -37,6 +40,7 @@ class BootSpec:
     incarnation: int
     seeds: tuple[NodeId, ...]
     config: NodeConfig
+    services: tuple[ServiceSpec, ...] = ()
 
     @property
     def rng(self) -> Random:
@@ -61,6 +65,7 @@ class Booted:
     driver: Driver
     clients: Clients
     metrics: NodeMetrics
+    services: Services
 
 
 class NodeProcess:
@@ -72,14 +77,18 @@ class NodeProcess:
         port: int = PORT,
         make_core: Callable[[BootSpec], Core] = overlay_core,
         settings: TransportSettings | None = None,
+        directory: Path | None = None,
     ) -> None:
+        """`directory`: on the host's disk, for users' services; without one it can have none."""
         self.ended: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._listen = listen
         self._port = port
         self._make_core = make_core
         self._settings = settings or TransportSettings()
+        self._directory = directory
         self._booting = False
         self._booted: Booted | None = None
+        self._services: Services | None = None
         self._serving: set[tuple[str, AppId]] = set()
 
     async def boot(self, spec: BootSpec) -> None:
@@ -124,6 +133,7 @@ class NodeProcess:
     async def close(self) -> None:
         if self._booted is not None:
             self._booted.clients.stop()
+            await self._booted.services.stop()
             self._booted.driver.stop()
             await self._booted.transport.stop()
 
@@ -138,12 +148,31 @@ class NodeProcess:
             lambda: driver.lag.recent(driver.now()) / SECOND,
         )
         apps = [app.name for app in spec.config.apps]
-        driver = Driver(spec.node_id, self._make_core(spec), transport, spec.origin_ns, self._fail, self._notice, apps)
+        driver = Driver(
+            spec.node_id,
+            self._make_core(spec),
+            transport,
+            spec.origin_ns,
+            self._fail,
+            self._notice,
+            apps,
+            lambda serve: services.serve(serve),
+            lambda reply: services.reply(reply),
+        )
+        if spec.services and self._directory is None:
+            raise LocalError("services need a directory of the host's, and this node was given none")
+        services = self._services = Services(spec.services, self._directory or Path(), driver, self._fail)
         transport.bind(self._listen)
+        try:
+            await services.start()
+        except LocalError:
+            await services.stop()
+            await transport.stop()
+            raise
         driver.feed(Boot(spec.seeds, spec.incarnation))  # the core's first event; peers are heard after it
         await transport.start()
-        clients = Clients(driver)
-        self._booted = Booted(spec, transport, driver, clients, NodeMetrics(_Source(driver, transport)))
+        clients = Clients(driver, {service.app: service.asker for service in spec.services})
+        self._booted = Booted(spec, transport, driver, clients, NodeMetrics(_Source(driver, transport, services)), services)
         self._allow_links()
         signal.signal(signal.SIGCONT, self._resumed)
         log.info("booted as %s, incarnation %d", spec.node_id, spec.incarnation)
@@ -154,6 +183,8 @@ class NodeProcess:
             self._booted.driver.lag.resumed(self._booted.driver.now())
 
     def _notice(self, notice: Notice) -> None:
+        if self._services is not None:
+            self._services.notice(notice)
         if isinstance(notice, RoleChanged) and notice.role in ("agent", "replica"):
             role = (notice.role, notice.app)
             if notice.active:
@@ -170,6 +201,8 @@ class NodeProcess:
 
     def _fail(self, error: BaseException) -> None:
         log.critical("the node is broken and ends", exc_info=error)
+        if self._services is not None:
+            self._services.kill()
         if not self.ended.done():
             self.ended.set_result(error)
 
@@ -177,9 +210,10 @@ class NodeProcess:
 class _Source:
     """A booted node as its metrics see it."""
 
-    def __init__(self, driver: Driver, transport: Transport) -> None:
+    def __init__(self, driver: Driver, transport: Transport, services: Services) -> None:
         self._driver = driver
         self._transport = transport
+        self._services = services
         self.origin_unix_s = time.time() - driver.now() / SECOND
 
     @property
@@ -193,6 +227,10 @@ class _Source:
     @property
     def stats(self) -> TransportStats:
         return self._transport.stats
+
+    @property
+    def services(self) -> Mapping[AppId, ServiceStats]:
+        return self._services.stats
 
     def snapshot(self) -> Snapshot:
         return self._driver.core.snapshot()

@@ -14,10 +14,10 @@ START = 300 * MILLISECOND
 
 
 def programs(start: int | None = START) -> CoreNet:
-    """Thirty hosts in six regions, a program at each replica, ready `start` after the role began; 15 s have passed."""
+    """Thirty hosts in six regions, a program at each replica, ready `start` after the role began; replicas are where they stay."""
     net = six_regions(config=CONFIG)
     net.starts = lambda node: start
-    net.run(15 * SECOND)
+    net.run(40 * SECOND)
     return net
 
 

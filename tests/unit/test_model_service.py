@@ -97,13 +97,17 @@ def test_the_plan_names_them_and_so_its_digest_follows_them(tmp_path: Path) -> N
     plan = compile_plan(scenario)
     files = service(plan).files
     assert files is not None
-    assert [one.digest for one in bundles(scenario)] == [files.digest]
+    assert [one.digest for one in bundles(plan, tmp_path)] == [files.digest]
     (folder / "html" / "index.html").write_text("changed\n")
     assert compile_plan(scenario).digest != plan.digest
+    with pytest.raises(ScenarioError, match="has changed since the plan was made"):
+        bundles(plan, tmp_path)
     (folder / "html" / "index.html").unlink()
     (folder / "run.sh").unlink()
+    with pytest.raises(ScenarioError, match="holds no file"):
+        bundles(plan, tmp_path)
     with pytest.raises(ScenarioError, match=r"s.yaml:5: applications\[0\].service.files: .* holds no file"):
-        bundles(scenario)
+        compile_plan(scenario)
 
 
 SPOILT = {"link": "no links", "large": "MiB", "many": "at most", "unreadable": "readable"}

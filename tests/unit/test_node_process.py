@@ -19,6 +19,7 @@ from opus_node.core.types import MILLISECOND, SECOND
 from opus_node.folds import NodeFold
 from opus_node.lag import LagMeter
 from opus_node.notices import NoticeRing
+from opus_node.services.spec import ServiceStats
 from opus_node.transport import TransportStats
 from opus_proto.v1 import control_pb2 as pb
 
@@ -200,6 +201,7 @@ class Source:
     def __init__(self, *noticed: Notice) -> None:
         self.fold, self.lag, self.stats = NodeFold(), LagMeter(), TransportStats(control_bytes_sent=1234, expired=5)
         self.origin_unix_s = 1_700_000_000.0
+        self.services: dict[str, ServiceStats] = {}
         for notice in noticed:
             self.fold.add(notice, 2 * SECOND)
 

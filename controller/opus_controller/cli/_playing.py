@@ -37,7 +37,8 @@ def announce(plan: Plan, chosen: Chosen, seeds: str = "") -> None:
 
 
 def playing(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, data: Path) -> Outcome:
-    """`at`: where to serve metrics, if anybody looks on; a Prometheus keeps its data under `data`. Closes the record."""
+    """`at`: where to serve metrics, if anybody looks on; a Prometheus keeps its data under `data`. The record knows the
+    scenario's path. Closes the record."""
     from opus_controller.cli._progress import shown
     from opus_controller.engine.play import play
     from opus_controller.engine.record import METRICS_SAMPLES
@@ -49,10 +50,20 @@ def playing(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, d
             return await play(plan, chosen.make(record.directory, "run"), record, on_progress=on_progress, observer=observer)
 
     try:
+        if chosen.observable:
+            _keep_files(plan, record)
         with observing(plan, record.directory.name, archive, at, data) as observer:
             return asyncio.run(watched())
     finally:
         record.close()
+
+
+def _keep_files(plan: Plan, record: RunRecord) -> None:
+    """Files of the plan's services go into the record, from where the runtime brings them to the hosts that have them first."""
+    from opus_controller.model.service import bundles
+
+    for bundle in bundles(plan, Path(record.scenario_path).parent):
+        record.keep_files(bundle.digest, bundle.data)
 
 
 def settings_of(given: Sequence[str] | None) -> tuple[Setting, ...]:

@@ -8,6 +8,7 @@
         samples/health.ndjson   `Health`, field by field
         samples/metrics.ndjson  scraped metrics of hosts and controller (observe.archive); not in virtual time
         logs/<host>.log         what the host's process printed
+        services/<digest>.tar   files of users' services, as shipped to their hosts
     runs/latest                 symbolic link to the youngest
 
 Append-only and flushed a batch at a time: after a crash of the controller everything but the last second is there, and
@@ -39,6 +40,12 @@ HOST_SAMPLES = "samples/hosts.ndjson"
 HEALTH_SAMPLES = "samples/health.ndjson"
 METRICS_SAMPLES = "samples/metrics.ndjson"
 LOGS = "logs"
+SERVICES = "services"
+
+
+def files_of(directory: Path, digest: str) -> Path:
+    """Where the record in `directory` keeps a service's files."""
+    return directory / SERVICES / f"{digest}.tar"
 
 
 class RunRecord:
@@ -77,6 +84,17 @@ class RunRecord:
         """Take `directory` itself, made if it is missing. ScenarioError if there is something in it already."""
         empty_directory(directory)
         return cls(directory, plan)
+
+    @property
+    def scenario_path(self) -> str:
+        """As `about` was told; empty if it was not."""
+        return str(self._run.get("scenario_path", ""))
+
+    def keep_files(self, digest: str, data: bytes) -> None:
+        """A service's files, for the runtime to bring to the hosts that have them first."""
+        path = files_of(self.directory, digest)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
 
     def events(self, records: Iterable[Record]) -> None:
         """Append to events.ndjson; records of kind "sample" go to samples/hosts.ndjson instead."""

@@ -53,6 +53,8 @@ class PathTable(Frozen):
 class Files(Frozen):
     """A service's files (`model.bundle`), which the run's directory keeps as services/<digest>.tar."""
 
+    path: str
+    """Of the directory, as the scenario names it."""
     digest: str
     size: int
     """Bytes of the tar, which is what travels."""

@@ -7,8 +7,8 @@ from typing import Final
 
 from opus_controller.model.bundle import Bundle, pack
 from opus_controller.model.document import KeyPath, Problems
-from opus_controller.model.plan import Files, Service
-from opus_controller.model.scenario import Scenario
+from opus_controller.model.errors import ScenarioError
+from opus_controller.model.plan import Files, Plan, Service
 from opus_controller.model.scenario_form import ScenarioForm
 from opus_controller.model.service_form import ServiceForm
 from opus_controller.model.units import shown
@@ -51,7 +51,7 @@ class ServiceCompiler:
         if form.files is not None:
             try:
                 bundle = pack(self._problems.document.path.parent / form.files)
-                files = Files(digest=bundle.digest, size=bundle.size, files=bundle.files)
+                files = Files(path=form.files, digest=bundle.digest, size=bundle.size, files=bundle.files)
             except ValueError as error:
                 self._problems.add(("applications", k, "service", "files"), str(error))
         return Service(
@@ -92,15 +92,18 @@ class ServiceCompiler:
                 self._problems.add(("applications", where, "service"), message)
 
 
-def bundles(scenario: Scenario) -> list[Bundle]:
-    """The files of the scenario's services, each once. ScenarioError if they can no longer be packed."""
-    folder: Path = scenario.document.path.parent
+def bundles(plan: Plan, folder: Path) -> list[Bundle]:
+    """The files of the plan's services, each once; `folder`: the scenario's. ScenarioError if they are not what they were."""
     found: dict[str, Bundle] = {}
-    for k, app in enumerate(scenario.form.applications):
-        if app.service is not None and app.service.files is not None:
-            try:
-                bundle = pack(folder / app.service.files)
-            except ValueError as error:
-                raise scenario.document.error(("applications", k, "service", "files"), str(error)) from None
-            found[bundle.digest] = bundle
+    for app in plan.apps:
+        files = app.service.files if app.service is not None else None
+        if files is None:
+            continue
+        try:
+            bundle = pack(folder / files.path)
+        except ValueError as error:
+            raise ScenarioError(f"{app.name}: {error}") from None
+        if bundle.digest != files.digest:
+            raise ScenarioError(f"{app.name}: {folder / files.path} has changed since the plan was made; start again")
+        found[bundle.digest] = bundle
     return list(found.values())

@@ -27,21 +27,89 @@ class App(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
+    @_builtins.property
+    def service(self) -> Global___Service:
+        """A user's program serves it; absent: the nodes themselves do."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         replicas: _builtins.int = ...,
+        service: Global___Service | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "service", b"service"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "name", b"name", "replicas", b"replicas", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
+    _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__service) -> _WhichOneofReturnType__service | None: ...
+
+Global___App: _TypeAlias = App  # noqa: Y015
+
+@_typing.final
+class Service(_message.Message):
+    """opus_node.services.spec.ServiceSpec; times in nanoseconds. The seeds have its files from the beginning."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    HEALTH_PATH_FIELD_NUMBER: _builtins.int
+    HEALTH_EVERY_NS_FIELD_NUMBER: _builtins.int
+    HEALTH_TIMEOUT_NS_FIELD_NUMBER: _builtins.int
+    HEALTH_FAILURES_FIELD_NUMBER: _builtins.int
+    START_NS_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    DEADLINE_NS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    port: _builtins.int
+    protocol: _builtins.str
+    health_path: _builtins.str
+    health_every_ns: _builtins.int
+    health_timeout_ns: _builtins.int
+    health_failures: _builtins.int
+    start_ns: _builtins.int
+    request: _builtins.str
+    gateway: _builtins.int
+    deadline_ns: _builtins.int
+    digest: _builtins.str
+    size: _builtins.int
+    @_builtins.property
+    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With placeholders {port}, {address}, {files}, {data}."""
+
+    def __init__(
+        self,
+        *,
+        command: _abc.Iterable[_builtins.str] | None = ...,
+        port: _builtins.int = ...,
+        protocol: _builtins.str = ...,
+        health_path: _builtins.str = ...,
+        health_every_ns: _builtins.int = ...,
+        health_timeout_ns: _builtins.int = ...,
+        health_failures: _builtins.int = ...,
+        start_ns: _builtins.int = ...,
+        request: _builtins.str = ...,
+        gateway: _builtins.int = ...,
+        deadline_ns: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "replicas", b"replicas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "deadline_ns", b"deadline_ns", "digest", b"digest", "gateway", b"gateway", "health_every_ns", b"health_every_ns", "health_failures", b"health_failures", "health_path", b"health_path", "health_timeout_ns", b"health_timeout_ns", "port", b"port", "protocol", b"protocol", "request", b"request", "size", b"size", "start_ns", b"start_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___App: _TypeAlias = App  # noqa: Y015
+Global___Service: _TypeAlias = Service  # noqa: Y015
 
 @_typing.final
 class Abilities(_message.Message):

@@ -19,7 +19,7 @@ from opus_controller.model.history import Histories
 from opus_controller.model.plan import Host, Plan, Workload
 from opus_controller.runtimes.hosts.control import NodeControl, Tap, Watch, boot_request
 from opus_controller.runtimes.hosts.machine import last_lines
-from opus_controller.runtimes.hosts.processes import Process
+from opus_controller.runtimes.hosts.processes import Process, wait_gone
 from opus_controller.runtimes.hosts.state import RunState
 
 T = TypeVar("T")
@@ -86,6 +86,7 @@ class Nodes:
         for node in self._nodes.values():
             node.ended.set()
         self._histories = Histories(plan)
+        self._has_services = any(app.service is not None for app in plan.apps)
         self._workload: dict[str, list[Workload]] = {}
         self._records: deque[Record] = deque()
         self._room: asyncio.Future[None] | None = None
@@ -160,13 +161,27 @@ class Nodes:
     # --- end, pause ---
 
     def kill(self, hosts: Iterable[str]) -> None:
-        """SIGKILL, now; blocks for microseconds only. Lines and watches are let go by `bury`."""
+        """SIGKILL, now; blocks for microseconds only (milliseconds where users' programs run). Lines and watches are let go by
+        `bury`."""
         for name in hosts:
             process = self._state.hosts[name].node
             self._nodes[name].alive = self._nodes[name].wanted = False
             self._histories.ended(name, self._now())
             if process is not None:
+                programs = self.programs(name)  # found by its session while it is there
                 process.signal(signal.SIGKILL)
+                self._kill_programs(name, programs)
+
+    def programs(self, name: str) -> list[Process]:
+        """Users' programs that the host's node has started: what shares its session. None where there are no services."""
+        process = self._state.hosts[name].node
+        return process.session() if process is not None and self._has_services else []
+
+    def _kill_programs(self, name: str, programs: Iterable[Process]) -> None:
+        """A process may have been forking while they were found: until there is none."""
+        while found := [program for program in programs if program.signal(signal.SIGKILL)]:
+            wait_gone(found, 1.0)
+            programs = self.programs(name)
 
     async def bury(self, hosts: Iterable[str]) -> None:
         """Let go of what belonged to dead nodes."""
@@ -223,6 +238,7 @@ class Nodes:
         if not node.alive:
             return
         node.alive = node.paused = False
+        self._kill_programs(name, self.programs(name))
         self._histories.ended(name, self._now())
         if name in self._returned:
             self._returned.remove(name)

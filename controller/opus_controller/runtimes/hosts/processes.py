@@ -41,6 +41,16 @@ class Process:
             return Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"T"
         return False
 
+    def session(self) -> list[Process]:
+        """The others in the session that this process leads or led: what it has started, and that in turn, unless it left."""
+        found = []
+        for entry in os.scandir("/proc"):
+            if entry.name.isdigit() and int(entry.name) != self.pid:
+                fields = _stat(int(entry.name))
+                if fields and int(fields[3]) == self.pid and int(fields[19]) >= self.started:
+                    found.append(Process(int(entry.name), int(fields[19])))
+        return found
+
     def signal(self, number: int) -> bool:
         """Send a signal to this process and no other; False if it is gone."""
         with suppress(ProcessLookupError):
@@ -93,9 +103,15 @@ def _wait_one(process: Process, deadline: float) -> bool:
 
 def _status(pid: int) -> int | None:
     """Start time of a living process."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Fields of /proc/PID/stat from the third, its state, on; none if it is dead."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()  # the name may hold spaces and brackets
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+        return []
+    return [] if fields[0] in (b"Z", b"X") else fields

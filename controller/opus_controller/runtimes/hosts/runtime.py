@@ -23,7 +23,7 @@ from opus_controller.model.network import Network
 from opus_controller.model.plan import Plan, Workload
 from opus_controller.net.choose import Choice, make_links, open_links
 from opus_controller.net.links import Links
-from opus_controller.runtimes.hosts import clean
+from opus_controller.runtimes.hosts import clean, services
 from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.hosts.control import Tap
 from opus_controller.runtimes.hosts.hands import network_of
@@ -138,8 +138,7 @@ class HostsRuntime(ABC):
     # --- up ---
 
     async def up(self, plan: Plan) -> None:
-        if any(app.service is not None for app in plan.apps):
-            raise PlatformError("users' own services are not run on real hosts yet; use: --runtime sim")
+        services.check(plan)
         files = raise_file_limit()
         self._state = await in_thread(lambda: states.make(plan, mode=self._mode, runtime=self.kind, record=self._record))
         self._network = Network.of(plan)
@@ -164,6 +163,7 @@ class HostsRuntime(ABC):
         for host in state.hosts.values():
             os.mkdir(host.control_dir, 0o700)
             os.chown(host.control_dir, host.uid, host.uid)
+        services.place_files(state.plan(), state, self._record)
         self._links = make_links(self._choice, state.run, state.directory, exit_with=self.exit_with)
         state.links = self._links.kind
         state.save()
@@ -251,6 +251,8 @@ class HostsRuntime(ABC):
             process = self.state.hosts[name].node
             if process is not None and process.signal(signal.SIGSTOP if paused else signal.SIGCONT):
                 self.nodes.paused(name, paused)
+                for program in self.nodes.programs(name):
+                    program.signal(signal.SIGSTOP if paused else signal.SIGCONT)
 
     # --- what is learnt ---
 

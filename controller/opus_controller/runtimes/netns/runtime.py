@@ -10,6 +10,7 @@ from typing import Any
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.plan import Plan
 from opus_controller.net import namespaces
+from opus_controller.runtimes.hosts import services
 from opus_controller.runtimes.hosts.cgroups import Limits
 from opus_controller.runtimes.hosts.machine import in_thread, last_lines
 from opus_controller.runtimes.hosts.nodes import NODE_PORT
@@ -25,6 +26,7 @@ class NetnsRuntime(HostsRuntime):
     _zygote: Zygote | None = None
 
     async def _make_hosts(self, plan: Plan, names: list[str]) -> dict[str, Any]:
+        services.check_programs(plan)
         began = time.monotonic()
         self._zygote = self._a_zygote()
         zygote = asyncio.create_task(self._zygote.start(exit_with=self.exit_with))

@@ -1,0 +1,122 @@
+"""One start of a user's program: as a child in a process group of its own, its output in the node's log, its end told.
+
+It runs as the node does: same user without any capability, same namespaces, same limits. It ends with the node: `setpriv`
+(util-linux) asks the kernel for that, and whoever ends a host ends all that runs in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from opus_node.errors import LocalError
+
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+GRACE: Final = 3.0
+"""Seconds from SIGTERM to SIGKILL."""
+LOG_MOST: Final = 1 << 20
+"""Bytes of a service's output kept for the life of a node; what comes after is read and thrown away."""
+LINE_MOST: Final = 4096
+
+
+class ProgramLog:
+    """A service's output in the node's log: bounded, whatever its program writes, however often it is started."""
+
+    def __init__(self, app: str, most: int = LOG_MOST) -> None:
+        self._log = logging.getLogger(f"program.{app}")
+        self._left = most
+        self._broken_off = b""
+
+    def write(self, data: bytes) -> None:
+        """Whole lines are logged; a line over `LINE_MOST` in pieces."""
+        if self._left <= 0:
+            return
+        *lines, rest = (self._broken_off + data).split(b"\n")
+        while len(rest) > LINE_MOST:
+            lines.append(rest[:LINE_MOST])
+            rest = rest[LINE_MOST:]
+        self._broken_off = rest
+        for line in lines:
+            self._line(line)
+
+    def end(self) -> None:
+        """The program has closed its output."""
+        if self._broken_off:
+            self._line(self._broken_off)
+            self._broken_off = b""
+
+    def _line(self, line: bytes) -> None:
+        if self._left <= 0:
+            return
+        self._left -= len(line) + 1
+        self._log.info("%s", line.decode(errors="replace"))
+        if self._left <= 0:
+            self._log.warning("it has written so much that the rest is not kept")
+
+
+class Program:
+    """A running program; `ended` is done when it is no more, with how it ended."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: ProgramLog) -> None:
+        self._process = process
+        self._log = log
+        self.ended = asyncio.create_task(self._wait())
+
+    @staticmethod
+    async def start(command: Sequence[str], directory: Path, environment: Mapping[str, str], log: ProgramLog) -> Program:
+        """LocalError if there is no such program, or it cannot be run."""
+        if shutil.which(command[0], path=PATH) is None:
+            raise LocalError(f"{command[0]}: no such program on this host ({PATH})")
+        wrapped = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv", path=PATH) else ()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *wrapped,
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                cwd=directory,
+                env={"PATH": PATH, "HOME": str(directory), "LANG": "C.UTF-8", **environment},
+                process_group=0,
+            )
+        except OSError as error:
+            raise LocalError(f"{command[0]}: {error.strerror}") from error
+        return Program(process, log)
+
+    async def stop(self) -> None:
+        """SIGTERM, a while, SIGKILL; and whatever of its process group outlives it is killed with it."""
+        if not self.ended.done():
+            self._signal(signal.SIGTERM)
+            await asyncio.wait((self.ended,), timeout=GRACE)
+        self._signal(signal.SIGKILL)
+        await self.ended
+
+    def kill(self) -> None:
+        """Now, without waiting."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        """To the whole group: it is this program's as long as anything of it lives."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    async def _wait(self) -> str:
+        reading = asyncio.create_task(self._read())
+        status = await self._process.wait()
+        with suppress(asyncio.CancelledError, TimeoutError):
+            await asyncio.wait_for(reading, 1.0)  # a child that it left behind may hold its output open
+        self._log.end()
+        return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+
+    async def _read(self) -> None:
+        output = self._process.stdout
+        assert output is not None
+        while data := await output.read(1 << 16):
+            self._log.write(data)
