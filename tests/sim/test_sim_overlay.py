@@ -42,7 +42,7 @@ def played(seed: int, hash_seed: str, out: Path) -> list[str]:
 def test_same_scenario_and_seed_same_digests_in_any_process(tmp_path: Path) -> None:
     first = played(1, "0", tmp_path)
     assert first[0] == "done"
-    assert int(first[3]) > 10_000
+    assert int(first[3]) > 5_000
     assert played(1, "77", tmp_path) == first
     other = played(2, "0", tmp_path)
     assert other[0] == "done"
