@@ -14,7 +14,7 @@ START = 300 * MILLISECOND
 
 
 def programs(start: int | None = START) -> CoreNet:
-    """Thirty hosts in six regions, a program at each replica, ready `start` after the role began; replicas are where they stay."""
+    """Thirty hosts in six regions, a program at each replica, ready `start` after its role began; roles have settled."""
     net = six_regions(config=CONFIG)
     net.starts = lambda node: start
     net.run(40 * SECOND)

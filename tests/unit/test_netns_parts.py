@@ -135,3 +135,20 @@ def test_pairs_for_fidelity_are_drawn_by_the_seed_from_different_sites() -> None
     assert pairs == probes.sample_pairs(hosts, "x", most=5)
     assert all(one.site != other.site for one, other in pairs)
     assert len(probes.sample_pairs(hosts, "x", most=100)) == 12
+
+
+def test_what_shares_a_process_s_session_is_found_and_nothing_else() -> None:
+    script = "sh -c 'echo $$; exec sleep 1000' & setsid sh -c 'echo $$; exec sleep 1001' & wait"
+    leader = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert leader.stdout is not None
+    pids = {int(leader.stdout.readline()) for _ in range(2)}
+    made = [process for pid in (leader.pid, *pids) if (process := Process.of(pid)) is not None]
+    stays = [process for process in made if os.getsid(process.pid) == leader.pid and process.pid != leader.pid]
+    try:
+        assert len(stays) == 1
+        assert made[0].session() == stays
+    finally:
+        end(made)
+        leader.wait()
+        leader.stdout.close()
+    assert made[0].session() == []
