@@ -28,6 +28,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
         (["run"], 2, "opus run --help"),
         (["run", LEARN, "--runtime", "moon"], 2, "moon"),
         (["run", LEARN, "--seed", "-1"], 2, "'--seed'"),
+        (["run", LEARN, "--runtime", "netns", "--hop-cost", "1ms"], 2, "allowed: with --runtime sim"),
+        (["run", LEARN, "--runtime", "sim", "--hop-cost", "1"], 2, "--hop-cost"),
+        (["run", LEARN, "--runtime", "sim", "--hop-cost", "1ms", "--repeat", "2"], 2, "leave out --repeat"),
         (["run", "no-such-scenario"], 2, "no-such-scenario"),
         (["run", LEARN, "--runtime", "docker"], 3, "no container engine at unix:///nowhere/docker.sock; start one: systemctl"),
         (["up", "three-hosts", "--runtime", "docker"], 3, "no container engine at unix:///nowhere/docker.sock"),
@@ -141,3 +144,13 @@ def test_an_engine_on_another_machine_is_refused(capsys: pytest.CaptureFixture[s
     monkeypatch.setenv("DOCKER_HOST", "tcp://192.0.2.1:2375")
     assert run(["up", "three-hosts", "--runtime", "docker"]) == 3
     assert "not on this machine" in said(capsys)[1][-1]
+
+
+def test_the_simulators_hop_cost_can_be_this_machines(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    medians = []
+    for k, hop in enumerate(("0ms", "5ms")):
+        run(["run", LEARN, "--runtime", "sim", "--hop-cost", hop, "--out", str(tmp_path / str(k)), "--json"])
+        result = json.loads(said(capsys)[0])
+        assert result["facts"]["hop_cost_source"] == f"--hop-cost {hop}"
+        medians.append(result["routing_latency_ms"]["p50"])
+    assert medians[0] + 4 < medians[1]

@@ -50,10 +50,15 @@ class Chosen:
     """Whether its hosts live in real time, and can be asked for their metrics."""
 
 
-def choose_runtime(asked: RuntimeName, links: LinksName, *, scenario: str) -> Chosen:
-    """PlatformError if this machine cannot do what is asked; `auto` always finds something."""
+def choose_runtime(asked: RuntimeName, links: LinksName, *, scenario: str, hop_cost: str | None = None) -> Chosen:
+    """PlatformError if this machine cannot do what is asked; `auto` always finds something.
+
+    `hop_cost`: a duration in place of the simulator's own constant; ScenarioError for other runtimes, which have a real one.
+    """
     if asked is RuntimeName.sim:
-        return _sim("asked for")
+        return _sim("asked for", hop_cost)
+    if hop_cost is not None:
+        raise ScenarioError("--hop-cost: is the simulator's, real hosts have their own; allowed: with --runtime sim")
     if asked is not RuntimeName.auto:
         return choose_real(asked, links)
     try:
@@ -81,10 +86,21 @@ def choose_real(asked: RuntimeName, links: LinksName) -> Chosen:
         return _netns(links, f"not docker: {reason}")
 
 
-def _sim(why: str) -> Chosen:
+def _sim(why: str, hop_cost: str | None = None) -> Chosen:
+    from opus_controller.runtimes.sim.costs import HopCost
     from opus_controller.runtimes.sim.runtime import SimRuntime
 
-    return Chosen(lambda record, mode: SimRuntime(), (f"runtime: sim, virtual time ({why})",), observable=False)
+    hop = HopCost() if hop_cost is None else HopCost(_duration(hop_cost), f"--hop-cost {hop_cost}")
+    return Chosen(lambda record, mode: SimRuntime(hop_cost=hop), (f"runtime: sim, virtual time ({why})",), observable=False)
+
+
+def _duration(text: str) -> int:
+    from opus_controller.model.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ScenarioError(f"--hop-cost: {error}") from None
 
 
 def _netns(links: LinksName, why: str) -> Chosen:

@@ -34,6 +34,10 @@ def register(app: typer.Typer) -> None:
         links: LinksOption = LinksName.auto,
         seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the scenario's.")] = None,
         out: Annotated[Path | None, typer.Option("--out", help="The run's directory, in place of runs/NAME-TIME.")] = None,
+        hop_cost: Annotated[
+            str | None,
+            typer.Option("--hop-cost", help="For sim: what a message takes beyond its path, as `opus bench hop` prints it here."),
+        ] = None,
         victims_of: Annotated[
             Path | None,
             typer.Option("--victims-of", help="An earlier run: what is aimed by live state hits the same hosts again."),
@@ -80,7 +84,9 @@ def register(app: typer.Typer) -> None:
             return plan if earlier is None else with_victims_of(plan, earlier)
 
         plan = plan_of(seed)
-        chosen = choose_runtime(runtime, links, scenario=scenario)
+        if hop_cost is not None and repeat is not None:
+            raise ScenarioError("--hop-cost: goes with one run; leave it out, or leave out --repeat")
+        chosen = choose_runtime(runtime, links, scenario=scenario, hop_cost=hop_cost)
         if at is not None and not chosen.observable:
             raise PlatformError("the simulator has no live metrics (virtual time); leave out --observe, or use: --runtime netns")
         facts = facts_of(path, chosen, settings)
