@@ -30,14 +30,14 @@ class OwnEngine:
 
     def __init__(self, data: Path, place: Path) -> None:
         self.url = f"unix://{place / 'docker.sock'}"
-        self._data = data
+        self.data = data
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Returns when it answers."""
         command = [
-            *("dockerd", f"--data-root={self._data}", f"--exec-root={self._place / 'exec'}", f"--host={self.url}"),
+            *("dockerd", f"--data-root={self.data}", f"--exec-root={self._place / 'exec'}", f"--host={self.url}"),
             *(f"--pidfile={self._place / 'pid'}", "--bridge=none", "--iptables=false", "--ip-masq=false"),
         ]
         with self.log.open("ab") as log:

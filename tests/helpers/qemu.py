@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from helpers.guest import SHARED, TESTS, Kind, Machine
+from helpers.qemu_disk import DISK
 from helpers.qemu_kernel import NoKernelError, kernel, write_initrd
 
 MEMORY_MB = 2560
@@ -61,6 +62,8 @@ def machine(job: Path, place: Path) -> Machine:
     ]  # fmt: skip
     for tag, (path, option) in shares.items():
         command += ["-virtfs", f"local,path={path},mount_tag={tag},{option}security_model=passthrough,multidevs=remap"]
+    if DISK.exists():
+        command += ["-drive", f"file={DISK},format=raw,if=virtio,snapshot=on"]
     return Machine(command, {"PATH": os.environ.get("PATH", os.defpath)})
 
 

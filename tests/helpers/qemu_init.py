@@ -11,6 +11,9 @@ import sys
 from helpers import guest_init
 from helpers.guest_init import MS_BIND, Job, mount
 
+DISK = "/dev/vda"
+"""If it has one: `helpers.qemu_disk`."""
+ENGINE_DATA = "/var/lib/docker"
 _BUILD = "trans=virtio,version=9p2000.L,msize=1048576"
 
 
@@ -21,6 +24,9 @@ def prepare(job: Job, modules: str) -> None:
     mount("build", job["shared"], "9p", 0, _BUILD)
     os.makedirs("/lib/modules", exist_ok=True)
     mount(f"/.host{modules}", "/lib/modules", "", MS_BIND)  # modprobe and the kernel itself load what is asked for
+    if os.path.exists(DISK):
+        os.makedirs(ENGINE_DATA)
+        mount(DISK, ENGINE_DATA, "ext4")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from opus_controller.engine.runtime import Runtime
 from opus_controller.model.errors import PlatformError, ScenarioError
 
 if TYPE_CHECKING:
+    from opus_controller.engine.runtime import Runtime
     from opus_controller.runtimes.docker.engine import Engine
 
 

@@ -25,7 +25,7 @@ RUN_LABEL = "opus.run"
 HOST_LABEL = "opus.host"
 DEFAULT_URL = "unix:///var/run/docker.sock"
 ANSWER_S = 60
-PROBE_S = 5
+PROBE_S = 15
 """To find out whether an engine answers at all."""
 CONNECTIONS = 16
 """Kept at most: hosts are started several at a time."""

@@ -16,7 +16,7 @@ from opus_controller.runtimes.hosts.state import RunState
 
 LOG = "keeper.log"
 READY = "keeping"
-STARTS_S = 60.0
+STARTS_S = 180.0
 
 
 def start(run: RunState) -> Process:

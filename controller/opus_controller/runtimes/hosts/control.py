@@ -33,8 +33,9 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.max_receive_message_length", 64 << 20),
 )
-READY_S = 60.0
-"""For a node to open its socket: hundreds start at once on two cores."""
+READY_S = 180.0
+"""For a new process to open its socket and answer: hundreds start at once on two cores, or three on an emulated machine.
+One that ends is noticed before."""
 CALL_S = 10.0
 
 

@@ -17,7 +17,7 @@ from opus_controller.engine.runtime import LiveHost, Record
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.history import Histories
 from opus_controller.model.plan import Host, Plan, Workload
-from opus_controller.runtimes.hosts.control import NodeControl, Tap, Watch, boot_request
+from opus_controller.runtimes.hosts.control import READY_S, NodeControl, Tap, Watch, boot_request
 from opus_controller.runtimes.hosts.machine import last_lines
 from opus_controller.runtimes.hosts.processes import Process, wait_gone
 from opus_controller.runtimes.hosts.state import RunState
@@ -29,8 +29,6 @@ AT_ONCE = 64
 MOST_RECORDS = 500_000
 """Records kept for the player; beyond that the nodes' own (bounded, counting) buffers hold them."""
 STATUS_S = 3.0
-READY_S = 60.0
-"""For a new process to answer: hundreds start at once on two cores."""
 ENDED_S = 20.0
 """For a killed process to be gone."""
 NODE_PORT = 7000
