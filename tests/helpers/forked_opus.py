@@ -114,3 +114,7 @@ def _command(arguments: list[str], files: list[Path]) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    _prepare()

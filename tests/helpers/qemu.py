@@ -22,7 +22,8 @@ MEMORY_MB = 2560
 CORES = 2
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "depmod": "kmod", "apt-get": "apt",
-    "dockerd": "docker.io", "containerd": "containerd", "runc": "runc",
+    "dockerd": "docker.io", "containerd": "containerd", "runc": "runc", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs",
+    "tc": "iproute2", "ping": "iputils-ping",
 }  # fmt: skip
 """What must be on PATH, and the package that brings it."""
 CPU = "Nehalem"
@@ -52,7 +53,7 @@ def machine(job: Path, place: Path) -> Machine:
     init = ["/usr/bin/env", f"PYTHONPATH={TESTS}", sys.executable, "-m", "helpers.qemu_init", str(job), str(linux.modules)]
     append = [
         "console=ttyS0", "quiet", "loglevel=3", "panic=-1", "mitigations=off", "audit=0", "apparmor=0", "no_timer_check",
-        "random.trust_cpu=on", "--", *init,
+        "random.trust_cpu=on", "rcupdate.rcu_expedited=1", "--", *init,
     ]  # fmt: skip
     shares = {"root": ("/", "readonly=on,"), "build": (str(SHARED), "")}
     command = [
