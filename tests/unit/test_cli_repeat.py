@@ -36,7 +36,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_directory_a_seed_and_the_summary_of_all(three: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = three / "out"
-    assert sorted(os.listdir(out)) == ["repeat.json", "seed-5", "seed-6", "seed-7"]
+    assert sorted(os.listdir(out)) == ["inputs", "repeat.json", "seed-5", "seed-6", "seed-7"]
     summary = json.loads((out / "repeat.json").read_text())
     assert [summary[key] for key in ("kind", "verdict", "exit_code", "asked")] == ["repeat", "pass", 0, 3]
     assert [run["seed"] for run in summary["runs"]] == [5, 6, 7]

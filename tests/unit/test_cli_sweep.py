@@ -19,7 +19,7 @@ def test_every_combination_over_the_same_seeds(tmp_path: Path, capsys: pytest.Ca
     arguments = ["sweep", str(scenario), *vary, "--set", "workload.0.total_rate=20/s", "--repeat", "2"]
     assert run([*arguments, "--runtime", "sim", "--jobs", "1", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert sorted(os.listdir(out)) == ["1-replicas=1-direct=true", "2-replicas=2-direct=true", "sweep.json"]
+    assert sorted(os.listdir(out)) == ["1-replicas=1-direct=true", "2-replicas=2-direct=true", "inputs", "sweep.json"]
     document = json.loads((out / "sweep.json").read_text())
     assert [document[key] for key in ("kind", "verdict", "exit_code", "asked")] == ["sweep", "pass", 0, 2]
     assert [setting["values"]["applications.web.replicas"] for setting in document["settings"]] == [1, 2]

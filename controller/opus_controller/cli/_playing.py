@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import platform
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ import typer
 
 from opus_controller.cli._choose import Chosen
 from opus_controller.cli._observe import Address, observing
+from opus_controller.model.errors import PlatformError
 
 if TYPE_CHECKING:
     from opus_controller.engine.play import Outcome
@@ -34,6 +37,12 @@ def announce(plan: Plan, chosen: Chosen, seeds: str = "") -> None:
     print(f"{plan.name}: {hosts}, {seeds or f'seed {plan.seed}'}", file=sys.stderr)
     for line in chosen.announcement:
         print(line, file=sys.stderr)
+
+
+def need_observable(at: Address | None, chosen: Chosen) -> None:
+    """PlatformError if metrics are to be served of what has none."""
+    if at is not None and not chosen.observable:
+        raise PlatformError("the simulator has no live metrics (virtual time); leave out --observe, or use: --runtime netns")
 
 
 def playing(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, data: Path) -> Outcome:
@@ -60,8 +69,12 @@ def playing(plan: Plan, chosen: Chosen, record: RunRecord, at: Address | None, d
 
 def _keep_files(plan: Plan, record: RunRecord) -> None:
     """Files of the plan's services go into the record, from where the runtime brings them to the hosts that have them first."""
+    from opus_controller.engine.record import files_of
     from opus_controller.model.service import bundles
 
+    needed = [app.service.files.digest for app in plan.apps if app.service is not None and app.service.files is not None]
+    if all(files_of(record.directory, digest).is_file() for digest in needed):  # from a pack
+        return
     for bundle in bundles(plan, Path(record.scenario_path).parent):
         record.keep_files(bundle.digest, bundle.data)
 
@@ -86,4 +99,16 @@ def facts_of(scenario: Path, chosen: Chosen, settings: Sequence[Setting] = ()) -
 def versions() -> dict[str, str]:
     """Of everything whose change could change a run."""
     packages = {name: metadata.version(name) for name in ("opus-testbed", "grpcio", "protobuf")}
-    return {"python": platform.python_version(), "kernel": platform.release(), **packages}
+    return {"python": platform.python_version(), "kernel": platform.release(), **packages, "source": _source()}
+
+
+def _source() -> str:
+    """A digest of Opus' own program text: a version number does not tell one commit from the next."""
+    digest = hashlib.sha256()
+    for package in ("opus_controller", "opus_node", "opus_proto"):
+        spec = find_spec(package)
+        for place in map(Path, spec.submodule_search_locations or () if spec is not None else ()):
+            for file in sorted(place.rglob("*.py")):
+                digest.update(f"{package}/{file.relative_to(place).as_posix()}\0".encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

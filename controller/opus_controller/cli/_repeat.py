@@ -15,6 +15,7 @@ from opus_controller.cli._output import write_out
 from opus_controller.cli._playing import RUNS, announce
 from opus_controller.cli._pool import Job
 from opus_controller.cli._series import Ending, new_directory, processes, run_all
+from opus_controller.cli._single import Shown
 from opus_controller.model.errors import InvalidRun, ScenarioError
 
 if TYPE_CHECKING:
@@ -36,20 +37,22 @@ class Wanted:
     """For every run.json."""
     settings: Sequence[Setting]
     """In place of the scenario's own."""
-    out: Path | None
+    inputs: Sequence[Path]
+    """Files that the plans are made of."""
+    shown: Shown
     jobs: int | None
-    junit: Path | None
-    as_json: bool
 
 
 def repeat(wanted: Wanted) -> int:
     """Run it; the exit code. What was done when it is interrupted, or fails, is kept and summed up."""
+    from opus_controller.engine.record import keep_inputs
     from opus_controller.report.several.files import write
     from opus_controller.report.several.repeat import summed_up
 
     first = wanted.plan_of(wanted.seeds[0])
     at_a_time = processes(wanted.chosen, wanted.jobs, len(wanted.seeds))
-    directory = new_directory(wanted.out, RUNS, first.name)
+    directory = new_directory(wanted.shown.out, RUNS, first.name)
+    keep_inputs(wanted.inputs, directory)
     announce(first, wanted.chosen, f"seeds {wanted.seeds[0]} to {wanted.seeds[-1]}")
     results: list[tuple[str, Result]] = []
     ending = run_all(
@@ -77,11 +80,12 @@ def _show(wanted: Wanted, summary: Repeat, directory: Path, results: list[tuple[
     from opus_controller.cli._output import console
     from opus_controller.report.junit import to_junit
     from opus_controller.report.several import tables
-    from opus_controller.report.several.files import REPEAT, to_json
+    from opus_controller.report.several.files import to_json
+    from opus_controller.report.several.repeat import REPEAT
 
-    if wanted.junit is not None:
-        write_out(to_junit([result for _, result in sorted(results, key=lambda each: each[1].seed)]), wanted.junit)
-    if wanted.as_json:
+    if wanted.shown.junit is not None:
+        write_out(to_junit([result for _, result in sorted(results, key=lambda each: each[1].seed)]), wanted.shown.junit)
+    if wanted.shown.as_json:
         typer.echo(to_json(summary), nl=False)
         return
     console().print(tables.repeat(summary))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opus_controller.cli._output import JsonOption, console
+from opus_controller.cli._output import JsonOption, console, need_writable
 from opus_controller.model.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from opus_controller.report.result import Result
 
 LATEST = Path("runs/latest")
 
@@ -27,23 +30,35 @@ def register(app: typer.Typer) -> None:
                 "--prometheus", help="Also put the run's samples into this Prometheus data directory (its storage.tsdb.path)."
             ),
         ] = None,
+        pack: Annotated[
+            Path | None,
+            typer.Option("--pack", help="Also put the run into this one file, from which opus run FILE runs it again."),
+        ] = None,
         as_json: JsonOption = False,
     ) -> None:
         """Work a run's figures out again and write its result.json and report.html; of several runs, show what they came to."""
         if run == LATEST and not run.exists():
             raise ScenarioError("no run yet (runs/latest is missing); make one with: opus run SCENARIO")
         if _several(run):
-            if given := [name for name, value in (("html", html), ("picture", picture), ("prometheus", prometheus)) if value]:
+            if given := [
+                name
+                for name, value in (("html", html), ("picture", picture), ("prometheus", prometheus), ("pack", pack))
+                if value
+            ]:
                 raise ScenarioError(f"--{given[0]}: {run} holds several runs; allowed: the directory of one of them")
             _show_several(run, as_json=as_json)
             return
-        _report(run, html, picture, as_json=as_json)
+        need_writable(pack)
+        result = _report(run, html, picture, as_json=as_json)
+        if pack is not None:
+            _pack(run, result, pack)
         if prometheus is not None:
             _backfill(run, prometheus)
 
 
 def _several(directory: Path) -> bool:
-    from opus_controller.report.several.files import REPEAT, SWEEP
+    from opus_controller.report.several.repeat import REPEAT
+    from opus_controller.report.several.sweep import SWEEP
 
     return any((directory / name).is_file() for name in (REPEAT, SWEEP))
 
@@ -71,7 +86,15 @@ def _backfill(run: Path, data: Path) -> None:
     print("\n".join(lines), file=sys.stderr)
 
 
-def _report(directory: Path, html: Path | None, picture: Path | None, *, as_json: bool) -> None:
+def _pack(run: Path, result: Result, out: Path) -> None:
+    from opus_controller.report.pack import write
+
+    manifest = write(run, result, out)
+    size = f"{len(manifest.files)} files, {out.stat().st_size / 1e6:.1f} MB"
+    print(f"packed into {out} ({size}); again, from anywhere: opus run {out}", file=sys.stderr)
+
+
+def _report(directory: Path, html: Path | None, picture: Path | None, *, as_json: bool) -> Result:
     from rich.console import Console
 
     from opus_controller.report.conclude import conclude, to_json
@@ -89,3 +112,4 @@ def _report(directory: Path, html: Path | None, picture: Path | None, *, as_json
         typer.echo(to_json(result), nl=False)
     else:
         show(result, Console(), page=html or directory / "report.html")
+    return result

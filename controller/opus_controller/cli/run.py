@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,24 +10,25 @@ import typer
 
 from opus_controller.cli._choose import LinksName, LinksOption, RuntimeName, choose_runtime
 from opus_controller.cli._observe import ObserveAddressOption, ObserveOption, asked_for
-from opus_controller.cli._output import JsonOption, need_writable, write_out
-from opus_controller.cli._playing import RUNS, SetOption, announce, facts_of, playing, settings_of
+from opus_controller.cli._output import JsonOption, need_writable
+from opus_controller.cli._playing import SetOption, facts_of, need_observable, settings_of
 from opus_controller.cli._repeat import Wanted, seeds_of
 from opus_controller.cli._repeat import repeat as run_repeatedly
+from opus_controller.cli._rerun import refuse_options, rerun
 from opus_controller.cli._series import MOST_RUNS, JobsOption
-from opus_controller.model.errors import InvalidRun, OpusError, PlatformError, ScenarioError
+from opus_controller.cli._single import Shown, run_once
+from opus_controller.model.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from opus_controller.engine.play import Outcome
     from opus_controller.model.plan import Plan
-
-VERDICT_EXIT = {"pass": 0, "fail": 1, "invalid": InvalidRun.exit_code}
 
 
 def register(app: typer.Typer) -> None:
     @app.command()
     def run(
-        scenario: Annotated[str, typer.Argument(help="A scenario's file, or the name of one that comes with Opus.")],
+        scenario: Annotated[
+            str, typer.Argument(help="A scenario's file, the name of one that comes with Opus, or a packed run.")
+        ],
         runtime: Annotated[
             RuntimeName, typer.Option("--runtime", help="auto: docker where its engine and image are, else netns, else sim.")
         ] = RuntimeName.auto,
@@ -65,15 +66,21 @@ def register(app: typer.Typer) -> None:
 
         Exit code: 0 pass, 1 an expectation failed, 2 bad input, 3 this machine cannot do it, 4 the run is invalid.
         """
-        from opus_controller.engine.record import RecordReader, RunRecord
+        from opus_controller.engine.record import RecordReader, keep_inputs
         from opus_controller.engine.replay import with_victims_of
         from opus_controller.model.compile import compile_plan
         from opus_controller.model.scenario import find, load_scenario
+        from opus_controller.report.pack import is_pack
 
         at = asked_for(observe, observe_address)
         if at is not None and repeat is not None:
             raise ScenarioError("--observe: shows one run, not several; leave it out, or leave out --repeat")
         need_writable(junit)
+        shown = Shown(out, junit, as_json)
+        if is_pack(Path(scenario)):
+            given = {"--seed": seed, "--set": set_, "--repeat": repeat, "--jobs": jobs, "--victims-of": victims_of}
+            refuse_options({**given, "--hop-cost": hop_cost})
+            raise typer.Exit(rerun(Path(scenario), runtime, links, at, shown))
         path = find("scenarios", scenario)
         settings = settings_of(set_)
         loaded = load_scenario(path, settings)
@@ -87,39 +94,10 @@ def register(app: typer.Typer) -> None:
         if hop_cost is not None and repeat is not None:
             raise ScenarioError("--hop-cost: goes with one run; leave it out, or leave out --repeat")
         chosen = choose_runtime(runtime, links, scenario=scenario, hop_cost=hop_cost)
-        if at is not None and not chosen.observable:
-            raise PlatformError("the simulator has no live metrics (virtual time); leave out --observe, or use: --runtime netns")
+        need_observable(at, chosen)
         facts = facts_of(path, chosen, settings)
         if repeat is not None:
             seeds = seeds_of(plan.seed, repeat)
-            raise typer.Exit(run_repeatedly(Wanted(plan_of, seeds, chosen, facts, settings, out, jobs, junit, as_json)))
-        announce(plan, chosen)
-        record = RunRecord.at(out, plan) if out is not None else RunRecord.create(RUNS, plan)
-        record.about(**facts)
-        outcome = playing(plan, chosen, record, at, RUNS if out is None else out)
-        raise typer.Exit(_conclude(record.directory, outcome, junit, as_json=as_json))
-
-
-def _conclude(directory: Path, outcome: Outcome, junit: Path | None, *, as_json: bool) -> int:
-    """Report what there is, even of a run that broke off; the exit code."""
-    from rich.console import Console
-
-    from opus_controller.report.conclude import conclude, to_json
-    from opus_controller.report.junit import to_junit
-    from opus_controller.report.table import show
-
-    if outcome.error is not None and not isinstance(outcome.error, OpusError):
-        print(f"the record so far is in {directory}", file=sys.stderr)
-        raise outcome.error
-    result = conclude(directory)
-    if junit is not None:
-        write_out(to_junit([result]), junit)
-    if as_json:
-        typer.echo(to_json(result), nl=False)
-    else:
-        show(result, Console(), page=directory / "report.html")
-    for host, words in outcome.died.items():
-        print(f"{host} died by itself: {words.splitlines()[-1]}", file=sys.stderr)
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.exit_code or VERDICT_EXIT[result.verdict]
+            raise typer.Exit(run_repeatedly(Wanted(plan_of, seeds, chosen, facts, settings, loaded.files, shown, jobs)))
+        code, _ = run_once(plan, chosen, facts, partial(keep_inputs, loaded.files), at, shown)
+        raise typer.Exit(code)

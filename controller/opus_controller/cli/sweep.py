@@ -104,12 +104,14 @@ class _Series:
     """By the setting's directory: (the run's directory, its result)."""
 
     def run(self, variations: Sequence[Variation], columns: Sequence[str], junit: Path | None, *, as_json: bool) -> int:
+        from opus_controller.engine.record import keep_inputs
         from opus_controller.report.several.files import write
         from opus_controller.report.several.sweep import collected
 
         first = self.wanted.scenarios[0].form.name
         directory = new_directory(self.out, RUNS, first)
         count = len(self.wanted.varied) * len(self.wanted.seeds)
+        keep_inputs(dict.fromkeys(file for scenario in self.wanted.scenarios for file in scenario.files), directory)
         jobs = self._jobs(directory)
         self._announce()
         ending = run_all(jobs, count, self.chosen, self.at_a_time, self._done)

@@ -9,6 +9,7 @@
         samples/metrics.ndjson  scraped metrics of hosts and controller (observe.archive); not in virtual time
         logs/<host>.log         what the host's process printed
         services/<digest>.tar   files of users' services, as shipped to their hosts
+        inputs/                 the scenario, its topology and tables as they were (of several runs, once beside all of them)
     runs/latest                 symbolic link to the youngest
 
 Append-only and flushed a batch at a time: after a crash of the controller everything but the last second is there, and
@@ -23,6 +24,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -41,6 +43,9 @@ HEALTH_SAMPLES = "samples/health.ndjson"
 METRICS_SAMPLES = "samples/metrics.ndjson"
 LOGS = "logs"
 SERVICES = "services"
+INPUTS = "inputs"
+MOST_INPUT = 64 << 20
+"""Bytes of a file that is kept with a run."""
 
 
 def files_of(directory: Path, digest: str) -> Path:
@@ -182,6 +187,20 @@ def empty_directory(directory: Path) -> None:
         raise PlatformError(f"cannot write a run's directory at {directory}: {error.strerror}; name another: --out") from error
     if taken:
         raise ScenarioError(f"{directory} is not empty; a run's record is never overwritten: name another directory with --out")
+
+
+def keep_inputs(files: Iterable[Path], directory: Path) -> None:
+    """Copy the files that a plan was made of into `directory`/inputs: they may be edited later. Huge tables are left out."""
+    place = directory / INPUTS
+    try:
+        place.mkdir()
+        for k, file in enumerate(files):
+            if file.stat().st_size <= MOST_INPUT:
+                name = re.sub("[^A-Za-z0-9._-]+", "-", file.name).lstrip(".-") or "input"
+                target = place / name
+                shutil.copyfile(file, place / f"{k}-{name}" if target.exists() else target)
+    except OSError as error:
+        raise PlatformError(f"cannot keep {error.filename} in {place}: {error.strerror}") from error
 
 
 def _append(path: Path) -> TextIO:

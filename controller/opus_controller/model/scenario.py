@@ -27,6 +27,12 @@ class Scenario:
     form: ScenarioForm
     topology: Topology
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it was read from: its own file, its topology's, matrices and traces. No two alike."""
+        traces = [self.document.path.parent / churn.trace.file for churn in self.form.churn if churn.trace is not None]
+        return tuple(dict.fromkeys((self.document.path, *self.topology.files, *traces)))
+
 
 def load_scenario(path: Path, settings: Sequence[Setting] = ()) -> Scenario:
     """Read a scenario and its topology; `settings` stand in for what the file says.

@@ -31,6 +31,8 @@ class Topology:
     hosts: tuple[Host, ...]
     paths: PathTable
     groups: tuple[str, ...]
+    files: tuple[Path, ...] = ()
+    """That it was read from: its own, and that of its matrix."""
 
     def shape(self, source: str, target: str) -> PathShape:
         """The path from one site to another, access links not included."""
@@ -59,6 +61,7 @@ def load_topology(path: Path) -> Topology:
         hosts=hosts,
         paths=paths,
         groups=tuple(group.name for group in form.groups),
+        files=(path, *([path.parent / form.rtt_matrix.file] if form.rtt_matrix is not None else [])),
     )
 
 

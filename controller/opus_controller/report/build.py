@@ -17,6 +17,7 @@ from opus_controller.report.run import Run
 from opus_controller.report.world import Bools
 
 SECOND = 1_000_000_000
+HOP_COST = "--hop-cost"
 
 
 def build(run: Run) -> result.Result:
@@ -69,14 +70,24 @@ def build(run: Run) -> result.Result:
 def command(run: Run) -> str:
     """The command line that makes this run again: what was chosen for it is said outright, where the result went is not."""
     scenario = run.about.get("scenario_path") or f"scenarios/{run.plan.name}.yaml"
-    words = ["opus", "run", str(scenario), "--seed", str(run.plan.seed)]
+    words = ["opus", "run", str(scenario)]
+    if not run.about.get("pack"):
+        words += ["--seed", str(run.plan.seed)]
     for key, value in (run.about.get("settings") or {}).items():
         words += ["--set", f"{key}={value}"]
     for option in ("runtime", "links"):
         value = run.about.get(option)
         if value and value != "model":
             words += [f"--{option}", str(value)]
+    if hop_cost := hop_cost_given(run.about.get("facts") or {}):
+        words += [HOP_COST, hop_cost]
     return shlex.join(words)
+
+
+def hop_cost_given(facts: Mapping[str, Any]) -> str | None:
+    """What `opus run --hop-cost` gave in place of the simulator's constant, by the runtime's facts."""
+    option, _, value = str(facts.get("hop_cost_source")).partition(" ")
+    return value if option == HOP_COST else None
 
 
 def selection(run: Run, wanted: Expectation) -> Bools:

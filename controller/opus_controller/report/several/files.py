@@ -15,11 +15,12 @@ from pydantic import ValidationError
 
 from opus_controller.model.errors import ScenarioError
 from opus_controller.report.conclude import RESULT, load
-from opus_controller.report.several.repeat import OneRun, Repeat, summed_up
-from opus_controller.report.several.sweep import Sweep
+from opus_controller.report.pack import is_pack
+from opus_controller.report.pack import read as read_pack
+from opus_controller.report.result import Result
+from opus_controller.report.several.repeat import REPEAT, OneRun, Repeat, summed_up
+from opus_controller.report.several.sweep import SWEEP, Sweep
 
-REPEAT = "repeat.json"
-SWEEP = "sweep.json"
 PLAN = "plan.json"
 MOST_BYTES = 256 << 20
 
@@ -62,7 +63,7 @@ def write(document: Repeat | Sweep, directory: Path) -> Path:
 
 
 def read(path: Path) -> Side:
-    """A run's directory or its result.json, a repetition's or sweep's directory or its file; otherwise ScenarioError."""
+    """A run's directory, result.json or pack, a repetition's or sweep's directory or its file; otherwise ScenarioError."""
     if path.is_dir():
         if (path / SWEEP).is_file():
             return _swept(path, path / SWEEP)
@@ -73,6 +74,8 @@ def read(path: Path) -> Side:
         return _loose(path)
     if not path.is_file():
         raise ScenarioError(f"{path}: there is no such file or directory; allowed: a run, or runs of --repeat or sweep")
+    if is_pack(path):
+        return _packed(path)
     if path.name == RESULT:
         return _single(path, path.parent)
     text = _text(path)
@@ -88,8 +91,15 @@ def document(directory: Path) -> Repeat | Sweep:
     return repeated
 
 
+def _packed(path: Path) -> Side:
+    return _alone(path, read_pack(path).result, path)
+
+
 def _single(path: Path, directory: Path) -> Side:
-    result = load(directory)
+    return _alone(path, load(directory), directory)
+
+
+def _alone(path: Path, result: Result, directory: Path) -> Side:
     summary = summed_up([(".", result)], asked=1)
     assert summary is not None
     return Side(path, "a run", (Group({}, summary, directory),))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from opus_controller.report.result import Part, Result
 from opus_controller.report.several import measures, student
 
+REPEAT = "repeat.json"
 Verdict = Literal["pass", "fail", "invalid"]
 EXIT: dict[Verdict, int] = {"pass": 0, "fail": 1, "invalid": 4}
 INTERRUPTED = 130

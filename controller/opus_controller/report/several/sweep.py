@@ -8,6 +8,8 @@ from typing import Any, Literal
 from opus_controller.report.result import Part
 from opus_controller.report.several.repeat import EXIT, INTERRUPTED, WORST, Repeat, Verdict
 
+SWEEP = "sweep.json"
+
 
 class Setting(Part):
     """One combination of values."""
