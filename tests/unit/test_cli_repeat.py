@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from helpers import tiny
 from opus_controller.cli._app import run
+from opus_controller.cli._pool import Job, in_processes
+from opus_controller.model.compile import compile_plan
+from opus_controller.model.scenario import load_scenario
 from opus_controller.report.conclude import load
 from opus_controller.report.several.repeat import Repeat, summed_up
 
@@ -133,3 +136,18 @@ def test_mistakes_are_told_in_one_line(more: list[str], words: str, tmp_path: Pa
     assert line.startswith("opus: ")
     assert words in line
     assert not (tmp_path / "out").exists()
+
+
+class Deadly:
+    """Ends the process that unpickles it, as the kernel does when memory runs out."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (9,)
+
+
+def test_a_worker_that_dies_is_one_runs_misfortune(tmp_path: Path) -> None:
+    plan = compile_plan(load_scenario(tiny.write(tmp_path)))
+    jobs = [Job(str(k), Deadly() if k == 0 else plan, tmp_path / str(k), {}) for k in range(3)]  # type: ignore[arg-type]
+    ended = {job.label: how for job, how in in_processes(jobs, 2)}
+    assert [ended[label].how for label in "012"] == ["failed", "done", "done"]
+    assert "died (exit 9)" in str(ended["0"].error)

@@ -70,6 +70,24 @@ def test_a_run_of_several_is_packed_with_the_inputs_of_all(tmp_path: Path) -> No
     assert run(["report", str(tmp_path / "out"), "--pack", str(tmp_path / "all.opus")]) == 2
 
 
+def test_only_inputs_and_programs_are_ever_written_from_a_pack(ran: Path, tmp_path: Path) -> None:
+    shipped_files = ran / "run" / "services" / "ab12.tar"
+    shipped_files.parent.mkdir()
+    shipped_files.write_bytes(b"program")
+    try:
+        pack.write(ran / "run", load(ran / "run"), tmp_path / "with.opus")
+    finally:
+        shipped_files.unlink()
+        shipped_files.parent.rmdir()
+    out = tmp_path / "out"
+    pack.read(tmp_path / "with.opus").put(out)
+    assert sorted(file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()) == [
+        "inputs/net.yaml",
+        "inputs/tiny.yaml",
+        "services/ab12.tar",
+    ]
+
+
 # --- archives of others ---
 
 

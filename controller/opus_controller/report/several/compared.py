@@ -19,6 +19,9 @@ from opus_controller.report.several.tables import HEADLINE, grid
 SHOWN = ("routing_latency_ms.mean", *HEADLINE)
 """Figures that are shown even if they do not differ."""
 
+MOST_TOLD = 101.0
+"""A bound beyond this ratio says only that there are too few runs."""
+
 
 def render(comparison: Comparison, *, all_figures: bool = False) -> RenderableType:
     """A: before, B: after. Figures that differ, and the important others; `all_figures`: every one."""
@@ -89,7 +92,7 @@ def change(effect: Effect, value: float | None) -> str:
     if value is None:
         return words.NOTHING
     if effect.scale == "ratio":
-        return f"{_signed(100 * (value - 1))}%"
+        return f"{_signed(100 * (value - 1))}%" if value < MOST_TOLD else f"over +{100 * (MOST_TOLD - 1):,.0f}%"
     return f"{_signed(100 * value)} points" if measures.is_share(effect.figure) else _signed(value)
 
 
