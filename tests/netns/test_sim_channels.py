@@ -24,6 +24,8 @@ pytestmark = pytest.mark.netns
 
 THERE, BACK = 120 * MILLISECOND, 80 * MILLISECOND
 RTT = THERE + BACK
+TRIES = 3
+"""The quickest counts: a busy machine only adds."""
 DIALER = Path(__file__).parents[1] / "helpers" / "dialer.py"
 
 
@@ -109,8 +111,13 @@ def told(what: str, real: int, simulated: int) -> None:
 
 
 def test_a_cold_dial_takes_the_round_trips_that_the_simulator_charges(live: LiveNetwork, bench: Make) -> None:
-    with Dialer(live, "b") as b, Dialer(live, "a", "b") as a:
-        cold, *warm = exchange(a, b, 4)
+    colds, warm = [], []
+    for _ in range(TRIES):
+        with Dialer(live, "b") as b, Dialer(live, "a", "b") as a:
+            took = exchange(a, b, 4)
+        colds.append(took[0])
+        warm += took[1:]
+    cold = min(colds)
     expected = bench([SECOND]).until(3 * SECOND).arrivals("b")[0] - SECOND
     told("cold", cold, expected)
     told("warm", min(warm), THERE)
@@ -140,13 +147,16 @@ def test_a_short_cut_costs_what_the_simulator_says(live: LiveNetwork, bench: Mak
 
 
 def test_a_crash_is_told_as_soon_as_the_simulator_says(live: LiveNetwork, bench: Make) -> None:
-    with Dialer(live, "b") as b, Dialer(live, "a", "b") as a:
-        exchange(a, b, 2)
-        killed = time.monotonic_ns()
-        b.kill()
-        reset = a.next("unreachable") - killed
-        dialed = a.send(9)
-        refused = a.next("unreachable") - dialed
+    resets, refusals = [], []
+    for _ in range(TRIES):
+        with Dialer(live, "b") as b, Dialer(live, "a", "b") as a:
+            exchange(a, b, 2)
+            killed = time.monotonic_ns()
+            b.kill()
+            resets.append(a.next("unreachable") - killed)
+            dialed = a.send(9)
+            refusals.append(a.next("unreachable") - dialed)
+    reset, refused = min(resets), min(refusals)
     sim = bench([0, 2 * SECOND]).until(SECOND)
     sim.do(sim.sim.crash(["b"]))
     expected = sim.until(5 * SECOND).toy("a").unreachable()
