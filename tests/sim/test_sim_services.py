@@ -62,8 +62,9 @@ def of_kind(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 def test_files_take_their_time_and_bytes(tmp_path: Path) -> None:
     result, events, _ = played(tmp_path)
     assert result.requests.availability == 1.0
-    for shipped in of_kind(events, "shipped"):
-        assert shipped["source"] == "198.18.0.1", "only the seed has them at first"
+    first, *others = of_kind(events, "shipped")
+    assert first["source"] == "198.18.0.1", "only the seed has them at first"
+    for shipped in (first, *others):
         least = shipped["bytes"] * 8 * SECOND // 8_000_000
         assert least + 2 * 2 * MS <= shipped["took"] <= least + 2 * 42 * MS, "the link's rate, and two round trips"
     service = result.services[0]
@@ -93,7 +94,7 @@ def test_a_host_s_disk_outlives_its_process(tmp_path: Path) -> None:
     result, events, _ = played(tmp_path, "[{at: 20s, name: loss, crash: a replica of web, for: 500ms}]")
     victim = next(e for e in of_kind(events, "fault") if e["name"] == "loss")["victims"][0]
     starts = [e["t"] for e in of_kind(events, "program") if (e["host"], e["change"]) == (victim, "started")]
-    assert [t > 20 * SECOND for t in starts] == [False, True], "started again, being still a replica"
+    assert [t > 20 * SECOND for t in starts[:2]] == [False, True], "started again, being still a replica"
     assert not [e for e in of_kind(events, "shipped") if e["host"] == victim and e["t"] > 20 * SECOND]
     assert result.requests.availability == 1.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from opus_node.core.census import Census
 from opus_node.core.context import Context
 from opus_node.core.leases import Leases
 from opus_node.core.messages import (
@@ -40,6 +41,7 @@ class AgentRole:
         "_seed",
         "_summary_timer",
         "_tick_timer",
+        "census",
         "leases",
         "promotion",
         "relay",
@@ -67,12 +69,14 @@ class AgentRole:
         self._retire = retire
         self._seed = ctx.me in seeds
         self.sets = ReplicaSets()
-        self.swim = Swim(ctx, prober, self.sets, learn, self._changed, self._measured, seeds)
-        self.leases = Leases(ctx, self.swim)
-        self.promotion = Promotion(ctx, self.leases, self.swim, self.sets)
+        self.relay = Relay(ctx, prober, self._report)
+        delays = self.relay.delays
+        self.swim = Swim(ctx, prober, self.sets, learn, self._changed, self._measured, delays, seeds)
+        self.leases = Leases(ctx, self.swim, self.relay)
+        self.census = Census(ctx, self.swim, seeds)
+        self.promotion = Promotion(ctx, self.leases, self.swim, self.sets, self.census, delays, self._step_down)
         self.stewards = Stewards(ctx, self.swim, self.sets, learn, hopeless, self._ask)
         self.summaries = Summaries(ctx, self.leases, self.swim)
-        self.relay = Relay(ctx, prober, self._report)
         self.witness = Witness(ctx, prober, self._surveyed)
         self._tick_timer: Timer | None = None
         self._summary_timer: Timer | None = None
@@ -83,6 +87,7 @@ class AgentRole:
         self.swim.join(agents, lost)
         self._tick_timer = ctx.timers.at(ctx.now + ctx.jitter(ctx.config.probe_interval, 0.2, 1.0), self._tick)
         self._summary_timer = ctx.timers.at(ctx.now + ctx.jitter(EARLY, 0.5, 1.0), self._summarise)
+        self.promotion.start()
         self.stewards.consider()
 
     def stop(self) -> None:
@@ -90,8 +95,9 @@ class AgentRole:
         for timer in (self._tick_timer, self._summary_timer):
             if timer is not None:
                 timer.cancel()
+        self.promotion.stop()
         for node, held in self.leases.table.items():
-            self._ctx.send(node, LeaseReply(0, False, self.leases.ring(held.rtt, KNOWN_TOLD, node)))
+            self._ctx.send(node, LeaseReply(0, False, self.leases.likely(held, KNOWN_TOLD)))
         self.relay.stop()
         self.stewards.stop()
         self.swim.leave()
@@ -101,12 +107,11 @@ class AgentRole:
         self.leases.expire()
         self.relay.tick()
         self.stewards.consider()
-        self.promotion.tick()
-        period = self.swim.tick()
-        if not self._seed and self.promotion.idle():
+        self._tick_timer = ctx.timers.at(ctx.now + self.swim.tick(), self._tick)
+
+    def _step_down(self) -> None:
+        if not self._seed:
             self._retire()
-        else:
-            self._tick_timer = ctx.timers.at(ctx.now + period, self._tick)
 
     def slept(self, span: Nanos) -> None:
         self.swim.slept()
@@ -115,6 +120,7 @@ class AgentRole:
     # Among agents
 
     def _changed(self, member: Member, new: bool) -> None:
+        self.promotion.agents_changed()
         if member.live:
             self.promotion.on_agent(member)
             if not new and member.state != DEAD:
@@ -161,6 +167,8 @@ class AgentRole:
     def learned(self, new: ReplicaSet, before: ReplicaSet | None) -> None:
         self.sets.put(new, len(self.swim.agents()))
         self.relay.learn(new)
+        if before is None or before.members != new.members:
+            self.leases.replicas_changed()
         self.summaries.learned(before, new)
         self.stewards.learned(new, before)
         if before is None or before.steward != new.steward:

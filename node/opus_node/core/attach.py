@@ -1,11 +1,11 @@
-"""A node's way in: finding agents, measuring them, attaching to the nearest by lease, and moving on when it is silent.
+"""A node's way in: finding agents, measuring them, attaching by lease to the one best on the way, moving on when it is silent.
 
     nothing --FindAgents--> measuring --Lease--> attached --a lease or a request unanswered--> recovering
        ^                        |                    ^                                             |
        +------- all silent -----+                    +--- the agent, or the nearest of the wave ---+
 
-A node remembers at most `known_agents` ways in besides its agent. None is forgotten for being silent, only for being
-worse than another when the table is full: after a total cut they are what leads back.
+Once attached, it looks around for a better one (`lookout`). None of its ways in (`ways`) is forgotten for being silent, only
+for being worse than another when the table is full: after a total cut they are what leads back.
 """
 
 from __future__ import annotations
@@ -13,13 +13,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from opus_node.core.context import Context
-from opus_node.core.coordinates import Place
 from opus_node.core.events import AgentLost, Attached
-from opus_node.core.messages import AgentHint, AgentsKnown, Demand, FindAgents, Lease, LeaseReply, ProbeReply, Release
+from opus_node.core.lookout import MOVE_LEAST, Lookout, worth_moving
+from opus_node.core.messages import (
+    AgentHint,
+    AgentsKnown,
+    Demand,
+    FindAgents,
+    Lease,
+    LeaseReply,
+    ProbeReply,
+    Release,
+)
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import Rtt
 from opus_node.core.timers import Timer
-from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+from opus_node.core.ways import Way, Ways
 
 JOIN_PROBES = 5
 """Agents measured when joining (DESIGN: 3 to 5)."""
@@ -31,17 +41,7 @@ BACKOFF_FIRST: Nanos = 500 * MILLISECOND
 BACKOFF_MAX: Nanos = 5 * SECOND
 SEEDS_KEPT = 3
 """Seeds a node keeps as ways in; they count among `known_agents`."""
-MOVE_SHARE = 0.2
-MOVE_LEAST: Nanos = 2 * MILLISECOND
-"""A node moves to an agent that is nearer by more than max(20 %, 2 ms): less is noise."""
-CONSIDERED = 2
-"""Unmeasured agents probed at once in the background by a node that wants a nearer one; content, it probes one."""
-CONSIDER_FAR: Nanos = 500 * MILLISECOND
-CONSIDER_NEAR: Nanos = 5 * SECOND
-CONSIDER_MOST: Nanos = 60 * SECOND
-"""The first pause between such probes, by whether the agent is near enough; it doubles. A thousand nodes that all measure
-every new agent at once are what a start can least afford: each probe of a stranger costs a dial."""
-BACKUP_EVERY = 6
+BACKUP_EVERY = 24
 """Every so many leases, one goes to a backup too: it keeps the ways in measured."""
 HANDED_TO = 3
 """Agents measured by a node that is handed over."""
@@ -52,36 +52,12 @@ FULL_FOR: Nanos = 10 * SECOND
 NUDGE: Nanos = 500 * MILLISECOND
 
 
-class Way:
-    """One way in: an agent and how far it is."""
-
-    __slots__ = ("agent", "asked", "at", "bound", "full_until", "heard_at", "lease_sent_at", "lease_seq", "rtt", "seed", "silent")
-
-    def __init__(self, agent: NodeId, seed: bool = False) -> None:
-        self.agent = agent
-        self.seed = seed
-        self.rtt = Rtt()
-        self.asked = False
-        self.at: Place = 0
-        """Where it is, as far as it, or somebody else, has told."""
-        self.bound: Nanos = 0
-        """No nearer than this, as far as a third one's measurements tell; 0 if they tell nothing."""
-        self.heard_at: Nanos = -1
-        self.silent = 0
-        self.full_until: Nanos = 0
-        self.lease_seq = 0
-        self.lease_sent_at: Nanos = 0
-
-
 class Attachment:
     """The node's side of joining and leases. `agent` is empty while there is none, the node itself if it is an agent."""
 
     __slots__ = (
         "_acquainted",
         "_asking",
-        "_consider_at",
-        "_consider_pause",
-        "_consider_timer",
         "_ctx",
         "_demand",
         "_eager",
@@ -91,6 +67,8 @@ class Attachment:
         "_lease_seq",
         "_lease_timer",
         "_leases",
+        "_lookout",
+        "_near",
         "_next_seed",
         "_picked",
         "_prober",
@@ -109,15 +87,22 @@ class Attachment:
         ctx: Context,
         prober: Prober,
         demand: Callable[[], tuple[Demand, ...]],
+        shares: Callable[[], dict[AppId, float]],
+        near: Callable[[AppId, tuple[NodeId, ...]], None],
         acquainted: Callable[[], list[NodeId]],
     ) -> None:
-        """`demand` goes on leases; `acquainted` are nodes known for other reasons, to be asked when no agent answers."""
+        """`demand` goes on leases, `shares` of it weigh applications; `near` takes replicas that the agent names.
+
+        `acquainted` are nodes known for other reasons, to be asked when no agent answers.
+        """
         self._ctx = ctx
         self._prober = prober
         self._demand = demand
+        self._near = near
         self._acquainted = acquainted
         self.agent: NodeId = ""
-        self.ways: dict[NodeId, Way] = {}
+        self.ways = Ways(ctx, shares)
+        self._lookout = Lookout(ctx, prober, self.ways, self._probed, self._lease_now)
         self._seeds: tuple[NodeId, ...] = ()
         self._next_seed = -1
         self._find_nonce = 0
@@ -136,9 +121,6 @@ class Attachment:
         self._search_timer: Timer | None = None
         self._lease_timer: Timer | None = None
         self._silence_timer: Timer | None = None
-        self._consider_timer: Timer | None = None
-        self._consider_at: Nanos = 0
-        self._consider_pause: Nanos = 0
 
     # Beginning and end
 
@@ -149,9 +131,9 @@ class Attachment:
         self._seeds = tuple(rng.sample(others, min(SEEDS_KEPT, len(others))))
         self.agent = ""
         for seed in self._seeds:
-            self.ways.setdefault(seed, Way(seed, True)).seed = True
+            self.ways.by_agent.setdefault(seed, Way(seed, True)).seed = True
         for agent in agents:
-            self.add(agent)
+            self.ways.add(agent)
         if len(self.ways) > len(self._seeds):
             self._search(self._nearest(JOIN_PROBES), JOIN_WINDOW)
         else:
@@ -159,14 +141,15 @@ class Attachment:
 
     def stop(self) -> None:
         """This node becomes an agent itself."""
-        for timer in (self._search_timer, self._lease_timer, self._silence_timer, self._consider_timer):
+        for timer in (self._search_timer, self._lease_timer, self._silence_timer):
             if timer is not None:
                 timer.cancel()
         self._since = -1
         self._asking = ""
         self._recovering = False
         self._picked = []
-        self.ways = {}
+        self._lookout.stop()
+        self.ways.by_agent = {}
         self.agent = self._ctx.me
 
     # Finding
@@ -183,7 +166,7 @@ class Attachment:
             self._next_seed += 1
             targets.append(self._seeds[self._next_seed % len(self._seeds)])
         if self._rounds or not targets:
-            others = [*self._acquainted(), *(way.agent for way in self.ways.values())]
+            others = [*self._acquainted(), *self.ways.by_agent]
             others = [node for node in others if node not in targets]
             if others:
                 targets.append(ctx.rng.choice(others))
@@ -204,10 +187,11 @@ class Attachment:
             return
         ctx = self._ctx
         for hint in message.agents:
-            self.add(hint.agent)
-            self._bound(hint, None)
-        hinted = [hint.agent for hint in message.agents if hint.agent in self.ways and hint.agent != source]
-        picks = ([source] if source in self.ways else []) + hinted[: JOIN_PROBES - 2]
+            self.ways.add(hint.agent)
+            self.ways.hinted(hint, None, chosen=False)
+        known = self.ways.by_agent
+        hinted = [hint.agent for hint in message.agents if hint.agent in known and hint.agent != source]
+        picks = ([source] if source in known else []) + hinted[: JOIN_PROBES - 2]
         rest = [agent for agent in hinted if agent not in picks]
         picks += ctx.rng.sample(rest, min(len(rest), JOIN_PROBES - len(picks)))
         if picks:
@@ -221,7 +205,8 @@ class Attachment:
         self._eager = False
         self._picked = picks
         for agent in picks:
-            self.ways[agent].asked = True
+            way = self.ways.by_agent[agent]
+            way.wanted, way.asked_at = False, self._ctx.now
             self._prober.ask(agent, self._probed)
         self._schedule(self._ctx.now + window + 2 * self._ctx.lag, self._choose)
 
@@ -231,17 +216,19 @@ class Attachment:
             return
         if not reply.is_agent:
             if not way.seed and node != self.agent:
-                del self.ways[node]
+                del self.ways.by_agent[node]
             return
         way.heard_at = self._ctx.now
         way.silent = 0
         way.at = reply.at
+        way.crowded = reply.room < 0
+        self.ways.told(way, reply.delays)
         if warm or not way.rtt.samples:
             way.rtt.sample(rtt)
         if self._since >= 0 and not self._asking:
             self._search_progress(rtt, warm)
         elif warm:
-            self._move_if_nearer(way)
+            self._move_if_better(way)
 
     def _search_progress(self, rtt: Nanos, warm: bool) -> None:
         if self._eager or (warm and self._handed_from is not None and len(self._picked) == 1):
@@ -254,7 +241,7 @@ class Attachment:
 
     def _choose(self, _: object) -> None:
         ctx = self._ctx
-        answered = [way for way in self.ways.values() if way.heard_at >= self._since and way.full_until <= ctx.now]
+        answered = [way for way in self.ways if way.heard_at >= self._since and way.full_until <= ctx.now]
         if self._recovering:
             self._recovering = False
             current = self.ways.get(self.agent)
@@ -265,7 +252,7 @@ class Attachment:
             answered = [way for way in answered if way is not current]
         before, self._handed_from = self._handed_from, None
         if answered:
-            best = min(answered, key=lambda way: (way.rtt.delay(), way.agent))
+            best = self.ways.choose(answered)
             if before is not None and best.rtt.delay() > max(before.rtt.delay(), ctx.config.near_enough) + MOVE_LEAST:
                 self._refused(before, ())
             else:
@@ -319,9 +306,7 @@ class Attachment:
             ctx.send(before, Release())
         ctx.notices.append(Attached(way.agent, way.rtt.srtt))
         self._leases = 0
-        self._consider_pause = 0
-        if way.rtt.delay() <= ctx.config.near_enough:
-            self._consider_at = ctx.now + ctx.jitter(CONSIDER_NEAR)
+        self._lookout.attached(way)
         if self._silence_timer is not None:
             self._silence_timer.cancel()
         self._schedule_lease(0.4, 1.1)
@@ -342,10 +327,27 @@ class Attachment:
         self._lease_primary(way, ctx.patience(way.rtt) + 100 * MILLISECOND)
         self._schedule_lease()
         if self._leases % BACKUP_EVERY == 0:
-            others = [other for other in self.ways.values() if other.agent != self.agent]
+            others = [other for other in self.ways if other.agent != self.agent]
             if others:
                 self._lease(ctx.rng.choice(others), False)
-        self._consider()
+        self._look()
+
+    def _look(self) -> None:
+        current = self.ways.get(self.agent)
+        if current is not None and self._since < 0 and not self._asking:
+            self._lookout.look(current)
+
+    def _move_if_better(self, way: Way) -> None:
+        current = self.ways.get(self.agent)
+        if current is None or way is current or self._asking or self._since >= 0 or way.full_until > self._ctx.now:
+            return
+        if self.ways.cost(way) < worth_moving(self.ways.cost(current)):
+            self._ask(way)
+
+    def _lease_now(self) -> None:
+        way = self.ways.get(self.agent)
+        if way is not None:
+            self._lease(way, True)
 
     def _lease_primary(self, way: Way, patience: Nanos) -> None:
         self._lease(way, True)
@@ -382,31 +384,43 @@ class Attachment:
                 abilities.bandwidth,
                 self._demand() if primary else (),
                 ctx.position.at,
+                self.ways.spare(way) if primary else 0,
+                self._lookout.measured() if primary else (),
             ),
         )
 
     def on_lease_reply(self, source: NodeId, message: LeaseReply) -> None:
         way = self.ways.get(source)
         for hint in message.agents:
-            self.add(hint.agent)
-            self._bound(hint, way)
+            self.ways.add(hint.agent, (self.agent, self._asking))
+            self.ways.hinted(hint, way, chosen=source == self.agent)
         if way is None:
             return
         way.heard_at = self._ctx.now
         way.silent = 0
         way.at = message.at or way.at
+        if message.delays and self.ways.told(way, message.delays) and source == self.agent:
+            for other in self.ways:
+                other.wanted = True
+            self._lookout.hurry()
         if message.seq and message.seq == way.lease_seq:
             rtt = self._ctx.now - way.lease_sent_at
             if way.rtt.samples:  # the first may have paid for a dial
                 self._ctx.position.sample(source, rtt, message.at)
             way.rtt.sample(rtt)
+        if source in (self.agent, self._asking):
+            for one in message.near:
+                self._near(one.app, one.replicas)
         if source == self._asking:
             self._answered(way, message)
         elif source == self.agent:
             if self._silence_timer is not None:
                 self._silence_timer.cancel()
             if message.accepted:
-                self._consider()
+                if message.agents:
+                    self._lookout.hurry()
+                self._lookout.measure(message)
+                self._look()
             elif not message.seq and message.agents:
                 self._handed_over(way, message.agents)
             else:
@@ -417,7 +431,8 @@ class Attachment:
             return
         if message.accepted:
             self._attach(way)
-            self._consider()
+            self._lookout.measure(message)
+            self._look()
         else:
             self._asking = ""
             self._refused(way, message.agents)
@@ -425,7 +440,8 @@ class Attachment:
     def _handed_over(self, way: Way, hints: tuple[AgentHint, ...]) -> None:
         """The agent splits or steps down and names who takes its nodes: they are measured, and others only if they are far."""
         way.full_until = self._ctx.now + FULL_FOR
-        picks = [hint.agent for hint in hints if hint.agent in self.ways][:HANDED_TO]
+        picks = [hint.agent for hint in hints if hint.agent in self.ways.by_agent][:HANDED_TO]
+        picks += [agent for agent in self._nearest(1) if len(hints) > 1 and agent not in picks and agent != way.agent]
         if picks and not self._asking:
             self._handed_from = way
             self._search(picks, JOIN_WINDOW)
@@ -434,55 +450,14 @@ class Attachment:
         """Full, no agent any more, or handing this node over: follow the hints; the old agent serves until then."""
         way.full_until = self._ctx.now + FULL_FOR
         if self._since >= 0 and not self._eager and self.agent != way.agent:
-            answered = [one for one in self.ways.values() if one.heard_at >= self._since and one.full_until <= self._ctx.now]
+            answered = [one for one in self.ways if one.heard_at >= self._since and one.full_until <= self._ctx.now]
             if answered:
                 self._choose(None)
                 return
-        picks = [hint.agent for hint in hints if hint.agent in self.ways][:JOIN_PROBES]
+        picks = [hint.agent for hint in hints if hint.agent in self.ways.by_agent][:JOIN_PROBES]
         picks += [one for one in self._nearest(JOIN_PROBES) if one not in picks and one != way.agent][: JOIN_PROBES - len(picks)]
         if picks and not self._asking:
             self._search(picks, JOIN_WINDOW)
-
-    def _consider(self, _: object = None) -> None:
-        """Measures an agent or two that were heard of last and never measured, at a falling rate."""
-        ctx = self._ctx
-        current = self.ways.get(self.agent)
-        if self._since >= 0 or self._asking or current is None:
-            return
-        most = self._worth_moving(current.rtt.delay())
-        unmeasured = [way for way in reversed(self.ways.values()) if not way.asked and not way.rtt.samples and way.bound <= most]
-        if not unmeasured:
-            return
-        if ctx.now < self._consider_at:
-            if self._consider_timer is None or self._consider_timer.run is None:
-                self._consider_timer = ctx.timers.at(self._consider_at, self._consider)
-            return
-        far = current.rtt.delay() > ctx.config.near_enough
-        for way in unmeasured[: CONSIDERED if far else 1]:
-            way.asked = True
-            self._prober.ask(way.agent, self._probed)
-        self._consider_at = ctx.now + ctx.jitter(self._consider_pause or (CONSIDER_FAR if far else CONSIDER_NEAR))
-        self._consider_pause = min(2 * (self._consider_at - ctx.now), CONSIDER_MOST)
-
-    def _move_if_nearer(self, way: Way) -> None:
-        current = self.ways.get(self.agent)
-        if current is None or way is current or self._asking or self._since >= 0 or way.full_until > self._ctx.now:
-            return
-        if way.rtt.srtt < self._worth_moving(current.rtt.delay()):
-            self._ask(way)
-
-    @staticmethod
-    def _worth_moving(now_at: Nanos) -> Nanos:
-        """How near another agent must be to be worth leaving one that is `now_at` away."""
-        return now_at - max(int(MOVE_SHARE * now_at), MOVE_LEAST)
-
-    def _bound(self, hint: AgentHint, teller: Way | None) -> None:
-        """By the triangle inequality, which real networks mostly keep: an agent far from one that is near is far."""
-        way = self.ways.get(hint.agent)
-        if way is not None and hint.at and not way.rtt.samples:
-            way.at = hint.at
-        if way is not None and teller is not None and hint.rtt and teller.rtt.samples:
-            way.bound = abs(hint.rtt - teller.rtt.srtt)
 
     # Silence
 
@@ -523,33 +498,10 @@ class Attachment:
         elif peer == self._asking:
             self._ask_silent(None)
 
-    # The table
-
-    def add(self, agent: NodeId) -> None:
-        """Remembers a way in; in a full table it replaces the most silent, then the farthest."""
-        if agent == self._ctx.me or agent in self.ways or not agent:
-            return
-        if len(self.ways) >= self._ctx.config.known_agents + 1:
-            worst: Way | None = None
-            for way in self.ways.values():
-                if way.seed or way.agent in (self.agent, self._asking):
-                    continue
-                if worst is None or (way.silent, way.rtt.srtt) > (worst.silent, worst.rtt.srtt):
-                    worst = way
-            if worst is None:
-                return
-            del self.ways[worst.agent]
-        self.ways[agent] = Way(agent)
+    # Reading
 
     def _nearest(self, count: int, varied: bool = False) -> list[NodeId]:
-        """The best ways in besides the agent; `varied` leaves half of the places to chance, as near ones die together."""
-        others = [way for way in self.ways.values() if way.agent not in (self.agent, self._asking)]
-        others.sort(key=lambda way: (way.silent, way.rtt.delay(), way.agent))
-        if not varied or len(others) <= count:
-            return [way.agent for way in others[:count]]
-        best = others[: (count + 1) // 2]
-        rest = self._ctx.rng.sample(others[len(best) :], count - len(best))
-        return [way.agent for way in best + rest]
+        return self.ways.nearest(count, (self.agent, self._asking), varied)
 
     def backups(self) -> list[NodeId]:
         """All ways in besides the agent, the likeliest to answer first."""
@@ -566,11 +518,6 @@ class Attachment:
     def rtt_of(self, agent: NodeId) -> Rtt | None:
         way = self.ways.get(agent)
         return None if way is None else way.rtt
-
-    def hints(self, limit: int) -> tuple[AgentHint, ...]:
-        """For somebody who asks this plain node."""
-        ways = sorted(self.ways.values(), key=lambda way: (way.silent, -way.heard_at))[:limit]
-        return tuple(AgentHint(way.agent, way.rtt.srtt, way.at) for way in ways)
 
     # Timers
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+
 from opus_node.core.context import Context
 from opus_node.core.messages import Demand, ProbeReply, ReplicaSet
 from opus_node.core.prober import Prober
@@ -10,10 +13,12 @@ from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
 KEPT = 3
 """Entries for one application (DESIGN section 4)."""
-SAMPLED = 6
-"""Members of a larger set that are measured when it is learned."""
-REMEASURE: Nanos = 30 * SECOND
-"""While requests flow, one entry or unmeasured member is measured again after so long."""
+SMALL = 4
+"""All members of a set as small as this are measured when it is learned; of a larger one whoever answered, and those that the
+agent names."""
+SUGGESTED = 8
+REMEASURE: Nanos = 120 * SECOND
+"""While requests flow, one member, whichever, is measured after so long."""
 SUSPECT_FIRST: Nanos = 500 * MILLISECOND
 SUSPECT_MAX: Nanos = 16 * SECOND
 
@@ -38,11 +43,11 @@ class AppCache:
         "_ctx",
         "_fresh_at",
         "_prober",
-        "_rate",
         "_rate_at",
         "_requests",
         "entries",
         "epoch",
+        "rate",
         "reply",
         "steward",
         "used",
@@ -60,7 +65,7 @@ class AppCache:
         self.used = False
         self._fresh_at: Nanos = 0
         self._requests = 0
-        self._rate = 0.0
+        self.rate = 0.0
         self._rate_at: Nanos = ctx.now
 
     # Demand
@@ -74,10 +79,14 @@ class AppCache:
         span = now - self._rate_at
         if span >= SECOND // 2:
             rate = self._requests * SECOND / span
-            self._rate = rate if not self._rate else self._rate + (rate - self._rate) / 3
+            self.rate = rate if not self.rate else self.rate + (rate - self.rate) / 3
             self._requests = 0
             self._rate_at = now
-        return Demand(self._app, round(self._rate, 3))
+        return Demand(self._app, round(self.rate, 3), self.nearest())
+
+    def nearest(self) -> Nanos:
+        """Round trip to the nearest replica that answers; 0: none is known."""
+        return min((entry.rtt.srtt for entry in self.entries.values() if not entry.strikes), default=0)
 
     # Replicas
 
@@ -92,18 +101,20 @@ class AppCache:
             for node in [node for node in self.entries if node not in replica_set.members]:
                 del self.entries[node]
             self._fresh_at = now
-            fresh = [node for node in replica_set.members if node not in self.entries and node != self._ctx.me]
-            if len(fresh) > SAMPLED:
-                near = [responder] if responder in fresh else []
-                fresh = near + self._ctx.rng.sample([node for node in fresh if node != responder], SAMPLED - len(near))
-            for node in fresh:
-                self._prober.ask(node, self._measured)
+            fresh = replica_set.members if len(replica_set.members) <= SMALL else (responder,)
+            self.suggest(node for node in fresh if node in replica_set.members)
         elif now - self._fresh_at >= REMEASURE:
             self._fresh_at = now
             others = [node for node in replica_set.members if node not in (responder, self._ctx.me)]
             if others:
                 node = self._ctx.rng.choice(others)
                 self._prober.ask(node, self._measured, node in self.entries)
+
+    def suggest(self, nodes: Iterable[NodeId]) -> None:
+        """Somebody thinks that these are near."""
+        for node in islice(nodes, SUGGESTED):
+            if node not in self.entries and node != self._ctx.me:
+                self._prober.ask(node, self._measured)
 
     def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
         """Only a warm measurement makes an entry, and only one better than the worst when three are held."""

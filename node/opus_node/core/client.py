@@ -18,6 +18,7 @@ from opus_node.core.prober import Prober
 from opus_node.core.relay import ATTEMPT_BITS, HEDGE_UNKNOWN, Relay
 from opus_node.core.replica import Replica
 from opus_node.core.rtt import Rtt
+from opus_node.core.siblings import mix
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
@@ -83,6 +84,10 @@ class Client:
 
     def demand(self) -> tuple[Demand, ...]:
         return tuple(cache.demand() for cache in self.caches.values())
+
+    def shares(self) -> dict[AppId, float]:
+        """What part of this node's requests goes to which application."""
+        return mix({app: cache.rate for app, cache in self.caches.items()}) if self.caches else {}
 
     def cache(self, app: AppId) -> AppCache:
         found = self.caches.get(app)

@@ -17,6 +17,7 @@ whom to measure; it does not replace measuring.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from math import sqrt
 
@@ -48,7 +49,7 @@ _ERROR_STEP = 0.05
 class Position:
     """This node's own."""
 
-    __slots__ = ("_recent", "_where", "error", "height", "samples")
+    __slots__ = ("_at", "_recent", "_where", "error", "height", "samples")
 
     def __init__(self) -> None:
         self._where = [0.0] * DIMENSIONS
@@ -58,18 +59,22 @@ class Position:
         self.error = ERROR_MOST
         """Relative error that this node expects of guesses from here."""
         self.samples = 0
+        self._at: Place = 0
         self._recent: dict[NodeId, list[Nanos]] = {}
 
     @property
     def at(self) -> Place:
         """What to tell others; 0 before the first round trip."""
-        return pack(self._where, self.height, self.error) if self.samples else 0
+        if not self._at and self.samples:
+            self._at = pack(self._where, self.height, self.error)
+        return self._at
 
     def sample(self, peer: NodeId, rtt: Nanos, at: Place) -> None:
         """A warm round trip (no dial in it) to a peer that says it is `at`."""
         if rtt <= 0:
             return
         measured = self._filtered(peer, rtt) / MILLISECOND
+        self._at = 0
         if not at:  # the first of all nodes has nobody to go by
             self.samples += 1
             return
@@ -112,8 +117,12 @@ def pack(where: list[float], height: float, error: float) -> Place:
     return place << _ERROR_BITS | min(max(round(error / _ERROR_STEP), 1), _ERROR_MOST)
 
 
+@lru_cache(maxsize=1 << 14)
 def unpack(place: Place) -> tuple[list[float], float, float]:
-    """(coordinates in ms, height in ms, error). Any integer is some place: what a peer sends is not trusted to be one of ours."""
+    """(coordinates in ms, height in ms, error). Any integer is some place: what a peer sends is not trusted to be one of ours.
+
+    Cached, since the same places are compared again and again: not to be changed.
+    """
     error = (place & _ERROR_MOST) * _ERROR_STEP
     place >>= _ERROR_BITS
     height = float(place & _HEIGHT_MOST)

@@ -5,106 +5,71 @@ from __future__ import annotations
 import heapq
 
 from opus_node.core.context import Context
-from opus_node.core.coordinates import Place
+from opus_node.core.coordinates import expected
+from opus_node.core.held import Held
 from opus_node.core.messages import AgentHint, Lease, LeaseReply
+from opus_node.core.relay import Relay
+from opus_node.core.siblings import TOWARDS_REPLICAS, Siblings, mix
 from opus_node.core.swim import Member, Swim
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
 HARD_CAP = 32
 """An agent accepts up to this many times `nodes_per_agent` (while others are promoted), then refuses: its tables are bounded."""
 FIRST_HINTS = 14
+"""Half of them likely to be near, half by chance: those that are near may all fall silent together."""
 LATER_HINTS = 4
-
-
-class Held:
-    """One node's lease."""
-
-    __slots__ = (
-        "at",
-        "bandwidth",
-        "born_at",
-        "cpu",
-        "heard_at",
-        "hinted_at",
-        "incarnation",
-        "memory",
-        "node",
-        "owed",
-        "passed",
-        "rates",
-        "rtt",
-        "since",
-        "storage",
-    )
-
-    def __init__(self, node: NodeId, now: Nanos) -> None:
-        self.node = node
-        self.since = now
-        self.heard_at = now
-        self.hinted_at = now
-        self.rtt: Nanos = 0
-        self.at: Place = 0
-        self.born_at: Nanos = now
-        self.incarnation = 0
-        self.cpu = 0.0
-        self.memory = 0
-        self.storage = 0
-        self.bandwidth = 0
-        self.rates: dict[AppId, float] = {}
-        self.owed: list[NodeId] = []
-        """New agents it is still to be told of."""
-        self.passed = 0
-        """New agents it was told of at once, since it is far, and did not move to."""
-
-    def take(self, lease: Lease, now: Nanos) -> None:
-        self.heard_at = now
-        self.rtt = lease.rtt
-        self.at = lease.at
-        self.born_at = now - lease.age
-        self.incarnation = lease.incarnation
-        self.cpu = lease.cpu
-        self.memory = lease.memory
-        self.storage = lease.storage
-        self.bandwidth = lease.bandwidth
-        if lease.demand:
-            self.rates = {demand.app: demand.rate for demand in lease.demand}
-        elif self.rates:
-            self.rates = {}
+HINT_FIRST: Nanos = 4 * SECOND
+HINT_MOST: Nanos = 64 * SECOND
+"""Between two looks for agents that may serve a node better; doubled while none is found, anew when agents or replicas change."""
+HINTED = 12
+HINT_AGAIN: Nanos = 30 * SECOND
+"""A node is not told of the same agent again for so long, doubled each time."""
+GUESS_SHARE = 0.7
+"""Of a guess from coordinates, to be safe: what is farther than this is not worth a look."""
 
 
 class Leases:
-    __slots__ = ("_ctx", "_swim", "refused", "table")
+    __slots__ = ("_ctx", "_relay", "_swim", "refused", "siblings", "table")
 
-    def __init__(self, ctx: Context, swim: Swim) -> None:
+    def __init__(self, ctx: Context, swim: Swim, relay: Relay) -> None:
         self._ctx = ctx
         self._swim = swim
+        self._relay = relay
         self.table: dict[NodeId, Held] = {}
+        self.siblings = Siblings(ctx, self.table)
         self.refused = 0
 
     def room(self) -> int:
         return self._ctx.config.nodes_per_agent - len(self.table)
 
     def on_lease(self, source: NodeId, lease: Lease) -> None:
-        ctx = self._ctx
+        ctx, at, delays = self._ctx, self._ctx.position.at, self._relay.delays()
         if not lease.primary:
-            ctx.send(source, LeaseReply(lease.seq, self.room() > 0, (), ctx.position.at))
+            ctx.send(source, LeaseReply(lease.seq, self.room() > 0, (), at, delays))
             return
         held = self.table.get(source)
+        hints: tuple[AgentHint, ...] = ()
         if held is None:
-            hints = self.ring(lease.rtt, FIRST_HINTS, source)
+            held = Held(source, ctx.now)
+            held.take(lease, ctx.now)
+            hints = self.first_hints(held)
             if len(self.table) >= HARD_CAP * ctx.config.nodes_per_agent:
                 self.refused += 1
-                ctx.send(source, LeaseReply(lease.seq, False, hints, ctx.position.at))
+                ctx.send(source, LeaseReply(lease.seq, False, hints, at))
                 return
-            held = self.table[source] = Held(source, ctx.now)
-        elif held.owed:
-            hints = tuple(self._hint(agent) for agent in held.owed[-LATER_HINTS:])
-            held.owed = []
-            held.hinted_at = ctx.now
+            self.table[source] = held
         else:
-            hints = ()
-        held.take(lease, ctx.now)
-        ctx.send(source, LeaseReply(lease.seq, True, hints, ctx.position.at))
+            held.take(lease, ctx.now)
+            if held.owed:
+                hints = tuple(self._hint(agent) for agent in held.owed)
+                held.owed = []
+            elif ctx.now >= held.hint_at:
+                hints = self._better(held)
+        if lease.measured:
+            self.siblings.take(source, lease.measured)
+        news = () if held.told is delays else delays
+        held.told = delays
+        ctx.send(source, LeaseReply(lease.seq, True, hints, at, news, self.siblings.wanted(held), self._relay.near(held)))
 
     def release(self, source: NodeId) -> None:
         self.table.pop(source, None)
@@ -127,31 +92,76 @@ class Leases:
         member = self._swim.members.get(agent)
         return AgentHint(agent, 0) if member is None else AgentHint(agent, member.rtt.srtt, member.at)
 
-    def ring(self, rtt: Nanos, limit: int, asker: NodeId = "") -> tuple[AgentHint, ...]:
-        """Agents likeliest to be near a node that is `rtt` away from here.
+    def first_hints(self, held: Held) -> tuple[AgentHint, ...]:
+        """For a newcomer: agents likely to serve it well, then some by chance, wherever they are."""
+        near = self.likely(held, FIRST_HINTS // 2)
+        told = [hint.agent for hint in near]
+        others = [agent for agent in self._swim.agents() if agent not in told and agent not in (self._ctx.me, held.node)]
+        chance = self._ctx.rng.sample(others, min(len(others), FIRST_HINTS - len(near)))
+        return near + tuple(self._hint(agent) for agent in chance)
 
-        By the triangle inequality nobody nearer to that node than d is farther than d off its ring around this agent
-        (Meridian's rings, Wong, Slivkins, Sirer 2005).
-        """
-        live = [member for member in self._swim.members.values() if member.live and member.node != asker]
-        best = heapq.nsmallest(limit, live, key=lambda member: (abs(member.rtt.delay() - rtt), member.node))
+    def _better(self, held: Held) -> tuple[AgentHint, ...]:
+        """Agents that may serve a node better than this one does, at the times at which it is told of such."""
+        share = mix(held.rates) if held.rates else {}
+        mine = {one.app: one.rtt for one in self._relay.delays()}
+        now_at = held.rtt + int(TOWARDS_REPLICAS * sum(share[app] * mine.get(app, 0) for app in share))
+        found = []
+        for hint in self.likely(held, LATER_HINTS):
+            member = self._swim.members[hint.agent]
+            times, again_at = held.hinted.get(hint.agent, (0, 0))
+            if self._cost(held, member, share, GUESS_SHARE) < now_at - MILLISECOND and self._ctx.now >= again_at:
+                found.append(hint)
+                held.hinted.pop(hint.agent, None)
+                held.hinted[hint.agent] = (times + 1, self._ctx.now + (HINT_AGAIN << min(times, 6)))
+        while len(held.hinted) > HINTED:
+            del held.hinted[next(iter(held.hinted))]
+        held.hint_pause = HINT_FIRST if found else min(HINT_MOST, max(HINT_FIRST, 2 * held.hint_pause))
+        held.hint_at = self._ctx.now + held.hint_pause
+        return tuple(found)
+
+    def replicas_changed(self) -> None:
+        """The agents' delays to them will; who was not better before may be so then."""
+        for held in self.table.values():
+            held.hinted = {}
+            held.hint_pause = 0
+            held.hint_at = self._ctx.now + self._ctx.jitter(HINT_FIRST, 0.5, 3.0)
+
+    def likely(self, held: Held, limit: int) -> tuple[AgentHint, ...]:
+        """Agents that are likely to cost a node least, as far as can be told from here."""
+        share = mix(held.rates) if held.rates else {}
+        live = [member for member in self._swim.members.values() if member.live and member.node != held.node]
+        best = heapq.nsmallest(limit, live, key=lambda member: (self._cost(held, member, share), member.node))
         return tuple(AgentHint(member.node, member.rtt.srtt, member.at) for member in best)
 
+    def _cost(self, held: Held, member: Member, share: dict[AppId, float], trust: float = 1.0) -> Nanos:
+        delay = sum(share[app] * member.delays.get(app, 0) for app in share) if share else 0
+        return int(trust * _guess(held, member) + TOWARDS_REPLICAS * delay)
+
     def offer(self, member: Member) -> None:
-        """A new agent was measured: nodes it may suit are told now if they are badly served, the others with their next lease."""
+        """A new agent was measured: nodes it may suit are told, now if they are badly served, others with their next lease."""
         ctx = self._ctx
         near_enough = ctx.config.near_enough
-        distance = member.rtt.srtt
-        hint = (AgentHint(member.node, distance, member.at),)
+        hint = (AgentHint(member.node, member.rtt.srtt, member.at),)
         for held in self.table.values():
             if held.node == member.node:
                 continue
-            off = abs(held.rtt - distance)
-            if held.rtt > near_enough and off <= max(near_enough, held.rtt // 3):
-                held.hinted_at = ctx.now
-                held.passed += 1
-                ctx.send(held.node, LeaseReply(0, True, hint))
-            elif len(held.owed) < LATER_HINTS:
+            held.hint_pause = 0
+            held.hint_at = min(held.hint_at, ctx.now + HINT_FIRST)
+            nearer = held.rtt - int(GUESS_SHARE * _guess(held, member))
+            if nearer <= MILLISECOND:
+                continue
+            if held.rtt > near_enough and nearer > held.rtt // 2:
+                ctx.send(held.node, LeaseReply(0, True, hint, ctx.position.at))
+            elif member.node not in held.owed:
                 held.owed.append(member.node)
-            elif off <= max(held.rtt, MILLISECOND):
-                held.owed[ctx.rng.randrange(LATER_HINTS)] = member.node
+                del held.owed[:-LATER_HINTS]
+
+
+def _guess(held: Held, member: Member) -> Nanos:
+    """From a node to another agent.
+
+    By the triangle inequality nobody is nearer than d to a node whose ring around this agent is d off the other's (Meridian's
+    rings: Wong, Slivkins, Sirer, SIGCOMM 2005).
+    """
+    ring = abs(member.rtt.delay() - held.rtt)
+    return max(ring, min(expected(held.at, member.at), member.rtt.delay() + held.rtt))

@@ -44,11 +44,45 @@ class AgentHint:
 
 
 @dataclass(frozen=True, slots=True)
+class AppDelay:
+    """How far an agent is from the replica it would choose for `app`, as a round trip."""
+
+    app: AppId
+    rtt: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class NearReplicas:
+    """Replicas of `app` that are likely to be near a node, the likeliest first, as its agent guesses: worth measuring."""
+
+    app: AppId
+    replicas: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """Requests per second for one application."""
 
     app: AppId
     rate: float
+    nearest: Nanos = 0
+    """Round trip to the nearest replica that the node has measured; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A round trip between whoever tells it and `node`."""
+
+    node: NodeId
+    rtt: Nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A node that could become an agent, and the delay that would save: round trips summed over those it would serve."""
+
+    node: NodeId
+    gain: Nanos
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +140,8 @@ class ProbeReply:
     """How many more nodes this agent would take; negative: it is over its cap; 0 from a node that is none."""
     at: Place = 0
     """Where whoever answers is (`coordinates`)."""
+    delays: tuple[AppDelay, ...] = ()
+    """An agent's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +159,10 @@ class Lease:
     bandwidth: int
     demand: tuple[Demand, ...]
     at: Place = 0
+    spare: Nanos = 0
+    """How much farther this node would be served without its agent (round trips, by its second best way in); 0: unknown."""
+    measured: tuple[Measured, ...] = ()
+    """What the agent asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +176,12 @@ class LeaseReply:
     accepted: bool
     agents: tuple[AgentHint, ...]
     at: Place = 0
+    delays: tuple[AppDelay, ...] = ()
+    """The agent's own; empty where nothing has changed."""
+    measure: tuple[NodeId, ...] = ()
+    """Other nodes of this agent: how far are they? The answer goes with the next lease, or, if `seq` is 0, with one soon."""
+    near: tuple[NearReplicas, ...] = ()
+    """For each application that the node uses and whose set has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +195,33 @@ class Promote:
 
     agents: tuple[MemberUpdate, ...]
     replica_sets: tuple[ReplicaSet, ...]
+
+
+# How many agents, and who (agent <-> steward of the agents)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReport:
+    """What another agent near this one would gain, and what this one's end would cost."""
+
+    nodes: int
+    burden: Nanos
+    """Delay of its nodes, round trips to it and a share of its own to the replicas, summed (`siblings`)."""
+    cost: Nanos
+    """What would be added to that if it stepped down; 0: not known yet."""
+    offers: tuple[Offer, ...]
+    """Best first, each on top of those before it."""
+    heir: tuple[Offer, ...]
+    """At most one: who would serve these nodes better in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOrder:
+    """The answer: whom to promote, whether to step down, and what an offer must bring to be worth making."""
+
+    promote: tuple[NodeId, ...]
+    step_down: bool
+    bar: Nanos
 
 
 # Membership among agents (SWIM + Lifeguard)
@@ -176,6 +249,7 @@ class Ack:
     updates: tuple[MemberUpdate, ...]
     replica_sets: tuple[ReplicaSet, ...]
     at: Place = 0
+    delays: tuple[AppDelay, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +288,6 @@ class Survey:
     """A steward to an agent: how far are these from you?"""
 
     nodes: tuple[NodeId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A round trip between whoever tells it and `node`."""
-
-    node: NodeId
-    rtt: Nanos
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,10 +425,12 @@ Message = (
     | Reply
     | Survey
     | Surveyed
+    | AgentReport
+    | AgentOrder
 )
 
 REQUEST_TRAFFIC = (RouteRequest, Reply)
 """Not control: requests and replies. All other classes count as control bytes."""
 
-DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed)
+DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport)
 """Repeated anyway, so a full queue may drop the oldest of these (and counts it)."""

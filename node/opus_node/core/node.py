@@ -32,6 +32,8 @@ from opus_node.core.events import (
 )
 from opus_node.core.messages import (
     Ack,
+    AgentOrder,
+    AgentReport,
     AgentsKnown,
     Appoint,
     AppointReply,
@@ -83,7 +85,7 @@ class NodeCore:
         self._booted = False
         self._seeds: tuple[NodeId, ...] = ()
         self._prober = Prober(ctx)
-        self._attachment = Attachment(ctx, self._prober, self._demand, self._acquainted)
+        self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
         self._replica = Replica(ctx, self._agent_id)
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
         self._role: AgentRole | None = None
@@ -113,6 +115,8 @@ class NodeCore:
             ReplicaSilent: self._on_replica_silent,
             Survey: self._on_survey,
             Surveyed: self._on_surveyed,
+            AgentReport: self._on_agent_report,
+            AgentOrder: self._on_agent_order,
         }
 
     # The door
@@ -217,6 +221,12 @@ class NodeCore:
     def _demand(self) -> tuple[Demand, ...]:
         return self._client.demand()
 
+    def _shares(self) -> dict[AppId, float]:
+        return self._client.shares()
+
+    def _near(self, app: AppId, replicas: tuple[NodeId, ...]) -> None:
+        self._client.cache(app).suggest(replicas)
+
     def _acquainted(self) -> list[NodeId]:
         """Replicas this node uses, and stewards (agents, then) it has heard of."""
         found: list[NodeId] = []
@@ -252,7 +262,7 @@ class NodeCore:
     def _become_agent(self, agents: tuple[MemberUpdate, ...], replica_sets: tuple[ReplicaSet, ...]) -> None:
         ctx = self._ctx
         former = self._attachment.agent
-        known = [*self._attachment.ways, *self._seeds]
+        known = [*self._attachment.ways.by_agent, *self._seeds]
         self._attachment.stop()
         hopeless = self._replica.programs.hopeless
         role = self._role = AgentRole(ctx, self._prober, self._learn, self._rate, self._step_down, self._seeds, hopeless)
@@ -318,24 +328,37 @@ class NodeCore:
 
     def _on_probe(self, source: NodeId, message: Probe) -> None:
         role = self._role
-        reply = ProbeReply(message.nonce, role is not None, role.leases.room() if role is not None else 0, self._ctx.position.at)
-        self._ctx.send(source, reply)
+        at = self._ctx.position.at
+        if role is None:
+            self._ctx.send(source, ProbeReply(message.nonce, False, 0, at))
+        else:
+            self._ctx.send(source, ProbeReply(message.nonce, True, role.leases.room(), at, role.relay.delays()))
 
     def _on_find_agents(self, source: NodeId, message: FindAgents) -> None:
         if self._role is not None:
             self._role.on_find_agents(source, message)
         else:
-            self._ctx.send(source, AgentsKnown(message.nonce, self._attachment.hints(KNOWN_TOLD)))
+            self._ctx.send(source, AgentsKnown(message.nonce, self._attachment.ways.hints(KNOWN_TOLD)))
 
     def _on_lease(self, source: NodeId, message: Lease) -> None:
         if self._role is not None:
             self._role.leases.on_lease(source, message)
         else:
-            self._ctx.send(source, LeaseReply(message.seq, False, self._attachment.hints(KNOWN_TOLD)))
+            self._ctx.send(source, LeaseReply(message.seq, False, self._attachment.ways.hints(KNOWN_TOLD)))
 
     def _on_release(self, source: NodeId, message: Release) -> None:
         if self._role is not None:
             self._role.leases.release(source)
+
+    # How many agents
+
+    def _on_agent_report(self, source: NodeId, message: AgentReport) -> None:
+        if self._role is not None:
+            self._role.census.on_report(source, message)
+
+    def _on_agent_order(self, source: NodeId, message: AgentOrder) -> None:
+        if self._role is not None:
+            self._role.promotion.on_order(source, message)
 
     # Stewardship
 

@@ -1,177 +1,266 @@
-"""Agents by need: an agent that is crowded, or has nodes far from every agent, promotes one of them; an idle one steps down.
+"""An agent's part in how many agents there are: it reports what a split would gain and its own end cost, and does as ordered.
 
-Far first: that is where delay is gained. One promotion at a time, the next only after leases have settled, so that a
-burst of joins does not make a burst of agents.
+    leases --measured round trips--> offers, cost --AgentReport--> steward of the agents --AgentOrder--> Promote, or step down
+
+Whoever is promoted is told all that is known; its future nodes, those that measured it nearer, are told of it as soon as it
+is heard of. An agent that was promised nothing back (its order or report is lost) reports again.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Callable
 
+from opus_node.core.census import Census
 from opus_node.core.context import Context
-from opus_node.core.leases import Held, Leases
-from opus_node.core.messages import AgentHint, LeaseReply, Promote
+from opus_node.core.held import Held
+from opus_node.core.leases import Leases
+from opus_node.core.messages import AgentHint, AgentOrder, AgentReport, AppDelay, LeaseReply, Offer, Promote
 from opus_node.core.sets import ReplicaSets
+from opus_node.core.siblings import TOWARDS_REPLICAS, mix
 from opus_node.core.swim import Member, Swim
-from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeId
+from opus_node.core.timers import Timer
+from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
-SETTLE: Nanos = 1500 * MILLISECOND
-"""A node must have been attached, and have had time to try the agents it was told of, for so long before it counts as far.
-
-Doubled for each agent it passed over after the first: where promotions bring nothing, they cease.
-"""
-BETWEEN: Nanos = 2 * SECOND
-"""Between two promotions by one agent, counted from when the last new agent was heard of."""
-PATIENCE: Nanos = 3 * SECOND
-"""A promoted node that is not heard of as an agent after this was lost; another is chosen."""
-LONE: Nanos = 10 * SECOND
-"""A far node without company in its region waits so long before an agent is made of it."""
-ALIKE = 1.3
-"""Far nodes whose round trips differ by no more than this factor may share a region."""
-FEWEST = 3
-"""Fewer live agents than this are too few to lose one: the first of them promotes, without other need, after LONE."""
-IDLE_NODES = 2
-IDLE_FOR: Nanos = 60 * SECOND
-"""An agent with fewer nodes than IDLE_NODES for this long steps down, if another is near."""
+SOON: Nanos = 1 * SECOND
+"""Between two looks at one's nodes while something changes, doubled to LATE while nothing does."""
+LATE: Nanos = 8 * SECOND
+REPORT_EVERY: Nanos = 10 * SECOND
+"""A report at least so often; sooner if it has changed by NOTABLE."""
+NOTABLE = 0.2
+TRIED: Nanos = 30 * SECOND
+"""A node that was promoted and is no agent yet is not offered again for so long."""
+NEW_NODE: Nanos = 200 * MILLISECOND
+"""Pause between the bursts in which nodes are asked unasked, while agents are too few."""
+PUSHED = 24
+"""Nodes asked to measure in one burst."""
+HANDOVER: Nanos = 3 * SECOND
+"""From hearing of the heir to stepping down: its nodes measure it meanwhile."""
+ALIKE: Nanos = 2 * MILLISECOND
+"""A new agent that is farther from a node by no more than this serves it as well."""
 
 
 class Promotion:
     __slots__ = (
+        "_bar",
+        "_census",
         "_ctx",
-        "_few_since",
-        "_idle_since",
+        "_delays",
+        "_ended",
+        "_heir",
+        "_heirs",
         "_leases",
-        "_pending",
-        "_pending_since",
-        "_quiet_until",
+        "_pause",
+        "_promoted",
+        "_reported",
+        "_reported_at",
+        "_retire",
         "_sets",
-        "_split",
+        "_steward",
         "_swim",
-        "_tried",
+        "_timer",
     )
 
-    def __init__(self, ctx: Context, leases: Leases, swim: Swim, sets: ReplicaSets) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        leases: Leases,
+        swim: Swim,
+        sets: ReplicaSets,
+        census: Census,
+        delays: Callable[[], tuple[AppDelay, ...]],
+        retire: Callable[[], None],
+    ) -> None:
+        """`delays` is how far this agent is from the replicas it would choose, `retire` ends its role."""
         self._ctx = ctx
         self._leases = leases
         self._swim = swim
         self._sets = sets
-        self._pending: NodeId = ""
-        self._pending_since: Nanos = 0
-        self._split = False
-        self._quiet_until: Nanos = ctx.now + SETTLE
-        self._few_since: Nanos = -1
-        self._idle_since: Nanos = ctx.now
-        self._tried: dict[NodeId, Nanos] = {}
+        self._census = census
+        self._delays = delays
+        self._retire = retire
+        self._promoted: dict[NodeId, tuple[Nanos, Held]] = {}
+        """When, and what was known of them: their leases end sooner than news of new agents come."""
+        self._heir: NodeId = ""
+        self._heirs: tuple[Offer, ...] = ()
+        self._bar: Nanos = 0
+        self._ended = False
+        self._reported: AgentReport | None = None
+        self._reported_at: Nanos = 0
+        self._steward: NodeId = ""
+        """To whom."""
+        self._pause = SOON
+        self._timer: Timer | None = None
 
-    # Up
+    def start(self) -> None:
+        self._timer = self._ctx.timers.at(self._ctx.now + self._ctx.jitter(SOON), self._look)
 
-    def tick(self) -> None:
-        """Once a second: at most one promotion."""
+    def stop(self) -> None:
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # Looking and reporting
+
+    def _look(self, _: object) -> None:
         ctx = self._ctx
-        if self._pending:
-            if ctx.now - self._pending_since < PATIENCE:
-                return
-            self._tried[self._pending] = ctx.now + 30 * SECOND
-            self._pending = ""
-        if ctx.now < self._quiet_until or not self._leases.table:
+        self._leases.siblings.forget()
+        self._promoted = {node: one for node, one in self._promoted.items() if ctx.now - one[0] < TRIED}
+        if self._leases.siblings.stale():
+            self._study()
+        report, steward = self._report(), self._census.steward()
+        if steward != self._steward or self._worth_telling(report):
+            self._reported, self._reported_at, self._steward = report, ctx.now, steward
+            if steward == ctx.me:
+                self._census.on_report(ctx.me, report)
+            else:
+                ctx.send(steward, report)
+            self._pause = SOON
+        else:
+            self._pause = min(LATE, 2 * self._pause)
+        if not self._bar:
+            self._pause = SOON
+            self._push()
+        for agent, order in self._census.decide():
+            if agent == ctx.me:
+                self.on_order(ctx.me, order)
+            else:
+                ctx.send(agent, order)
+        if steward == ctx.me:
+            self._pause = SOON
+            self._bar = self._census.bar
+        if not self._ended:
+            self._timer = ctx.timers.at(ctx.now + ctx.jitter(self._pause), self._look)
+
+    def _delay(self) -> tuple[Nanos, dict[AppId, Nanos], dict[AppId, float]]:
+        """How far the replicas are, weighed by the nodes' demand; by application; the weights."""
+        mine = {one.app: one.rtt for one in self._delays()}
+        rates: dict[AppId, float] = dict.fromkeys(mine, 0.0)
+        for held in self._leases.table.values():
+            for app, rate in held.rates.items():
+                if app in rates:
+                    rates[app] += rate
+        share = mix(rates) if rates else {}
+        return int(sum(share[app] * mine[app] for app in share)), mine, share
+
+    def _study(self) -> None:
+        table = self._leases.table
+        delay, mine, share = self._delay()
+        theirs = {
+            held.node: int(
+                sum(share[app] * min(held.nearest.get(app, held.rtt // 2 + mine[app]), held.rtt + mine[app]) for app in share)
+            )
+            for held in table.values()
+        }
+        self._leases.siblings.study(delay, theirs, self._bar)
+        self._heirs = self._leases.siblings.heir(delay, theirs) if self._bar else ()
+
+    def _report(self) -> AgentReport:
+        table = self._leases.table
+        offers, heirs = (
+            tuple(offer for offer in told if offer.node in table and offer.node not in self._promoted)
+            for told in (self._leases.siblings.offers, self._heirs)
+        )
+        burden = sum(held.rtt for held in table.values()) + len(table) * int(TOWARDS_REPLICAS * self._delay()[0])
+        return AgentReport(len(table), burden, self._cost(), offers, heirs)
+
+    def _cost(self) -> Nanos:
+        """What its nodes, and itself, would lose; 0 while too few of them have said so."""
+        table = self._leases.table
+        known = [held.spare for held in table.values() if held.spare]
+        if 2 * len(known) < len(table):
+            return 0
+        nearest = min(
+            (member.rtt.srtt for member in self._swim.members.values() if member.live and member.rtt.samples), default=0
+        )
+        return nearest + (sum(known) * len(table) // len(known) if known else 0) + 1
+
+    def _worth_telling(self, report: AgentReport) -> bool:
+        before = self._reported
+        if before is None or self._ctx.now - self._reported_at >= REPORT_EVERY:
+            return True
+        return (
+            _differ(before.nodes, report.nodes)
+            or _differ(before.cost, report.cost)
+            or _differ(_best(before.offers), _best(report.offers))
+            or _differ(_best(before.heir), _best(report.heir))
+        )
+
+    def _push(self) -> None:
+        """Agents are too few: nodes are asked at once, not when their leases come."""
+        left = PUSHED
+        for held in self._leases.table.values():
+            wanted = self._leases.siblings.wanted(held)
+            if wanted:
+                self._ctx.send(held.node, LeaseReply(0, True, (), self._ctx.position.at, (), wanted))
+                left -= 1
+                if not left:
+                    return
+
+    # Orders
+
+    def on_order(self, source: NodeId, order: AgentOrder) -> None:
+        if source != self._census.steward():
             return
-        far = self._far_group()
-        if far:
-            self._promote(self._fittest(far), split=False)
-        elif len(self._leases.table) > ctx.config.nodes_per_agent:
-            self._promote(self._fittest(list(self._leases.table.values())), split=True)
-        elif self._too_few():
-            self._promote(self._fittest(list(self._leases.table.values())), split=False)
-
-    def _far_group(self) -> list[Held]:
-        """The largest group of settled far nodes with similar round trips; a lone node only after a longer wait."""
         ctx = self._ctx
-        near_enough = ctx.config.near_enough
-        far = [
-            held
-            for held in self._leases.table.values()
-            if held.rtt > near_enough
-            and not held.owed
-            and ctx.now - max(held.since, held.hinted_at) >= SETTLE << min(max(held.passed - 1, 0), 8)
-        ]
-        if not far:
-            return []
-        far.sort(key=lambda held: (held.rtt, held.node))
-        delays = [held.rtt for held in far]
-        best: list[Held] = []
-        for index, delay in enumerate(delays):
-            end = bisect_right(delays, int(delay * ALIKE) + 2 * MILLISECOND)
-            if end - index > len(best):
-                best = far[index:end]
-        if len(best) == 1:
-            held = best[0]
-            agents, nodes = len(self._swim.agents()), len(self._leases.table)
-            lonely_long = ctx.now - max(held.since, held.hinted_at) >= LONE
-            # Agents of one node each help nobody else: about 3 sqrt(n) of them at most.
-            if not lonely_long or agents * agents > 9 * agents * (nodes + 1):
-                return []
-        return best
+        self._bar = order.bar
+        for node in order.promote:
+            held = self._leases.table.get(node)
+            if held is not None:
+                self._promoted[node] = (ctx.now, held)
+                ctx.send(node, Promote(self._swim.table(), self._sets.all()))
+        if order.step_down and not order.promote:
+            self._retire()
+        elif order.step_down:
+            self._heir = order.promote[0]
+        elif order.promote:
+            self._heir = ""
 
-    def _too_few(self) -> bool:
-        """One agent is a single point of failure, whatever its nodes need."""
-        agents = self._swim.agents()
-        if len(agents) >= FEWEST or agents[0] != self._ctx.me or len(self._leases.table) < 2:
-            self._few_since = -1
-            return False
-        if self._few_since < 0:
-            self._few_since = self._ctx.now
-        return self._ctx.now - self._few_since >= LONE
-
-    def _fittest(self, group: list[Held]) -> Held | None:
-        """Old, capable, well connected; among equals, chance (all nodes of an emulation are born together)."""
-        now = self._ctx.now
-        group = [held for held in group if self._tried.get(held.node, 0) <= now]
-        if not group:
-            return None
-
-        def merit(held: Held) -> tuple[int, float, int]:
-            return ((now - held.born_at) // (60 * SECOND), held.cpu, held.bandwidth)
-
-        best = max(merit(held) for held in group)
-        return self._ctx.rng.choice([held for held in group if merit(held) == best])
-
-    def _promote(self, held: Held | None, split: bool) -> None:
-        if held is None:
-            return
-        ctx = self._ctx
-        self._pending = held.node
-        self._pending_since = ctx.now
-        self._split = split
-        if len(self._tried) > 64:
-            self._tried = {node: until for node, until in self._tried.items() if until > ctx.now}
-        ctx.send(held.node, Promote(self._swim.table(), self._sets.all()))
+    def agents_changed(self) -> None:
+        """If another is steward of the agents now, it knows nothing yet."""
+        if self._timer is not None and self._timer.run is not None and self._census.steward() != self._steward:
+            self._timer.cancel()
+            self._timer = self._ctx.timers.at(self._ctx.now + self._ctx.jitter(SOON, 0.1, 0.5), self._look)
 
     def on_agent(self, member: Member) -> None:
-        """Somebody has become an agent; perhaps the one this agent promoted."""
+        """Somebody has become an agent; perhaps one that this agent promoted."""
         ctx = self._ctx
+        self._census.on_agent(member.node)
         self._leases.release(member.node)
-        if member.node != self._pending:
+        promoted = self._promoted.pop(member.node, None)
+        if promoted is None:
             return
-        self._pending = ""
-        self._quiet_until = ctx.now + BETWEEN
-        if not self._split:
-            return
-        nodes = sorted(self._leases.table)
-        ctx.rng.shuffle(nodes)
-        hint = (AgentHint(member.node, 0, member.at),)
-        for node in nodes[: len(nodes) // 2]:
-            del self._leases.table[node]
-            ctx.send(node, LeaseReply(0, False, hint))
+        self._tell_of(promoted[1], member)
+        if member.node == self._heir:
+            self._heir = ""
+            ctx.timers.at(ctx.now + HANDOVER, self._hand_over)
 
-    # Down
+    def _tell_of(self, new: Held, member: Member) -> None:
+        """Nodes that it is nearer to hear of it; if they are few, a crowd hands over as many as are not much farther."""
+        ctx, table = self._ctx, self._leases.table
+        hint = (AgentHint(new.node, new.rtt, member.at or new.at),)
+        nearer, alike = [], []
+        for held in table.values():
+            rtt = self._leases.siblings.between(held, new)
+            if rtt is not None and rtt < held.rtt - ALIKE:
+                nearer.append(held.node)
+            elif (held.rtt + new.rtt if rtt is None else rtt) <= held.rtt + ALIKE:
+                alike.append(held.node)
+        # To all that were promoted at once alike.
+        crowd = len(table) // (len(self._promoted) + 2) if len(table) > ctx.config.nodes_per_agent else 0
+        for one in nearer:
+            ctx.send(one, LeaseReply(0, True, hint, ctx.position.at))
+        for one in ctx.rng.sample(alike, max(0, min(len(alike), crowd - len(nearer)))):
+            del table[one]
+            ctx.send(one, LeaseReply(0, False, hint, ctx.position.at))
 
-    def idle(self) -> bool:
-        """Whether this agent, not a seed, should step down: hardly any nodes for long, and another agent near."""
-        ctx = self._ctx
-        if len(self._leases.table) >= IDLE_NODES or len(self._swim.agents()) <= FEWEST:
-            self._idle_since = ctx.now
-            return False
-        if ctx.now - self._idle_since < IDLE_FOR:
-            return False
-        near = ctx.config.near_enough // 2
-        return any(member.live and member.rtt.samples and member.rtt.srtt <= near for member in self._swim.members.values())
+    def _hand_over(self, _: object) -> None:
+        if not self._ended:
+            self._retire()
+
+
+def _best(offers: tuple[Offer, ...]) -> Nanos:
+    return offers[0].gain if offers else 0
+
+
+def _differ(one: int, other: int) -> bool:
+    return abs(one - other) > NOTABLE * max(one, other, 1)

@@ -9,10 +9,13 @@ it says so to the node, which then tries elsewhere.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 
 from opus_node.core.context import Context
-from opus_node.core.messages import ProbeReply, ReplicaSet, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.coordinates import Place, expected
+from opus_node.core.held import Held
+from opus_node.core.messages import AppDelay, NearReplicas, ProbeReply, ReplicaSet, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import Rtt
 from opus_node.core.timers import Timer
@@ -29,6 +32,11 @@ EQUAL = 1.2
 REMEASURE: Nanos = 10 * SECOND
 REPORT: Nanos = 1 * SECOND
 """Between two reports of one silent replica to the steward."""
+NOTABLE_SHARE = 0.1
+NOTABLE_LEAST: Nanos = 2 * MILLISECOND
+"""A change of the delay to the replicas of which nodes are told."""
+NEAR = 4
+"""Replicas named to a node as worth measuring."""
 ATTEMPT_BITS = 16
 """The lower bits of `attempt` count a client's tries; the upper ones are its incarnation."""
 
@@ -36,11 +44,12 @@ ATTEMPT_BITS = 16
 class Target:
     """A replica as its agent sees it."""
 
-    __slots__ = ("measured_at", "node", "refused", "reported_at", "rtt", "strikes")
+    __slots__ = ("at", "measured_at", "node", "refused", "reported_at", "rtt", "strikes")
 
     def __init__(self, node: NodeId) -> None:
         self.node = node
         self.rtt = Rtt()
+        self.at: Place = 0
         self.strikes = 0
         self.refused = False
         self.measured_at: Nanos = 0
@@ -63,7 +72,7 @@ class Relayed:
 
 
 class Relay:
-    __slots__ = ("_ctx", "_prober", "_relayed", "_report", "busy", "routed", "targets")
+    __slots__ = ("_ctx", "_key", "_prober", "_relayed", "_report", "_told", "busy", "routed", "serving", "targets")
 
     def __init__(self, ctx: Context, prober: Prober, report: Callable[[AppId, NodeId], None]) -> None:
         """`report(app, replica)` tells the steward that a replica is silent."""
@@ -71,6 +80,11 @@ class Relay:
         self._prober = prober
         self._report = report
         self.targets: dict[AppId, list[Target]] = {}
+        self.serving: dict[AppId, bool] = {}
+        """Whether this agent is one of the replicas itself."""
+        self._told: tuple[AppDelay, ...] = ()
+        self._key: dict[AppId, tuple[int, NodeId]] = {}
+        """Which set the targets are of."""
         self._relayed: dict[tuple[NodeId, int, int], Relayed] = {}
         self.routed = 0
         self.busy = 0
@@ -82,6 +96,8 @@ class Relay:
         known = {target.node: target for target in self.targets.get(new.app, ())}
         targets = [known.get(node) or Target(node) for node in new.members if node != self._ctx.me]
         self.targets[new.app] = targets
+        self.serving[new.app] = self._ctx.me in new.members
+        self._key[new.app] = (new.epoch, new.steward)
         for target in targets:
             target.refused = False
             if not target.rtt.samples:
@@ -96,6 +112,7 @@ class Relay:
             for target in targets:
                 if target.node == node:
                     target.strikes = 0
+                    target.at = reply.at
                     if warm or not target.rtt.samples:
                         target.rtt.sample(rtt)
 
@@ -129,6 +146,33 @@ class Relay:
         if alike or (attempt == 2 and not tried):
             return best if self._ctx.rng.random() < 0.5 else second
         return best
+
+    def delays(self) -> tuple[AppDelay, ...]:
+        """How far the replicas are that it would choose; the same tuple for as long as that is about the same."""
+        found = [AppDelay(app, delay) for app in self.targets if (delay := self._delay(app)) is not None]
+        told = {one.app: one.rtt for one in self._told}
+        if len(found) != len(told) or any(_differ(one.rtt, told.get(one.app)) for one in found):
+            self._told = tuple(found)
+        return self._told
+
+    def near(self, held: Held) -> tuple[NearReplicas, ...]:
+        """Replicas worth measuring for one of this agent's nodes, for each application whose set it has not heard of yet."""
+        found = []
+        for app in held.rates:
+            targets = self.targets.get(app)
+            key = self._key.get(app, (0, ""))
+            if targets and held.heard_of.get(app) != key and all(target.rtt.samples > 1 or target.strikes for target in targets):
+                held.heard_of[app] = key
+                best = heapq.nsmallest(NEAR, targets, key=lambda target: (_guess(held, target), target.node))
+                mine = (self._ctx.me,) if self.serving.get(app) else ()
+                found.append(NearReplicas(app, (*mine, *(target.node for target in best if target.node != held.node))))
+        return tuple(found)
+
+    def _delay(self, app: AppId) -> Nanos | None:
+        if self.serving.get(app):
+            return 0
+        able = [target.rtt for target in self.targets[app] if target.rtt.samples > 1 and not target.refused]  # the first is cold
+        return min((rtt.srtt for rtt in able), default=None)
 
     # Requests
 
@@ -248,3 +292,13 @@ class Relay:
             self._forget(key, relayed)
             self._ctx.send(relayed.source, RouteRefuse(*key, "no agent any more"))
         self.targets = {}
+
+
+def _guess(held: Held, target: Target) -> Nanos:
+    """From one of the agent's nodes to a replica: no nearer than their difference from here, no farther than by here."""
+    away = target.rtt.delay()
+    return max(abs(held.rtt - away), min(expected(held.at, target.at) or away, held.rtt + away))
+
+
+def _differ(now: Nanos, told: Nanos | None) -> bool:
+    return told is None or abs(now - told) > max(NOTABLE_LEAST, int(NOTABLE_SHARE * told))

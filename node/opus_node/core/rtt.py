@@ -6,6 +6,8 @@ from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeConfig
 
 UNKNOWN: Nanos = 400 * MILLISECOND
 """Time-out towards a peer that was never measured: the longest terrestrial round trip is about 350 ms."""
+DIAL: Nanos = 5 * MILLISECOND
+"""What a dial takes besides its round trips, about."""
 LONGEST: Nanos = 3 * SECOND
 """No estimate makes anybody wait longer."""
 
@@ -14,15 +16,17 @@ class Rtt:
     """A smoothed round trip and its mean deviation.
 
     The first sample often carries a dial (three round trips more), so a sample under two thirds of the estimate
-    starts it anew; upward it moves by a quarter of the error.
+    starts it anew; upward it moves by a quarter of the error. A later one may carry a dial as well, after the connection was
+    idle: what is twice the estimate is believed only if the next sample is, too.
     """
 
-    __slots__ = ("samples", "srtt", "var")
+    __slots__ = ("_doubted", "samples", "srtt", "var")
 
     def __init__(self) -> None:
         self.srtt: Nanos = 0
         self.var: Nanos = 0
         self.samples = 0
+        self._doubted = False
 
     def sample(self, rtt: Nanos) -> None:
         if rtt < 0:
@@ -30,10 +34,14 @@ class Rtt:
         if not self.samples or rtt * 3 < self.srtt * 2:
             self.srtt = rtt
             self.var = rtt >> 3
+        elif rtt > 2 * self.srtt + DIAL and not self._doubted:
+            self._doubted = True
+            return
         else:
             error = rtt - self.srtt
             self.srtt += error >> 2
             self.var += (abs(error) - self.var) >> 2
+        self._doubted = False
         self.samples += 1
 
     def timeout(self, config: NodeConfig, unknown: Nanos = UNKNOWN) -> Nanos:

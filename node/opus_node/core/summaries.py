@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 
 from opus_node.core.context import Context
-from opus_node.core.leases import Held, Leases
+from opus_node.core.held import Held
+from opus_node.core.leases import Leases
 from opus_node.core.messages import Candidate, ReplicaSet, Summary
 from opus_node.core.placement import round_up, score
 from opus_node.core.swim import Swim

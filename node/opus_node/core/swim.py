@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable
 from opus_node.core.context import Context
 from opus_node.core.coordinates import Place
 from opus_node.core.events import MemberChanged
-from opus_node.core.messages import Ack, MemberUpdate, Nack, Ping, PingReq, ProbeReply, ReplicaSet, Sync
+from opus_node.core.messages import Ack, AppDelay, MemberUpdate, Nack, Ping, PingReq, ProbeReply, ReplicaSet, Sync
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets
 from opus_node.core.timers import Timer
-from opus_node.core.types import SECOND, Nanos, NodeId
+from opus_node.core.types import SECOND, AppId, Nanos, NodeId
+from opus_node.core.ways import DELAYS
 
 ALIVE, SUSPECT, DEAD, LEFT = "alive", "suspect", "dead", "left"
 
@@ -49,7 +50,7 @@ GREETED = 8
 class Member:
     """Another agent in this one's view."""
 
-    __slots__ = ("at", "confirmed", "incarnation", "node", "rtt", "since", "state", "suspicion", "synced_at")
+    __slots__ = ("at", "confirmed", "delays", "incarnation", "node", "rtt", "since", "state", "suspicion", "synced_at")
 
     def __init__(self, node: NodeId, incarnation: int, now: Nanos) -> None:
         self.node = node
@@ -58,6 +59,8 @@ class Member:
         self.since = now
         self.rtt = Rtt()
         self.at: Place = 0
+        self.delays: dict[AppId, Nanos] = {}
+        """To the replicas it would choose, as it says."""
         self.suspicion: Timer | None = None
         self.confirmed: list[NodeId] = []
         self.synced_at: Nanos = -SECOND
@@ -95,6 +98,7 @@ class Swim:
         "_agents",
         "_changed",
         "_ctx",
+        "_delays",
         "_health",
         "_learn",
         "_lost_turn",
@@ -121,9 +125,12 @@ class Swim:
         learn: Callable[[ReplicaSet], None],
         changed: Callable[[Member, bool], None],
         measured: Callable[[Member], None],
+        delays: Callable[[], tuple[AppDelay, ...]],
         seeds: tuple[NodeId, ...],
     ) -> None:
         """`changed(member, new)` after each change of state; `measured(member)` after the first round trip to it.
+
+        `delays` is how far this agent is from the replicas it would choose; others hear it.
 
         `seeds` are never forgotten, however long they are silent: the last way back for an agent left alone.
         """
@@ -134,6 +141,7 @@ class Swim:
         self._learn = learn
         self._changed = changed
         self._measured = measured
+        self._delays = delays
         self.members: dict[NodeId, Member] = {}
         self.version = 0
         """Grows with every change of who is live."""
@@ -298,7 +306,7 @@ class Swim:
         self._take(message.updates)
         self._take_sets(message.replica_sets)
         member = self._known(source)
-        self._ctx.send(source, Ack(message.seq, self._gossip(member), self._sets.gossip(), self._ctx.position.at))
+        self._ctx.send(source, Ack(message.seq, self._gossip(member), self._sets.gossip(), self._ctx.position.at, self._delays()))
 
     def on_ack(self, source: NodeId, message: Ack) -> None:
         before = self.members.get(source)
@@ -309,6 +317,7 @@ class Swim:
         member = self.members.get(source)
         if sent is not None and sent[0] == source and member is not None:
             self._sample(member, self._ctx.now - sent[1], message.at)
+            member.delays = {one.app: one.rtt for one in message.delays[:DELAYS]}
         if was_lost and member is not None and member.state != LEFT:
             self._sync(member)
         probing = self._probing
@@ -397,6 +406,7 @@ class Swim:
         if member is not None and warm:
             member.rtt.sample(rtt)
             member.at = reply.at
+            member.delays = {one.app: one.rtt for one in reply.delays[:DELAYS]}
             self._measured(member)
 
     # The state table

@@ -78,26 +78,118 @@ class AgentHint(_message.Message):
 Global___AgentHint: _TypeAlias = AgentHint  # noqa: Y015
 
 @_typing.final
+class AppDelay(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    RTT_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    rtt: _builtins.int
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        rtt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "rtt", b"rtt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppDelay: _TypeAlias = AppDelay  # noqa: Y015
+
+@_typing.final
+class NearReplicas(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    @_builtins.property
+    def replicas(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        replicas: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "replicas", b"replicas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NearReplicas: _TypeAlias = NearReplicas  # noqa: Y015
+
+@_typing.final
 class Demand(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     APP_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
+    NEAREST_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     rate: _builtins.float
+    nearest: _builtins.int
     def __init__(
         self,
         *,
         app: _builtins.str = ...,
         rate: _builtins.float = ...,
+        nearest: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "rate", b"rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "nearest", b"nearest", "rate", b"rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Demand: _TypeAlias = Demand  # noqa: Y015
+
+@_typing.final
+class Measured(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    RTT_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    rtt: _builtins.int
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        rtt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "rtt", b"rtt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Measured: _TypeAlias = Measured  # noqa: Y015
+
+@_typing.final
+class Offer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    GAIN_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    gain: _builtins.int
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        gain: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gain", b"gain", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Offer: _TypeAlias = Offer  # noqa: Y015
 
 @_typing.final
 class MemberUpdate(_message.Message):
@@ -233,10 +325,13 @@ class ProbeReply(_message.Message):
     IS_AGENT_FIELD_NUMBER: _builtins.int
     ROOM_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    DELAYS_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     is_agent: _builtins.bool
     room: _builtins.int
     at: _builtins.int
+    @_builtins.property
+    def delays(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppDelay]: ...
     def __init__(
         self,
         *,
@@ -244,10 +339,11 @@ class ProbeReply(_message.Message):
         is_agent: _builtins.bool = ...,
         room: _builtins.int = ...,
         at: _builtins.int = ...,
+        delays: _abc.Iterable[Global___AppDelay] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "is_agent", b"is_agent", "nonce", b"nonce", "room", b"room"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "delays", b"delays", "is_agent", b"is_agent", "nonce", b"nonce", "room", b"room"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -268,6 +364,8 @@ class Lease(_message.Message):
     BANDWIDTH_FIELD_NUMBER: _builtins.int
     DEMAND_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    SPARE_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     incarnation: _builtins.int
     primary: _builtins.bool
@@ -278,8 +376,11 @@ class Lease(_message.Message):
     storage: _builtins.int
     bandwidth: _builtins.int
     at: _builtins.int
+    spare: _builtins.int
     @_builtins.property
     def demand(self) -> _containers.RepeatedCompositeFieldContainer[Global___Demand]: ...
+    @_builtins.property
+    def measured(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measured]: ...
     def __init__(
         self,
         *,
@@ -294,10 +395,12 @@ class Lease(_message.Message):
         bandwidth: _builtins.int = ...,
         demand: _abc.Iterable[Global___Demand] | None = ...,
         at: _builtins.int = ...,
+        spare: _builtins.int = ...,
+        measured: _abc.Iterable[Global___Measured] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "memory", b"memory", "primary", b"primary", "rtt", b"rtt", "seq", b"seq", "storage", b"storage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "measured", b"measured", "memory", b"memory", "primary", b"primary", "rtt", b"rtt", "seq", b"seq", "spare", b"spare", "storage", b"storage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -311,11 +414,20 @@ class LeaseReply(_message.Message):
     ACCEPTED_FIELD_NUMBER: _builtins.int
     AGENTS_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    DELAYS_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     accepted: _builtins.bool
     at: _builtins.int
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentHint]: ...
+    @_builtins.property
+    def delays(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppDelay]: ...
+    @_builtins.property
+    def measure(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def near(self) -> _containers.RepeatedCompositeFieldContainer[Global___NearReplicas]: ...
     def __init__(
         self,
         *,
@@ -323,10 +435,13 @@ class LeaseReply(_message.Message):
         accepted: _builtins.bool = ...,
         agents: _abc.Iterable[Global___AgentHint] | None = ...,
         at: _builtins.int = ...,
+        delays: _abc.Iterable[Global___AppDelay] | None = ...,
+        measure: _abc.Iterable[_builtins.str] | None = ...,
+        near: _abc.Iterable[Global___NearReplicas] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "at", b"at", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "at", b"at", "delays", b"delays", "measure", b"measure", "near", b"near", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -432,12 +547,15 @@ class Ack(_message.Message):
     UPDATES_FIELD_NUMBER: _builtins.int
     REPLICA_SETS_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    DELAYS_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     at: _builtins.int
     @_builtins.property
     def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     @_builtins.property
     def replica_sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaSet]: ...
+    @_builtins.property
+    def delays(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppDelay]: ...
     def __init__(
         self,
         *,
@@ -445,10 +563,11 @@ class Ack(_message.Message):
         updates: _abc.Iterable[Global___MemberUpdate] | None = ...,
         replica_sets: _abc.Iterable[Global___ReplicaSet] | None = ...,
         at: _builtins.int = ...,
+        delays: _abc.Iterable[Global___AppDelay] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "replica_sets", b"replica_sets", "seq", b"seq", "updates", b"updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "delays", b"delays", "replica_sets", b"replica_sets", "seq", b"seq", "updates", b"updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -552,28 +671,6 @@ class Survey(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Survey: _TypeAlias = Survey  # noqa: Y015
-
-@_typing.final
-class Measured(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NODE_FIELD_NUMBER: _builtins.int
-    RTT_FIELD_NUMBER: _builtins.int
-    node: _builtins.str
-    rtt: _builtins.int
-    def __init__(
-        self,
-        *,
-        node: _builtins.str = ...,
-        rtt: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "rtt", b"rtt"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Measured: _TypeAlias = Measured  # noqa: Y015
 
 @_typing.final
 class Surveyed(_message.Message):
@@ -860,6 +957,65 @@ class Reply(_message.Message):
 Global___Reply: _TypeAlias = Reply  # noqa: Y015
 
 @_typing.final
+class AgentReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    BURDEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    OFFERS_FIELD_NUMBER: _builtins.int
+    HEIR_FIELD_NUMBER: _builtins.int
+    nodes: _builtins.int
+    burden: _builtins.int
+    cost: _builtins.int
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Offer]: ...
+    @_builtins.property
+    def heir(self) -> _containers.RepeatedCompositeFieldContainer[Global___Offer]: ...
+    def __init__(
+        self,
+        *,
+        nodes: _builtins.int = ...,
+        burden: _builtins.int = ...,
+        cost: _builtins.int = ...,
+        offers: _abc.Iterable[Global___Offer] | None = ...,
+        heir: _abc.Iterable[Global___Offer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burden", b"burden", "cost", b"cost", "heir", b"heir", "nodes", b"nodes", "offers", b"offers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentReport: _TypeAlias = AgentReport  # noqa: Y015
+
+@_typing.final
+class AgentOrder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMOTE_FIELD_NUMBER: _builtins.int
+    STEP_DOWN_FIELD_NUMBER: _builtins.int
+    BAR_FIELD_NUMBER: _builtins.int
+    step_down: _builtins.bool
+    bar: _builtins.int
+    @_builtins.property
+    def promote(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        promote: _abc.Iterable[_builtins.str] | None = ...,
+        step_down: _builtins.bool = ...,
+        bar: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar", "promote", b"promote", "step_down", b"step_down"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentOrder: _TypeAlias = AgentOrder  # noqa: Y015
+
+@_typing.final
 class Envelope(_message.Message):
     """Any one of them, as it travels on the stream between two nodes."""
 
@@ -890,6 +1046,8 @@ class Envelope(_message.Message):
     REPLY_FIELD_NUMBER: _builtins.int
     SURVEY_FIELD_NUMBER: _builtins.int
     SURVEYED_FIELD_NUMBER: _builtins.int
+    AGENT_REPORT_FIELD_NUMBER: _builtins.int
+    AGENT_ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def find_agents(self) -> Global___FindAgents: ...
     @_builtins.property
@@ -940,6 +1098,10 @@ class Envelope(_message.Message):
     def survey(self) -> Global___Survey: ...
     @_builtins.property
     def surveyed(self) -> Global___Surveyed: ...
+    @_builtins.property
+    def agent_report(self) -> Global___AgentReport: ...
+    @_builtins.property
+    def agent_order(self) -> Global___AgentOrder: ...
     def __init__(
         self,
         *,
@@ -968,12 +1130,14 @@ class Envelope(_message.Message):
         reply: Global___Reply | None = ...,
         survey: Global___Survey | None = ...,
         surveyed: Global___Surveyed | None = ...,
+        agent_report: Global___AgentReport | None = ...,
+        agent_order: Global___AgentOrder | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed", "agent_report", "agent_order"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -23,9 +23,12 @@ from random import Random
 from typing import Any, Protocol, cast
 
 from opus_node.core.context import Context
-from opus_node.core.leases import Held, Leases
+from opus_node.core.held import Held
+from opus_node.core.leases import Leases
 from opus_node.core.messages import ReplicaSet, Summary
 from opus_node.core.placement import choose
+from opus_node.core.prober import Prober
+from opus_node.core.relay import Relay
 from opus_node.core.summaries import Summaries
 from opus_node.core.swim import Member, Swim
 from opus_node.core.types import AppConfig, NodeConfig
@@ -190,7 +193,7 @@ class _Agent:
         self._ctx = Context(name, config, Random(name))
         me = next(host for host in agents if of.name(host) == name)
         swim = cast(Swim, _View({of.name(host): _member(of.name(host), of.rtt(me, host)) for host in agents if host != me}))
-        self._leases = Leases(self._ctx, swim)
+        self._leases = Leases(self._ctx, swim, Relay(self._ctx, Prober(self._ctx), lambda app, replica: None))
         self._summaries = Summaries(self._ctx, self._leases, swim)
 
     def take(self, node: str, rtt: int) -> None:

@@ -1,0 +1,78 @@
+"""What an agent knows of one of its nodes, from its last lease."""
+
+from __future__ import annotations
+
+from opus_node.core.coordinates import Place
+from opus_node.core.messages import AppDelay, Lease
+from opus_node.core.types import AppId, Nanos, NodeId
+
+
+class Held:
+    """One node's lease."""
+
+    __slots__ = (
+        "at",
+        "bandwidth",
+        "born_at",
+        "cpu",
+        "heard_at",
+        "heard_of",
+        "hint_at",
+        "hint_pause",
+        "hinted",
+        "incarnation",
+        "memory",
+        "nearest",
+        "node",
+        "owed",
+        "rates",
+        "rtt",
+        "spare",
+        "storage",
+        "told",
+    )
+
+    def __init__(self, node: NodeId, now: Nanos) -> None:
+        self.node = node
+        self.heard_at = now
+        self.rtt: Nanos = 0
+        self.at: Place = 0
+        self.born_at: Nanos = now
+        self.incarnation = 0
+        self.cpu = 0.0
+        self.memory = 0
+        self.storage = 0
+        self.bandwidth = 0
+        self.rates: dict[AppId, float] = {}
+        self.nearest: dict[AppId, Nanos] = {}
+        """Round trips to the nearest replicas it has measured."""
+        self.spare: Nanos = 0
+        self.told: tuple[AppDelay, ...] = ()
+        """The delays it was last told of."""
+        self.heard_of: dict[AppId, tuple[int, NodeId]] = {}
+        """Replica sets of which it was told the near ones, by (epoch, steward)."""
+        self.owed: list[NodeId] = []
+        """New agents it is still to be told of."""
+        self.hinted: dict[NodeId, tuple[int, Nanos]] = {}
+        """Agents it was told of as better ones: how often, and when it may be told again."""
+        self.hint_at = now
+        """When to look for such again."""
+        self.hint_pause: Nanos = 0
+
+    def take(self, lease: Lease, now: Nanos) -> None:
+        self.heard_at = now
+        self.rtt = lease.rtt
+        self.at = lease.at
+        self.born_at = now - lease.age
+        self.incarnation = lease.incarnation
+        self.cpu = lease.cpu
+        self.memory = lease.memory
+        self.storage = lease.storage
+        self.bandwidth = lease.bandwidth
+        self.spare = lease.spare
+        if lease.demand:
+            self.rates = {demand.app: demand.rate for demand in lease.demand}
+            self.nearest = {demand.app: demand.nearest for demand in lease.demand if demand.nearest}
+        elif self.rates:
+            self.rates = {}
+            self.nearest = {}
