@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
 from helpers.corenet import APP, Chance, CoreNet, sites, six_regions
 from opus_node.core.events import Boot, Receive, Request, RequestDone, Wake
-from opus_node.core.messages import RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.messages import Probe, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.node import NodeCore
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
@@ -275,3 +276,21 @@ def test_a_slow_start_without_replicas_is_waited_out() -> None:
     net.run(300 * MILLISECOND)  # attached perhaps, nothing decided yet
     done = ask(net, "b-2", 6 * SECOND)
     assert done.outcome == "ok"
+
+
+def test_the_best_cached_replica_stays_dialled_while_it_is_used_now_and_then() -> None:
+    """Connections are closed when idle for a minute, and dialling costs two round trips more."""
+    net = settled()
+    node = plain(net)
+    for _ in range(3):
+        net.request(node)
+        net.run_for(5 * SECOND)
+    best = next(done.replica for done in reversed(net.outcomes(nodes=[node])) if done.via == "direct")
+    net.log = []
+    net.log_filter = lambda send: send.to == best and isinstance(send.message, Probe)
+    asked = net.now
+    net.run_for(600 * SECOND)
+    times = [float(line.split("s ")[0][2:]) for line in net.log if f" {node} -> {best} Probe" in line]
+    spoken = [asked / SECOND - 5, *times]
+    assert max(later - earlier for earlier, later in itertools.pairwise(spoken)) <= 60
+    assert 300 <= times[-1] - asked / SECOND + 60 <= 420, "who has not asked for five minutes may dial"

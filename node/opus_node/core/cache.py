@@ -19,6 +19,10 @@ agent names."""
 SUGGESTED = 8
 REMEASURE: Nanos = 120 * SECOND
 """While requests flow, one member, whichever, is measured after so long."""
+IDLE: Nanos = 55 * SECOND
+"""Connections are closed when they were idle for a minute (`transport`)."""
+RECENT: Nanos = 300 * SECOND
+"""Who has not asked for so long may dial."""
 SUSPECT_FIRST: Nanos = 500 * MILLISECOND
 SUSPECT_MAX: Nanos = 16 * SECOND
 
@@ -26,13 +30,15 @@ SUSPECT_MAX: Nanos = 16 * SECOND
 class Entry:
     """One replica; one with `strikes` is not gone to directly until it answers a probe."""
 
-    __slots__ = ("asked_at", "node", "rtt", "strikes")
+    __slots__ = ("asked_at", "node", "rtt", "strikes", "used_at")
 
     def __init__(self, node: NodeId) -> None:
         self.node = node
         self.rtt = Rtt()
         self.strikes = 0
         self.asked_at: Nanos = 0
+        self.used_at: Nanos = 0
+        """When it last answered."""
 
 
 class AppCache:
@@ -40,6 +46,7 @@ class AppCache:
 
     __slots__ = (
         "_app",
+        "_asked_at",
         "_ctx",
         "_fresh_at",
         "_prober",
@@ -65,6 +72,7 @@ class AppCache:
         self.used = False
         self._fresh_at: Nanos = 0
         self._requests = 0
+        self._asked_at: Nanos = -RECENT
         self.rate = 0.0
         self._rate_at: Nanos = ctx.now
 
@@ -72,6 +80,7 @@ class AppCache:
 
     def count(self) -> None:
         self._requests += 1
+        self._asked_at = self._ctx.now
 
     def demand(self) -> Demand:
         """Requests per second, smoothed over about three calls (one a lease)."""
@@ -121,11 +130,13 @@ class AppCache:
         entry = self.entries.get(node)
         if entry is not None:
             entry.strikes = 0
+            entry.used_at = self._ctx.now
             entry.rtt.sample(rtt)
             return
         if not warm:
             return
         entry = Entry(node)
+        entry.used_at = self._ctx.now
         entry.rtt.sample(rtt)
         if len(self.entries) >= KEPT:
             worst = max(self.entries.values(), key=lambda one: (one.strikes, one.rtt.delay(), one.node))
@@ -148,6 +159,15 @@ class AppCache:
                 found = entry
         return found
 
+    def tend(self, until: Nanos) -> None:
+        """Keeps the best one's connection from being closed as idle before `until`: dialling costs two round trips more."""
+        if self._ctx.now - self._asked_at > RECENT or not self.entries:
+            return
+        best = min(self.entries.values(), key=lambda entry: (entry.strikes, entry.rtt.srtt, entry.node))
+        if not best.strikes and until - best.used_at >= IDLE and self._ctx.now - best.asked_at >= IDLE // 2:
+            best.asked_at = self._ctx.now
+            self._prober.ask(best.node, self._measured, warm=True)
+
     def strike(self, node: NodeId) -> None:
         """It owed an answer."""
         entry = self.entries.get(node)
@@ -163,4 +183,5 @@ class AppCache:
         entry = self.entries.get(node)
         if entry is not None:
             entry.strikes = 0
+            entry.used_at = self._ctx.now
             entry.rtt.sample(rtt)

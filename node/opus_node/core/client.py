@@ -82,6 +82,12 @@ class Client:
         """Of this node's own agent, if it is one: its clients use the agent's table."""
         self.refused = 0
 
+    def tend(self, until: Nanos) -> None:
+        """To be called now and then; not again before `until`."""
+        if self._ctx.config.direct and self.relay is None:
+            for cache in self.caches.values():
+                cache.tend(until)
+
     def demand(self) -> tuple[Demand, ...]:
         return tuple(cache.demand() for cache in self.caches.values())
 

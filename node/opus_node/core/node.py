@@ -219,6 +219,7 @@ class NodeCore:
     _routed = 0
 
     def _demand(self) -> tuple[Demand, ...]:
+        self._client.tend(self._ctx.now + self._ctx.config.lease_interval * 12 // 10)
         return self._client.demand()
 
     def _shares(self) -> dict[AppId, float]:

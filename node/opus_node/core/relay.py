@@ -29,7 +29,8 @@ TRIES = 3
 """Replicas tried for one request before the agent gives up."""
 EQUAL = 1.2
 """Replicas within this factor of the best are equally good: choose among two at random (DESIGN, Route)."""
-REMEASURE: Nanos = 10 * SECOND
+REMEASURE: Nanos = 45 * SECOND
+"""Between two measurements of a replica; before its connection is closed as idle."""
 REPORT: Nanos = 1 * SECOND
 """Between two reports of one silent replica to the steward."""
 NOTABLE_SHARE = 0.1
