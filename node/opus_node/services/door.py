@@ -17,12 +17,10 @@ from contextlib import suppress
 from typing import Final
 
 from opus_node.core.types import AppId
-from opus_node.errors import LocalError
 from opus_node.services.exchange import HOST, words_of
+from opus_node.services.listener import Listener
 from opus_node.services.store import CHUNK, DOOR, LINE_MOST, Store, give_up_on_silence
 
-MOST: Final = 256
-"""Connections at once; more are closed at once."""
 IDLE_S: Final = 30.0
 """For a question to come."""
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
@@ -41,39 +39,20 @@ class Door:
         self._store = store
         self._port_of = port_of
         self._sent = sent
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
+        # It left, was silent, or asked with too long a line.
+        self._listener = Listener(self._serve, (OSError, TimeoutError, ValueError))
 
     async def start(self, address: str, port: int = DOOR) -> None:
         """LocalError if the port cannot be had."""
-        try:
-            self._server = await asyncio.start_server(self._serve, address, port, limit=LINE_MOST)
-        except OSError as error:
-            raise LocalError(f"cannot listen on {address}:{port}: {error.strerror}") from error
+        await self._listener.start(address, port, limit=LINE_MOST)
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._listener.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if len(self._open) >= MOST:
-            writer.close()
-            return
-        self._open.add(task)
         give_up_on_silence(writer)
-        try:
-            while await self._answer(reader, writer):
-                pass
-        except (OSError, TimeoutError, ValueError):  # it left, was silent, or asked with too long a line
+        while await self._answer(reader, writer):
             pass
-        finally:
-            self._open.discard(task)
-            writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One question; whether another may follow."""

@@ -14,15 +14,13 @@ from contextlib import suppress
 from typing import Final
 
 from opus_node.core.events import ClientReply
-from opus_node.errors import LocalError
 from opus_node.services.door import relay
 from opus_node.services.exchange import HEAD_MOST, HOST, fields_of
+from opus_node.services.listener import Listener
 from opus_node.services.spec import ServiceSpec, ServiceStats
 from opus_node.services.store import ASK_S, Connection, Dial, dial_door, give_up_on_silence
 from opus_node.sizes import MAX_PAYLOAD
 
-MOST: Final = 256
-"""Connections at once; more are closed at once."""
 HEAD_S: Final = 30.0
 """For a client to send its request."""
 LINGER_S: Final = 2.0
@@ -48,41 +46,21 @@ class Gateway:
         self._stats = stats
         self._ask = ask
         self._dial = dial
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
+        # The client left, or said nothing.
+        self._listener = Listener(self._serve, (OSError, EOFError, TimeoutError))
 
     async def start(self) -> None:
         """LocalError if the port cannot be had."""
-        port = self._spec.gateway
-        try:
-            self._server = await asyncio.start_server(self._serve, HOST, port, limit=HEAD_MOST)
-        except OSError as error:
-            raise LocalError(f"cannot listen on {HOST}:{port}, the gateway of {self._spec.app}: {error.strerror}") from error
+        await self._listener.start(HOST, self._spec.gateway, limit=HEAD_MOST, what=f"the gateway of {self._spec.app}")
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._listener.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if len(self._open) >= MOST:
-            writer.close()
-            return
-        self._open.add(task)
-        try:
-            if self._spec.protocol == "http":
-                await self._exchange(reader, writer)
-            else:
-                await self._connect(reader, writer)
-        except (OSError, EOFError, TimeoutError):  # the client left, or said nothing
-            pass
-        finally:
-            self._open.discard(task)
-            writer.close()
+        if self._spec.protocol == "http":
+            await self._exchange(reader, writer)
+        else:
+            await self._connect(reader, writer)
 
     # HTTP
 
