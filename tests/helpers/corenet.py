@@ -345,3 +345,17 @@ def six_regions(config: NodeConfig | None = None, seed: str = "six", per_site: i
 
 def _told(record: Any) -> list[Any]:
     return [one for one in fields(record) if one.name != "at"]
+
+
+def ask(net: CoreNet, node: str, deadline: int = 2 * SECOND) -> RequestDone:
+    """One request, played to its end."""
+    number = net.request(node, deadline)
+    net.run_for(deadline + MILLISECOND)
+    found = [told.notice for told in net.told if told.node == node and isinstance(told.notice, RequestDone)]
+    assert found[-1].request == number
+    return found[-1]
+
+
+def plain(net: CoreNet, site: str = "") -> str:
+    """A node that is neither agent nor replica."""
+    return next(node for node in net.live() if node not in net.agents() and node not in net.replicas() and node.startswith(site))

@@ -3,8 +3,8 @@ when they fail, and replaces a replica whose program never becomes ready."""
 
 from __future__ import annotations
 
-from helpers.corenet import APP, CoreNet, six_regions
-from opus_node.core.events import RequestDone, Served, ServiceChanged, ServiceHealth
+from helpers.corenet import APP, CoreNet, ask, plain, six_regions
+from opus_node.core.events import Served, ServiceChanged, ServiceHealth
 from opus_node.core.messages import RouteRefuse
 from opus_node.core.programs import ASKED, PATIENCE
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
@@ -19,18 +19,6 @@ def programs(start: int | None = START) -> CoreNet:
     net.starts = lambda node: start
     net.run(40 * SECOND)
     return net
-
-
-def ask(net: CoreNet, node: str, deadline: int = 2 * SECOND) -> RequestDone:
-    number = net.request(node, deadline)
-    net.run_for(deadline + MILLISECOND)
-    found = [told.notice for told in net.told if told.node == node and isinstance(told.notice, RequestDone)]
-    assert found[-1].request == number
-    return found[-1]
-
-
-def plain(net: CoreNet, site: str = "") -> str:
-    return next(node for node in net.live() if node not in net.agents() and node not in net.replicas() and node.startswith(site))
 
 
 def test_the_program_answers_and_its_bytes_come_back() -> None:

@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 
 import pytest
-from helpers.corenet import APP, Chance, CoreNet, sites, six_regions
+from helpers.corenet import APP, Chance, CoreNet, ask, plain, sites, six_regions
 from opus_node.core.events import Boot, Receive, Request, RequestDone, Wake
 from opus_node.core.messages import Probe, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.node import NodeCore
@@ -17,20 +17,6 @@ def settled(**options: object) -> CoreNet:
     net = six_regions(**options)  # type: ignore[arg-type]
     net.run(40 * SECOND)  # by then replicas are where they stay
     return net
-
-
-def ask(net: CoreNet, node: str, deadline: int = 2 * SECOND) -> RequestDone:
-    """One request, played to its end."""
-    number = net.request(node, deadline)
-    net.run_for(deadline + MILLISECOND)
-    found = [told.notice for told in net.told if told.node == node and isinstance(told.notice, RequestDone)]
-    assert found[-1].request == number
-    return found[-1]
-
-
-def plain(net: CoreNet, site: str = "") -> str:
-    """A node that is neither agent nor replica."""
-    return next(node for node in net.live() if node not in net.agents() and node not in net.replicas() and node.startswith(site))
 
 
 def test_a_first_request_takes_two_hops_and_the_next_goes_directly() -> None:
