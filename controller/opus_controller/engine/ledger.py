@@ -106,10 +106,6 @@ class Ledger:
     def wanted(self, host: str) -> Want:
         return max(self._claims[host].values(), default=Want.UP)
 
-    def claimed_by(self, by: str) -> tuple[str, ...]:
-        """In the plan's order."""
-        return tuple(host for host, claims in self._claims.items() if by in claims)
-
     # Links
 
     def lay(self, layer: Layer) -> None:
