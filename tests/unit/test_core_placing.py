@@ -108,8 +108,19 @@ def test_what_is_missing_is_asked_for_once_and_what_is_old_again() -> None:
     assert asked[-1] == ("a", Survey(("b", "x"))), "paths change"
     survey.on_surveyed("stranger", Surveyed((Measured("b", 7),)))
     assert survey.entries() == 2
-    survey.forget_others(["a"], ["x"])
+    survey.attend(APP, ["a", "x"])
     assert survey.entries() == 1
+
+
+def test_what_one_application_has_measured_another_does_not_forget() -> None:
+    survey, _, _ = surveyor()
+    for app, node in (("web", "x"), ("mail", "y")):
+        survey.attend(app, ["a", node])
+        survey.ask("a", [], [node])
+        survey.on_surveyed("a", Surveyed((Measured(node, 7),)))
+    assert (survey.rtt("a", "x"), survey.rtt("a", "y")) == (7, 7)
+    survey.attend("mail", ["a"])
+    assert (survey.rtt("a", "x"), survey.rtt("a", "y")) == (7, None)
 
 
 # The whole of it

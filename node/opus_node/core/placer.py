@@ -17,7 +17,7 @@ from opus_node.core.messages import Candidate, Summary
 from opus_node.core.placement import homes
 from opus_node.core.rtt import UNKNOWN
 from opus_node.core.survey import Surveyor
-from opus_node.core.types import MILLISECOND, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, AppId, Nanos, NodeId
 
 DEMAND_POINTS = 96
 """Agents taken into account at most, the heaviest: the choice costs time with agents x candidates."""
@@ -39,9 +39,10 @@ READY = 0.9
 class Placer:
     """One a desk; remembers for which inputs it found nothing better."""
 
-    __slots__ = ("_ctx", "_settled", "_surveyor", "ready")
+    __slots__ = ("_app", "_ctx", "_settled", "_surveyor", "ready")
 
-    def __init__(self, ctx: Context, surveyor: Surveyor) -> None:
+    def __init__(self, ctx: Context, app: AppId, surveyor: Surveyor) -> None:
+        self._app = app
         self._ctx = ctx
         self._surveyor = surveyor
         self._settled: tuple[object, ...] = ()
@@ -74,7 +75,7 @@ class Placer:
     def _survey(self, world: _World, members: Sequence[NodeId]) -> bool:
         """Asks agents for round trips that may change the choice; whether nearly all are there."""
         surveyor = self._surveyor
-        surveyor.forget_others(world.agents, [one.node for one in world.candidates])
+        surveyor.attend(self._app, [*world.agents, *(one.node for one in world.candidates)])
         wanted = missing = 0
         for agent in world.agents:
             serving = min(self._rtt(world, agent, world.by_name[node]) for node in members)

@@ -138,7 +138,7 @@ class Stewards:
         self._sets = sets
         self._learn = learn
         self.surveyor = Surveyor(ctx, ask)
-        self.desks = {config.name: Desk(config, Placer(ctx, self.surveyor)) for config in ctx.config.apps}
+        self.desks = {config.name: Desk(config, Placer(ctx, config.name, self.surveyor)) for config in ctx.config.apps}
         self.highest: dict[AppId, int] = {}
         """Greatest epoch ever heard of: a decision goes beyond it."""
         self._firsts: dict[AppId, NodeId] = {}

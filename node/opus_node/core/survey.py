@@ -9,14 +9,14 @@ what serves that agent now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from opus_node.core.context import Context
 from opus_node.core.messages import Measured, ProbeReply, Survey, Surveyed
 from opus_node.core.prober import Prober
 from opus_node.core.timers import Timer
-from opus_node.core.types import SECOND, Nanos, NodeId
+from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 
 ASKED_AT_ONCE = 32
 """Round trips asked of one agent in one message; those that have to be measured first among them: PROBED_AT_ONCE."""
@@ -95,9 +95,9 @@ class Answer:
 
 
 class Surveyor:
-    """A steward's side: the round trips it was told of, agents by nodes. Soft state; bounded by what is asked for."""
+    """A steward's side: the round trips it was told of, agents by nodes, for all its applications. Soft state."""
 
-    __slots__ = ("_ask_agent", "_asked", "_ctx", "_rtts")
+    __slots__ = ("_ask_agent", "_asked", "_ctx", "_of_interest", "_rtts")
 
     def __init__(self, ctx: Context, ask: Callable[[NodeId, Survey], None]) -> None:
         """`ask` brings a question to an agent, which may be this very node."""
@@ -106,6 +106,7 @@ class Surveyor:
         self._rtts: dict[NodeId, dict[NodeId, tuple[Nanos, Nanos]]] = {}
         """agent -> node -> (round trip, when told)."""
         self._asked: dict[NodeId, dict[NodeId, Nanos]] = {}
+        self._of_interest: dict[AppId, frozenset[NodeId]] = {}
 
     def rtt(self, agent: NodeId, node: NodeId) -> Nanos | None:
         """As measured by the agent, or, from one agent to another, by either of them."""
@@ -140,9 +141,13 @@ class Surveyor:
             if asked.pop(one.node, None) is not None and one.rtt >= 0:
                 told[one.node] = (one.rtt, self._ctx.now)
 
-    def forget_others(self, agents: Sequence[NodeId], nodes: Sequence[NodeId]) -> None:
-        """Bounds the tables: only these are still of interest."""
-        some = {*agents, *nodes}
+    def attend(self, app: AppId, nodes: Iterable[NodeId]) -> None:
+        """Bounds the tables: of interest to `app` are only these; what no application cares for is forgotten."""
+        now = frozenset(nodes)
+        if now == self._of_interest.get(app):
+            return
+        self._of_interest[app] = now
+        some = frozenset().union(*self._of_interest.values())
         self._rtts = {a: {n: rtt for n, rtt in row.items() if n in some} for a, row in self._rtts.items() if a in some}
         self._asked = {a: {n: at for n, at in row.items() if n in some} for a, row in self._asked.items() if a in some}
 
