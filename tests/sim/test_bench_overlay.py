@@ -169,6 +169,9 @@ def test_control_bytes_are_those_of_the_window_and_fall_without_requests(lab: La
     assert 0 < found["idle_node_mean"] < found["node_mean"]
     assert found["node_mean"] <= found["node_p99"]
     assert found["join_bytes"] > 100
+    assert {"Lease", "LeaseReply"} <= set(found["node_kinds"])
+    assert {"Ping", "Ack"} <= set(found["agent_kinds"])
+    assert sum(found["agent_kinds"].values()) == pytest.approx(found["agent_mean"])
 
 
 def test_demand_that_moves_is_followed_or_counts_as_never_back(lab: Lab) -> None:

@@ -184,6 +184,10 @@ class Lab:
         """Sent and received by all hosts since the beginning, those that fell silent included."""
         return self._bytes_of_dead + sum(_control(host) for host in self.alive())
 
+    def control_by_kind(self) -> dict[str, Counter[str]]:
+        """The same by kind of message, of every live host since its process began."""
+        return {host.plan.name: Counter(host.control_by_kind) for host in self.alive()}
+
     def replicas(self) -> list[str]:
         return [name for name, one in self.snapshots().items() if APP in one.replica_of]
 

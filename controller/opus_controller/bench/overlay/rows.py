@@ -221,14 +221,26 @@ def _control() -> Iterator[Row]:
         return Row("control", f"control bytes, {what}", experiment, mean_of(key), bound, unit=unit, digits=0, **more)
 
     idle = averages(idle_node_mean="without requests")
-    yield row("nodes, mean", "node_mean", 100, note=idle)
+    yield row("nodes, mean", "node_mean", 100, note=lambda figures: f"{idle(figures)}; {_kinds(figures, 'node_kinds')}")
     besides = averages(idle_node_p99="without requests", plain_p99="of those that are no replicas")
     yield row("nodes, p99", "node_p99", 250, note=besides)
     yield row("all hosts, mean", "all_mean", 250, note=averages(idle_all_mean="without requests", agents="agents"))
-    yield row("agents, mean", "agent_mean", note=averages(agent_max="most"))
+    most = averages(agent_max="most")
+    yield row("agents, mean", "agent_mean", note=lambda figures: f"{most(figures)}; {_kinds(figures, 'agent_kinds')}")
     yield row("a newcomer's first minute", "join_bytes", unit="B")
     for median in MEDIANS_S:
         yield row(f"all hosts, median session {median / 60:g} min", "control_bytes", experiment=f"churn {median:g}")
+
+
+KINDS_TOLD = 6
+
+
+def _kinds(figures: Sequence[Figures], key: str) -> str:
+    """ "Lease 40, LeaseReply 31": the kinds of messages that make most of the control bytes, B/s."""
+    kinds = sorted({kind for one in figures for kind in one[key]})
+    means = {kind: float(np.mean([one[key].get(kind, 0.0) for one in figures])) for kind in kinds}
+    first = sorted(kinds, key=lambda kind: -means[kind])[:KINDS_TOLD]
+    return ", ".join(f"{kind} {means[kind]:.0f}" for kind in first)
 
 
 def _half_kill() -> Iterator[Row]:

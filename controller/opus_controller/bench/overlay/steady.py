@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 from typing import Any
 
@@ -48,14 +49,21 @@ def control(lab: Lab) -> Figures:
 
 
 def _rates(lab: Lab, seconds: float) -> Figures:
-    before = lab.samples()
+    before, kinds_before = lab.samples(), lab.control_by_kind()
     lab.run_for(seconds)
-    after = lab.samples()
+    after, kinds_after = lab.samples(), lab.control_by_kind()
     rate = {name: (_bytes(after[name]) - _bytes(before[name])) / seconds for name in after}
     nodes = [rate[name] for name, one in after.items() if not one["is_agent"] and not before[name]["is_agent"]]
     agents = [rate[name] for name, one in after.items() if one["is_agent"]]
     serving = set(lab.replicas())
     plain = [rate[name] for name, one in after.items() if not one["is_agent"] and name not in serving]
+
+    def kinds(agents: bool) -> dict[str, float]:
+        """B/s by kind of message, the mean over nodes or agents."""
+        names = [name for name, one in after.items() if one["is_agent"] == before[name]["is_agent"] == agents]
+        total = sum((kinds_after[name] - kinds_before[name] for name in names), Counter())
+        return {kind: count / seconds / max(1, len(names)) for kind, count in total.most_common()}
+
     return {
         "plain_p99": float(np.quantile(plain, 0.99)),
         "node_mean": float(np.mean(nodes)),
@@ -64,6 +72,8 @@ def _rates(lab: Lab, seconds: float) -> Figures:
         "agent_mean": float(np.mean(agents)),
         "agent_max": float(max(agents)),
         "agents": len(agents),
+        "node_kinds": kinds(False),
+        "agent_kinds": kinds(True),
     }
 
 

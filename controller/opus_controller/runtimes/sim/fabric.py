@@ -39,7 +39,7 @@ from opus_controller.runtimes.sim.costs import (
     SYN_RTO,
     HopCost,
 )
-from opus_controller.runtimes.sim.host import SimHost
+from opus_controller.runtimes.sim.host import DIALS, SimHost
 from opus_controller.runtimes.sim.path import Path
 
 Step = Callable[[SimHost, Event, Nanos], None]
@@ -174,6 +174,9 @@ class Fabric:
             source.control_received += ACK_OVERHEAD
             target.control_sent += ACK_OVERHEAD
             target.control_received += wire
+            kind = type(message).__name__
+            source.control_by_kind[kind] += wire + ACK_OVERHEAD
+            target.control_by_kind[kind] += wire + ACK_OVERHEAD
         arrives = now + self._hop_ns
         up = source.up
         if up is not None:
@@ -319,6 +322,7 @@ class Fabric:
         ):
             end.control_sent += sent
             end.control_received += received
+            end.control_by_kind[DIALS] += sent + received
         self.drops["expired"] += channel.expire(now)
         self._flush(channel, now)
         self._flush(twin, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ from opus_controller.model.shapes import AccessLink, Direction
 from opus_controller.runtimes.sim.agenda import Handler
 from opus_controller.runtimes.sim.channel import Channel
 from opus_controller.runtimes.sim.costs import DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_NS
+
+DIALS = "connecting"
+"""Among kinds of control bytes: TCP's and HTTP/2's beginnings."""
 
 
 class Core(Protocol):
@@ -91,6 +95,8 @@ class SimHost:
     control_sent: int = 0
     control_received: int = 0
     """Bytes, since the process started."""
+    control_by_kind: Counter[str] = field(default_factory=Counter)
+    """The two together, by class of message; DIALS for what connecting takes besides."""
 
     @staticmethod
     def of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> SimHost:

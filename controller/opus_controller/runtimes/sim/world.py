@@ -64,6 +64,7 @@ class World:
             return
         host.incarnation = incarnation
         host.control_sent = host.control_received = host.requests = 0
+        host.control_by_kind.clear()
         rng = Random(f"{self._plan.seed}/{host.id}" if incarnation == 0 else f"{self._plan.seed}/{host.id}/{incarnation}")
         history = self._histories.began(host.plan.name, now)
         host.core = self._make_core(host.id, config_of(self._plan, host.plan, history), rng)
