@@ -37,6 +37,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, list[str]]:
         (["up", "three-hosts", "--runtime", "sim"], 2, "allowed: auto, netns, docker"),
         (["report", "no-such-run"], 2, "no-such-run"),
         (["down", "00000000"], 2, "no run '00000000'"),
+        (["fault", "kill", "a-1", "--run", "00000000"], 2, "no run '00000000'"),
+        (["fault", "kill"], 2, "opus fault kill --help"),
+        (["fault", "shape", "a", "b"], 2, "nothing to change; allowed: --rtt"),
     ],
 )
 def test_mistakes_end_in_one_line_and_their_code(

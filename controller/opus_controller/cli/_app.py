@@ -20,7 +20,23 @@ INTERNAL = 70
 INTERRUPTED = 130
 
 _ORDER = (
-    *("run", "sweep", "compare", "report", "up", "status", "hosts", "exec", "logs", "link", "observe", "down", "gc", "doctor"),
+    *(
+        "run",
+        "sweep",
+        "compare",
+        "report",
+        "up",
+        "status",
+        "hosts",
+        "exec",
+        "logs",
+        "link",
+        "fault",
+        "observe",
+        "down",
+        "gc",
+        "doctor",
+    ),
     *("topology", "churn", "plan", "schema", "bench"),
 )
 """As `opus --help` lists them: by what people do first."""
@@ -31,7 +47,7 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="opus",
         help="Emulate a wide-area network, run a self-organizing overlay on it, break it, and measure what clients feel.",
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )

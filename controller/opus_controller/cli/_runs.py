@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from opus_controller.cli._names import complete_runs
 from opus_controller.model.errors import PlatformError, ScenarioError
 
 if TYPE_CHECKING:
@@ -18,13 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RunOption = Annotated[
-    str | None, typer.Option("--run", help="The run's eight digits, or the first of them; not needed if only one is alive.")
-]
-RunArgument = Annotated[
-    str | None,
-    typer.Argument(help="The run's eight digits, or the first of them; not needed if only one is alive.", metavar="RUN"),
-]
+_MEANT = "The run's eight digits, or the first of them; not needed if only one is alive."
+RunOption = Annotated[str | None, typer.Option("--run", help=_MEANT, autocompletion=complete_runs)]
+RunArgument = Annotated[str | None, typer.Argument(help=_MEANT, metavar="RUN", autocompletion=complete_runs)]
 
 
 def need_root(what: str) -> None:

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from opus_controller.cli._names import complete_hosts
 from opus_controller.cli._runs import RunOption, host_of, need_root
 
 
 def register(app: typer.Typer) -> None:
     @app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
     def run_inside(
-        host: Annotated[str, typer.Argument(help="As `opus hosts` names it.")],
+        host: Annotated[str, typer.Argument(help="As `opus hosts` names it.", autocompletion=complete_hosts)],
         command: Annotated[list[str], typer.Argument(help="What to run, with its arguments.", metavar="-- COMMAND...")],
         run: RunOption = None,
     ) -> None:

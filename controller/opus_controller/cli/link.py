@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opus_controller.cli._names import complete_ends
 from opus_controller.cli._output import JsonOption, print_json, print_table
 from opus_controller.cli._runs import RunOption, need_root, with_runtime
-from opus_controller.model.errors import ScenarioError
+from opus_controller.model.errors import OpusError, ScenarioError
 
 if TYPE_CHECKING:
     from opus_controller.model.network import Network
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from opus_controller.model.shapes import PathShape
     from opus_controller.net.links import LinkCounters
     from opus_controller.runtimes.hosts.runtime import HostsRuntime
+    from opus_controller.runtimes.hosts.state import RunState
 
+APPLIED_S = 60.0
 Text = str | None
-End = Annotated[str, typer.Argument(help="A host, or a site (all of its hosts).")]
+End = Annotated[str, typer.Argument(help="A host, or a site (all of its hosts).", autocompletion=complete_ends)]
 OneWay = Annotated[bool, typer.Option("--one-way", help="Only from A to B.")]
 
 
@@ -33,8 +36,8 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    a: Annotated[str | None, typer.Argument(help="A host or a site.")] = None,
-    b: Annotated[str | None, typer.Argument(help="A host or a site.")] = None,
+    a: Annotated[str | None, typer.Argument(help="A host or a site.", autocompletion=complete_ends)] = None,
+    b: Annotated[str | None, typer.Argument(help="A host or a site.", autocompletion=complete_ends)] = None,
     run: RunOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -114,12 +117,27 @@ def _change(run: str | None, a: str, b: str, change: Callable[[PathShape], PathS
     plan = found.plan()
     pairs = [_ends(plan, a, b)] if one_way else [_ends(plan, a, b), _ends(plan, b, a)]
     with state.locked(found):
-        network = hands.network_of(found, plan)
+        network = before = hands.shaped(found, plan)
         for one, other in pairs:
             network = _laid(network, plan, one, other, change)
-        with_runtime(found, lambda runtime: runtime.apply_links(network))
         hands.save(found, network)
+        try:
+            network = hands.network_of(found, plan)
+            _bring_about(found, network)
+        except (OpusError, ValueError) as error:
+            hands.save(found, before)
+            raise error if isinstance(error, OpusError) else ScenarioError(f"link set: {error}") from None
     _show_paths([(one, other, _shape_between(network, plan, one, other)) for one, other in pairs], as_json=False)
+
+
+def _bring_about(run: RunState, network: Network) -> None:
+    """By the testbed's controller if it has one: it knows what faults are to come and go."""
+    from opus_controller.engine.console import ask
+
+    try:
+        ask(run.console, {"do": "links"}, APPLIED_S)
+    except ConnectionError:
+        with_runtime(run, lambda runtime: runtime.apply_links(network))
 
 
 def _laid(network: Network, plan: Plan, one: str, other: str, change: Callable[[PathShape], PathShape] | None) -> Network:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from opus_controller.cli._names import complete_hosts
 from opus_controller.cli._runs import RunOption, host_of
 from opus_controller.model.errors import ScenarioError
 
@@ -22,7 +23,7 @@ _LOOK_EVERY_S = 0.2
 def register(app: typer.Typer) -> None:
     @app.command()
     def logs(
-        host: Annotated[str, typer.Argument(help="As `opus hosts` names it.")],
+        host: Annotated[str, typer.Argument(help="As `opus hosts` names it.", autocompletion=complete_hosts)],
         follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends, or Ctrl-C.")] = False,
         run: RunOption = None,
     ) -> None:

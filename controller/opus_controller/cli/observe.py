@@ -54,10 +54,11 @@ def look_on(run: RunState, address: str | None) -> None:
 
 
 async def _look_on(run: RunState, plan: Plan, observer: RunObserver) -> None:
-    from opus_controller.observe.live import Glances
+    from opus_controller.observe.live import Glances, Struck
+    from opus_controller.runtimes.hosts.hands import EVENTS
 
     runtime = await runtime_of(run).open(run.run)
-    glances = Glances()
+    glances, struck = Glances(), Struck(run.directory / EVENTS)
     runtime.probe(plan)
     await observer.begin(runtime)
     try:
@@ -65,6 +66,7 @@ async def _look_on(run: RunState, plan: Plan, observer: RunObserver) -> None:
             with suppress(OpusError):  # it is being taken down, or a host is not there at this moment
                 runtime.look_again(plan)
                 observer.records(glances.records(runtime.now(), await runtime.live()))
+                observer.records(struck.new())
                 observer.health(await runtime.health())
             await asyncio.sleep(max(1.0, len(plan.hosts) / HOSTS_A_SECOND))
     finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,21 +44,37 @@ UNDONE: dict[str, tuple[Want, ...]] = {"restart": (Want.CRASHED, Want.OFF), "res
 
 
 class Faults:
-    """The timeline's hands. Remembers who was meant by which name; the ledger knows what all of it asks for together."""
+    """Remembers who was meant by which name; the ledger knows what all of it asks for together.
 
-    def __init__(self, plan: Plan, runtime: Runtime) -> None:
+    `kept`: what `plain` said of a testbed that stays up. `base`: its network without faults.
+    """
+
+    def __init__(
+        self, plan: Plan, runtime: Runtime, *, kept: Mapping[str, Any] | None = None, base: Network | None = None
+    ) -> None:
         self._plan = plan
         self._runtime = runtime
         self._everyone = tuple(host.name for host in plan.hosts)
-        self._meant: dict[str, tuple[str, ...]] = {}
+        self._meant: dict[str, tuple[str, ...]] = {name: tuple(hosts) for name, hosts in kept["meant"].items()} if kept else {}
         """Event to the hosts it was about."""
-        self.ledger = Ledger(plan)
+        self.kinds: dict[str, str] = dict(kept["kinds"]) if kept else {}
+        """Every event that has been carried out, by name."""
+        self.ledger = Ledger(plan, base) if kept is None else Ledger.restored(plan, kept["ledger"], base)
         self.turns = Turns()
+        self._striking = asyncio.Lock()
         self._is = {host: self.ledger.wanted(host) for host in self._everyone}
         """What each host is, as far as known: what was asked for, or crashed if it died by itself."""
         ages = {life.host: life.age_ns for life in plan.churn.lives} if plan.churn else {}
         self._since = {host.name: host.boot_at_ns - ages.get(host.name, 0) for host in plan.hosts}
         """When each host came up, ns; before the origin for those in the middle of their lives."""
+
+    def plain(self) -> dict[str, Any]:
+        """What has to be known of all this to go on with it later, in JSON's terms."""
+        return {
+            "ledger": self.ledger.plain(),
+            "meant": {name: list(hosts) for name, hosts in self._meant.items()},
+            "kinds": self.kinds,
+        }
 
     def lost(self, host: str) -> None:
         """This host died by itself; it comes back when a restart, or its return, is asked for."""
@@ -73,12 +90,20 @@ class Faults:
         """Hosts that do not run, whoever or whatever ended them."""
         return {host for host, state in self._is.items() if state.dead}
 
+    @property
+    def paused(self) -> set[str]:
+        return {host for host, state in self._is.items() if state is Want.PAUSED}
+
     async def strike(self, fault: Fault) -> list[Record]:
         """Carry out `fault` now; the records that tell of it, the "fault" one first.
 
         `t` is the instant before anything changed and `done_t` the one when all was in force. Whatever the runtime
         raises passes through.
         """
+        async with self._striking:
+            return await self._strike(fault)
+
+    async def _strike(self, fault: Fault) -> list[Record]:
         meant = await self._resolve_victims(fault)
         async with self.turns.take(meant if isinstance(fault, HostFault) else ()):
             began = self._runtime.now()
@@ -94,6 +119,7 @@ class Faults:
                     struck = await self._heal(fault)
         if fault.name:
             self._meant[fault.name] = meant
+            self.kinds[fault.name] = fault.kind
         return self._records(fault, struck, began)
 
     def _records(self, fault: Fault, struck: Struck, began: int) -> list[Record]:
@@ -211,6 +237,8 @@ class Faults:
         return Struck(touched, f"{fault.source} {arrow} {fault.target}", details=details)
 
     async def _heal(self, fault: Heal) -> Struck:
+        if fault.undoes in self.kinds and fault.undoes not in self.ledger.in_force:  # hands were faster than the plan
+            return Struck((), fault.undoes, undoes=fault.undoes)
         layer = self.ledger.lift(fault.undoes)
         await self._runtime.apply_links(self.ledger.network)
         details = {"shapes": self._shapes(layer)} if layer.changes else {}

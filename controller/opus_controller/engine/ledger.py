@@ -12,9 +12,10 @@ other from the oldest to the youngest: two that each add 80 ms make 160, until o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.network import Cut, Network
@@ -75,15 +76,45 @@ def link_change(change: LinkChange) -> Layer:
 
 
 class Ledger:
-    """Starts as the plan does: churn claims whom it lets begin absent."""
+    """Starts as the plan does: churn claims whom it lets begin absent.
 
-    def __init__(self, plan: Plan) -> None:
-        self._base = Network.of(plan)
+    `base`: the network without faults, in place of the topology's own.
+    """
+
+    def __init__(self, plan: Plan, base: Network | None = None) -> None:
+        self._base = base if base is not None else Network.of(plan)
         self._layers: list[Layer] = []
         self._claims: dict[str, dict[str, Want]] = {host.name: {} for host in plan.hosts}
         for life in plan.churn.lives if plan.churn else ():
             if not life.up:
                 self.claim((life.host,), CHURN, CLAIMS[life.left_by])
+
+    # What is kept
+
+    @classmethod
+    def restored(cls, plan: Plan, kept: Mapping[str, Any], base: Network | None = None) -> Ledger:
+        """As it was when `plain` gave `kept`."""
+        ledger = cls(plan, base)
+        ledger._claims = {
+            host.name: {by: Want[want] for by, want in kept["claims"].get(host.name, {}).items()} for host in plan.hosts
+        }
+        ledger._layers = [_layer(line) for line in kept["layers"]]
+        return ledger
+
+    def plain(self) -> dict[str, Any]:
+        """All of it in JSON's terms."""
+        claims = {host: {by: want.name for by, want in made.items()} for host, made in self._claims.items() if made}
+        return {"claims": claims, "layers": [_plain(layer) for layer in self._layers]}
+
+    def rebase(self, base: Network) -> None:
+        """The network without faults has changed."""
+        self._base = base
+
+    @property
+    def in_force(self) -> tuple[str, ...]:
+        """Names of the faults that hold a host or lie over links; layers first, the oldest first. Churn is none."""
+        claims = (by for made in self._claims.values() for by in made if by != CHURN)
+        return tuple(dict.fromkeys([*(layer.name for layer in self._layers), *claims]))
 
     # Hosts
 
@@ -114,6 +145,7 @@ class Ledger:
         try:
             for pair in layer.pairs:
                 self.shape(*pair)
+            self._host_overrides()
         except ValueError:
             self._layers.pop()
             raise
@@ -129,18 +161,44 @@ class Ledger:
 
     def shape(self, source: str, target: str) -> PathShape:
         """The path between two sites as all layers together have it."""
-        changes = (change for layer in self._layers for *pair, change in layer.changes if pair == [source, target])
-        return composed(self._base.between(source, target), changes)
+        base = self._base.overrides.get((source, target)) or self._base.between(source, target)
+        return composed(base, self._changes(source, target))
+
+    def _changes(self, source: str, target: str) -> list[ShapeChange]:
+        return [change for layer in self._layers for *pair, change in layer.changes if pair == [source, target]]
+
+    def _host_overrides(self) -> dict[tuple[str, str], PathShape]:
+        """Paths between two hosts that are not their sites': faults lie over them as well."""
+        site = {host.name: host.site for host in self._base.hosts} if self._base.host_overrides else {}
+        return {
+            (source, target): composed(shape, self._changes(site[source], site[target]))
+            for (source, target), shape in self._base.host_overrides.items()
+        }
 
     @property
     def network(self) -> Network:
         """The whole state to bring about."""
         pairs = dict.fromkeys(pair for layer in self._layers for pair in layer.pairs)
-        return Network(
-            hosts=self._base.hosts,
-            sites=self._base.sites,
-            paths=self._base.paths,
-            overrides={pair: self.shape(*pair) for pair in pairs},
+        return replace(
+            self._base,
+            overrides={**self._base.overrides, **{pair: self.shape(*pair) for pair in pairs}},
+            host_overrides=self._host_overrides(),
             cuts=tuple(cut for layer in self._layers for cut in layer.cuts),
             down=frozenset(host for host in self._claims if self.wanted(host) is Want.OFF),
         )
+
+
+def _plain(layer: Layer) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "changes": [[source, target, change.model_dump(mode="json")] for source, target, change in layer.changes],
+        "cuts": [[sorted(cut.sources), sorted(cut.targets)] for cut in layer.cuts],
+    }
+
+
+def _layer(line: Mapping[str, Any]) -> Layer:
+    return Layer(
+        line["name"],
+        changes=tuple((source, target, ShapeChange.model_validate(change)) for source, target, change in line["changes"]),
+        cuts=tuple(Cut(frozenset(sources), frozenset(targets)) for sources, targets in line["cuts"]),
+    )

@@ -11,13 +11,15 @@ import asyncio
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 from opus_controller.engine.churn import ChurnPlayer
+from opus_controller.engine.console import Console, Reachable
 from opus_controller.engine.faults import Faults
+from opus_controller.engine.hands import Hands
 from opus_controller.engine.observer import Guarded, Observer
 from opus_controller.engine.record import RunRecord
 from opus_controller.engine.runtime import Health, Record, Runtime
@@ -116,6 +118,8 @@ class _Player:
         self._observer = observer
         self._faults = Faults(plan, runtime)
         self._churn = ChurnPlayer(plan, runtime, self._faults, self._write, self._learn_deaths)
+        self._hands = Hands(plan, runtime, self._faults, self._hear)
+        self._console: Console | None = None
         self._agenda = sorted(plan.timeline, key=lambda fault: fault.at_ns)
         self._end = _end_of(plan)
         self._phase: Literal["starting", "running", "waiting for answers", "ending"] = "starting"
@@ -138,6 +142,7 @@ class _Player:
         await self._runtime.start_workload(self._plan.workload)
         self._write([self._event("workload_start")])
         self._phase = "running"
+        await self._listen()
         await self._live_through()
         self._write([self._event("end")])
 
@@ -158,13 +163,24 @@ class _Player:
         await self._churn.finish()
         await self._collect()
 
+    async def _listen(self) -> None:
+        """From here on hands can reach the run, where they can."""
+        if isinstance(self._runtime, Reachable):
+            self._console = Console(self._runtime.console, self._hands.answer)
+            await self._console.open()
+
+    def _hear(self, records: Sequence[Record]) -> None:
+        """A hand has struck."""
+        self._write(records)
+        self._tell(f"by hand: {news(records[0])}")
+
     async def _strike(self, fault: Fault) -> None:
         records = await self._faults.strike(fault)
         self._write(records)
         head = records[0]
         if fault.kind != "heal" and not head["victims"] and not head.get("skipped"):
             self._problems.append(f"{fault.kind} {fault.name!r} found nobody to hit ({head['target']})")
-        self._tell(_news(head))
+        self._tell(news(head))
 
     async def _collect(self) -> None:
         """Drain what was noticed, sample the testbed's condition, and learn what hosts did by themselves."""
@@ -206,6 +222,9 @@ class _Player:
         """Take the runtime down whatever state it is in, and keep what it still had to tell."""
         self._phase = "ending"
         self._tell()
+        if self._console is not None:
+            await self._console.close()
+        await self._hands.stop()
         await self._churn.stop()
         await self._observer.end()
         try:
@@ -236,7 +255,7 @@ def _end_of(plan: Plan) -> int:
     return max([plan.duration_ns, *open_until]) + LAST_NOTICES
 
 
-def _news(head: Record) -> str:
+def news(head: Record) -> str:
     """ "power-off a replica of web: euw1-2"."""
     victims = ", ".join(head["victims"][:5]) + (f" and {len(head['victims']) - 5} more" if len(head["victims"]) > 5 else "")
     return f"{head['fault']} {head['target']}" + (f": {victims}" if head["fault"] not in ("heal", "link") else "")

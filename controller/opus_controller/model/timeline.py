@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal, cast
 
+from opus_controller.model.aim import Aim, path_change
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Target
 from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
-from opus_controller.model.selectors import ALLOWED_STATIC, Chooser, Selector
-from opus_controller.model.shapes import ShapeChange, composed
+from opus_controller.model.selectors import ALLOWED_STATIC, Selector
+from opus_controller.model.shapes import composed
 from opus_controller.model.topology import Topology
-from opus_controller.model.topology_form import ShapeForm
-from opus_controller.model.topology_paths import given
 from opus_controller.model.units import format_duration, shown
 
 HostFaultKind = Literal["crash", "power-off", "restart", "pause", "resume"]
 Draws = Callable[[str], Random]
 """A stream of randomness for a purpose, always the same for the same purpose."""
-
-
-WITHOUT_APP = ("agent", "agent-of", "busiest-agent", "busiest", "oldest", "best-connected")
-"""Roles that are about no single application."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +49,10 @@ class TimelineCompiler:
         """`absent`: hosts that are away at a time by churn; who is drawn is drawn among the others."""
         self._problems = problems
         self._topology = topology
-        self._apps = apps
         self._duration = duration
         self._draws = draws
         self._absent = absent
-        self._chooser = Chooser(topology)
+        self._aim = Aim(topology, apps)
         self._sites = [site.name for site in topology.sites]
         self._down: dict[str, dict[str, Step]] = {}
         self._paused: dict[str, dict[str, Step]] = {}
@@ -92,7 +85,7 @@ class TimelineCompiler:
             keys: KeyPath = ("timeline", k)
             if event.name in seen:
                 self._problems.add((*keys, "name"), f"{shown(event.name)} is given twice; allowed: names that differ")
-            name = event.name or _free(_default_name(event), taken)
+            name = event.name or free(default_name(event), taken)
             seen.add(name)
             taken.add(name)
             steps.append(Step(event.at, event.action, name, event, keys))
@@ -101,7 +94,7 @@ class TimelineCompiler:
                 undo = UNDONE_BY[event.action]
                 end = event.at + event.for_
                 self._check_time((*keys, "for"), end)
-                undoing = _free(f"{undo}-{name}", taken)
+                undoing = free(f"{undo}-{name}", taken)
                 taken.add(undoing)
                 steps.append(Step(end, undo, undoing, event, keys, undoes=name))
         return sorted(steps, key=lambda step: step.at)
@@ -219,31 +212,8 @@ class TimelineCompiler:
     # --- targets ---
 
     def _target(self, selectors: Sequence[Selector], step: Step, side: str = "") -> Target:
-        text = ", ".join(selector.text for selector in selectors)
-        roles = [selector for selector in selectors if selector.role]
-        if any(selector.rest for selector in selectors):
-            raise ValueError(f"{shown(text)}: everyone else than whom? allowed: as `from` of a partition")
-        if any(selector.same_as for selector in selectors):
-            raise ValueError(f'{shown(text)}: "same as" is for host faults; allowed: {ALLOWED_STATIC}')
         purpose = f"timeline/{step.name}" + (f"/{side}" if side else "")
-        if not roles:
-            hosts = self._chooser.choose(selectors, lambda k: self._draws(f"{purpose}/{k}"), without=self._gone(step))
-            if not hosts:
-                raise ValueError(f"{shown(text)} means no host of this topology; allowed: at least one")
-            return Target(text=text, hosts=hosts)
-        if len(selectors) > 1:
-            raise ValueError(f"{shown(text)}: a role stands alone; allowed: one role, or a list without roles")
-        selector = roles[0]
-        return Target(
-            text=text,
-            role=selector.role,
-            app=self._app(selector),
-            count=selector.count,
-            share=selector.share,
-            of=self._chooser.members((("host", selector.of),))[0] if selector.of else "",
-            pick=self._draws(purpose).random(),
-            exclude=tuple(self._chooser.members(selector.excluded)),
-        )
+        return self._aim.target(selectors, lambda part: self._draws(purpose + part), without=self._gone(step))
 
     def _gone(self, step: Step) -> Collection[str]:
         """Hosts to which the step could do nothing."""
@@ -252,43 +222,10 @@ class TimelineCompiler:
         states = (self._down, self._paused) if step.kind == "pause" else (self._down,)
         return {name for state in states for name, steps in state.items() if steps}.union(self._absent(step.at))
 
-    def _app(self, selector: Selector) -> str:
-        if selector.role in WITHOUT_APP:
-            return ""
-        if selector.app:
-            if selector.app not in self._apps:
-                hint = suggestion(selector.app, self._apps)
-                raise ValueError(f"there is no application {shown(selector.app)}; {hint}allowed: {listed(self._apps)}")
-            return selector.app
-        if len(self._apps) > 1:
-            raise ValueError(f'{shown(selector.text)}: of which application? allowed: "... of APP" with {listed(self._apps)}')
-        return self._apps[0]
-
     # --- links ---
 
     def _link(self, step: Step) -> LinkChange:
-        event = step.event
-        match = re.fullmatch(r"\s*([\w.-]+?)\s*(<->|->|<-|↔|→)\s*([\w.-]+)\s*", event.link or "")
-        if match is None:
-            raise ValueError(f'{shown(event.link)} is not a path; allowed: "SITE <-> SITE", or "SITE -> SITE" for one direction')
-        source, arrow, target = match.groups()
-        if arrow == "<-":
-            source, target = target, source
-        for site in (source, target):
-            if site not in self._sites:
-                raise ValueError(f"there is no site {shown(site)}; {suggestion(site, self._sites)}allowed: {listed(self._sites)}")
-        both_ways = arrow in ("<->", "↔") or source == target
-        if not both_ways and any(form is not None and form.rtt is not None for form in (event.set_, event.add)):
-            raise ValueError("rtt is a round trip, the path is one way; allowed: delay, or <->")
-        change = LinkChange(
-            kind="link",
-            at_ns=step.at,
-            name=step.name,
-            source=source,
-            target=target,
-            both_ways=both_ways,
-            change=_change(event),
-        )
+        change = path_change(step.event, self._sites, name=step.name, at_ns=step.at)
         self._changes[step.name] = change
         self._check_paths(change)
         self._laid[step.name] = step
@@ -305,28 +242,14 @@ def _pairs(change: LinkChange) -> set[tuple[str, str]]:
     return {one, one[::-1]} if change.both_ways else {one}
 
 
-def _change(event: EventForm) -> ShapeChange:
-    """What `set` puts in place and `add` puts on top; distribution, burst and order can only be set."""
-    add = event.add or ShapeForm()
-    for field in ("distribution", "burst", "keep_order"):
-        if getattr(add, field) is not None:
-            raise ValueError(f"{field} cannot be added to another; allowed: set: {{{field}: ...}}")
-    return ShapeChange(
-        put=given(event.set_) if event.set_ is not None else {},
-        add_delay_ns=(add.delay or 0) + (add.rtt or 0) // 2,
-        add_jitter_ns=add.jitter or 0,
-        **{f"add_{field}": getattr(add, field) or 0.0 for field in ("loss", "duplicate", "reorder", "corrupt")},
-    )
-
-
-def _default_name(event: EventForm) -> str:
+def default_name(event: EventForm) -> str:
     """ "heal-cut", "restart-loss", or by kind and time: "crash-20s"; so that other events do not change it."""
     victims = getattr(event, event.action.replace("-", "_"))
     undone = event.heal or ("" if isinstance(victims, str) else next((s.same_as for s in victims if s.same_as), ""))
     return f"{event.action}-{undone or format_duration(event.at).replace('.', '-')}"
 
 
-def _free(name: str, taken: set[str]) -> str:
+def free(name: str, taken: set[str]) -> str:
     """`name`, or with the first number behind it that makes it new."""
     k, free = 1, name
     while free in taken:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from opus_controller.engine.runtime import LiveHost, Record
 
@@ -48,3 +50,22 @@ def _roles(host: LiveHost) -> Roles:
 
 def _role(t_ns: int, host: str, role: str, app: str, *, active: bool) -> Record:
     return {"t": t_ns, "host": host, "kind": "role", "role": role, "app": app, "active": active, "epoch": 0}
+
+
+class Struck:
+    """Faults by hand, from the file in which the testbed's controller tells of them."""
+
+    def __init__(self, events: Path) -> None:
+        self._events = events
+        self._read = 0
+
+    def new(self) -> list[Record]:
+        """Records of kind "fault" since the last call; a line that is being written comes with the next."""
+        try:
+            with self._events.open("rb") as file:
+                file.seek(self._read)
+                lines = file.read().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+        self._read += sum(len(line) + 1 for line in lines)
+        return [record for line in lines if (record := json.loads(line))["kind"] == "fault"]

@@ -1,7 +1,9 @@
 """`python -m opus_controller.runtimes.docker RUN`: the keeper of a run of containers that stay up.
 
-A container that ends by itself is told in its log, one that somebody starts again is wired, shaped and booted again. Exit
-status: 0 the run is gone, or asked to end; otherwise as the commands'.
+A container that ends by itself is told in its log, one that somebody starts again is wired, shaped and booted again. It is the
+testbed's controller, too: `opus fault` speaks with it.
+
+Exit status: 0 the run is gone, or asked to end; otherwise as the commands'.
 """
 
 from __future__ import annotations
@@ -14,8 +16,7 @@ import sys
 from opus_controller.model.errors import OpusError
 from opus_controller.runtimes.docker.runtime import DockerRuntime
 from opus_controller.runtimes.hosts.machine import raise_file_limit
-
-TOLD_EVERY_S = 0.5
+from opus_controller.runtimes.hosts.tending import Tender
 
 
 async def _keep(run: str) -> None:
@@ -23,25 +24,14 @@ async def _keep(run: str) -> None:
     keeping = asyncio.create_task(runtime.keep())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, keeping.cancel)
-    telling = asyncio.create_task(_tell(runtime))
+    tending = asyncio.create_task(Tender(runtime).tend())
     try:
         await keeping
     except asyncio.CancelledError:
         logging.info("told to end")
     finally:
-        telling.cancel()
+        tending.cancel()
         await runtime.leave()
-
-
-async def _tell(runtime: DockerRuntime) -> None:
-    """Deaths and returns go into the log, since nobody else asks for them; notices are for nobody."""
-    while True:
-        for host, words in runtime.died().items():
-            logging.warning("%s died by itself: %s", host, words)
-        for host in runtime.returned():
-            logging.warning("%s runs again", host)
-        runtime.records()
-        await asyncio.sleep(TOLD_EVERY_S)
 
 
 def main() -> int:

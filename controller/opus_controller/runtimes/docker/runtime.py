@@ -75,8 +75,6 @@ class DockerRuntime(HostsRuntime):
         self._lost_at: float | None = None
         self._paused_by_engine: set[str] | None = None
         self._started = 0
-        self._foreign = False
-        """Whether another process has started this run."""
 
     # --- up ---
 
@@ -170,7 +168,7 @@ class DockerRuntime(HostsRuntime):
     def _wire(self, name: str, process: Process) -> None:
         """Blocks. The container's namespace gets the host's name, and the host's shaped eth0."""
         netns = self.state.hosts[name].netns
-        self._links_now().detach(name)
+        self.links.detach(name)
         namespaces.delete(netns)
         try:
             namespaces.adopt(netns, Path(f"/proc/{process.pid}/ns/net"))
@@ -181,14 +179,6 @@ class DockerRuntime(HostsRuntime):
             raise PlatformError(
                 f"{name}: its container ended at once: {self._last_line(self.state.hosts[name].container)}"
             ) from error
-
-    def _links_now(self) -> Any:
-        """The links; where another process may have changed them since, opened and told anew what is wanted."""
-        if self._foreign:
-            self._links = None
-            self.look_again(self.state.plan())
-            self.links.apply(self.network)
-        return self.links
 
     def _last_line(self, container: str) -> str:
         lines = self.engine.logs(container, tail=1).decode(errors="replace").strip()
@@ -235,7 +225,6 @@ class DockerRuntime(HostsRuntime):
 
     async def keep(self) -> None:
         """Of a testbed that another process has brought up: watch its containers until the run is gone or this is cancelled."""
-        self._foreign = True
         self.state.keeper = Process.own()  # the owner says so, too, but later than our state was read
         self._hosts = {host.name: host for host in self.state.plan().hosts}
         self._image = await in_thread(lambda: find_image(self.engine))

@@ -113,6 +113,7 @@ class Nodes:
             node.alive = node.wanted = process is not None and process.alive()
             node.paused = node.alive and is_paused(name)
             if node.alive:
+                node.ended.clear()
                 node.control = self._line_to(name)
 
     async def start_workload(self, workload: Iterable[Workload]) -> None:

@@ -130,6 +130,11 @@ class HostsRuntime(ABC):
         return self.state.run
 
     @property
+    def console(self) -> Path:
+        """Where the controller hears hands."""
+        return self.state.console
+
+    @property
     def info(self) -> RunInfo:
         """Complete once the run is up; `fidelity` grows while it lasts."""
         fidelity = {"fidelity": self._probes.figures()} if self._state is not None else {}

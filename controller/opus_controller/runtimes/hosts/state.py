@@ -4,6 +4,8 @@
         run.json                     `RunState`
         plan.json                    the plan
         network.json                 what hands have changed at the links (`opus link set`), `HandMade`
+        faults.json events.ndjson    a testbed that stays: faults by hand (`opus fault`) that are in force, and all so far
+        console.sock                 where the controller of the run hears hands
         lock                         held while the links or hosts are being changed
         observer-<pid>               a process that looks on (`opus observe`): its start time; it goes when the run goes
         hosts                        /etc/hosts for `opus exec`
@@ -35,6 +37,7 @@ from opus_controller.runtimes.hosts.processes import Process
 
 STATE_DIR = Path("/run/opus")
 SOCKET = "c.sock"
+CONSOLE = "console.sock"
 SOCKET_PATH_MOST = 107
 """Bytes that a Unix socket's path may have (sun_path); gRPC refuses longer ones."""
 
@@ -90,6 +93,10 @@ class RunState:
     @property
     def directory(self) -> Path:
         return STATE_DIR / self.run
+
+    @property
+    def console(self) -> Path:
+        return self.directory / CONSOLE
 
     def alive(self) -> bool:
         """Whether somebody still wants it: its owner in mode run; in mode up its zygote or keeper, or its owner while it is

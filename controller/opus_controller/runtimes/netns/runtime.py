@@ -41,6 +41,11 @@ class NetnsRuntime(HostsRuntime):
             "start_s": {"wired": round(wired - began, 3), "spawned": round(time.monotonic() - wired, 3)},
         }
 
+    async def take_over(self) -> None:
+        """Of a testbed that another process has brought up: from here on this one starts hosts anew, and learns of their ends."""
+        self._zygote = self._a_zygote()
+        await self._zygote.attach()
+
     def _a_zygote(self) -> Zygote:
         return Zygote(self.state.directory, self.nodes.ended)
 

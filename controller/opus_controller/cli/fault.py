@@ -1,0 +1,174 @@
+"""`opus fault`: break a living testbed by hand, as a scenario's timeline would, and make it whole again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opus_controller.cli._controller import ask_controller
+from opus_controller.cli._names import complete_faults, complete_sites, complete_who
+from opus_controller.cli._output import JsonOption, print_json, print_table
+from opus_controller.cli._runs import RunOption, need_root
+from opus_controller.model.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from opus_controller.engine.runtime import Record
+
+_WHO = "As in a scenario, quotes or not: use1-3, site eu-west-1, 20% of hosts, a replica of web, the busiest agent ..."
+Who = Annotated[list[str], typer.Argument(help=_WHO, metavar="WHO", autocompletion=complete_who, show_default=False)]
+Site = Annotated[str, typer.Argument(autocompletion=complete_sites, show_default=False)]
+For = Annotated[str | None, typer.Option("--for", help="Undone after so long: 10s.", metavar="DURATION")]
+Named = Annotated[str | None, typer.Option("--name", help="By which to undo it; made of its kind and the time unless given.")]
+
+
+def register(app: typer.Typer) -> None:
+    fault = typer.Typer(
+        help="Break a living testbed by hand, and make it whole again.", no_args_is_help=True, rich_markup_mode=None
+    )
+    app.add_typer(fault, name="fault")
+    for command in (kill, restart, pause, resume, cut, shape, heal, clear):
+        fault.command()(command)
+    fault.command("list")(list_)
+
+
+def kill(
+    who: Who,
+    power_off: Annotated[
+        bool, typer.Option("--power-off", help="Cut the links first: silence, where else kernels reset connections.")
+    ] = False,
+    for_: For = None,
+    name: Named = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End hosts' processes."""
+    _strike({"power-off" if power_off else "crash": _phrase(who)}, for_, name, run, as_json=as_json)
+
+
+def restart(who: Who, name: Named = None, run: RunOption = None, as_json: JsonOption = False) -> None:
+    """Start dead hosts anew: by name, or "same as" a kill."""
+    _strike({"restart": _phrase(who)}, None, name, run, as_json=as_json)
+
+
+def pause(who: Who, for_: For = None, name: Named = None, run: RunOption = None, as_json: JsonOption = False) -> None:
+    """Stop hosts' processes; they know nothing of it."""
+    _strike({"pause": _phrase(who)}, for_, name, run, as_json=as_json)
+
+
+def resume(who: Who, name: Named = None, run: RunOption = None, as_json: JsonOption = False) -> None:
+    """Let paused hosts go on: by name, or "same as" a pause."""
+    _strike({"resume": _phrase(who)}, None, name, run, as_json=as_json)
+
+
+def cut(
+    who: Who,
+    other: Annotated[
+        str | None, typer.Option("--from", help="The other side; everyone else unless given.", autocompletion=complete_who)
+    ] = None,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Only packets to the other side are lost.")] = False,
+    for_: For = None,
+    name: Named = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let no packet pass between hosts and the others."""
+    event: dict[str, Any] = {"partition": _phrase(who)}
+    event |= {} if other is None else {"from": other}
+    event |= {"both_ways": False} if one_way else {}
+    _strike(event, for_, name, run, as_json=as_json)
+
+
+def shape(
+    a: Site,
+    b: Site,
+    delay: Annotated[str | None, typer.Option("--delay", help="One way: 80ms.")] = None,
+    rtt: Annotated[str | None, typer.Option("--rtt", help="Both ways together: 160ms.")] = None,
+    jitter: Annotated[str | None, typer.Option("--jitter", help="2ms")] = None,
+    loss: Annotated[str | None, typer.Option("--loss", help="1%")] = None,
+    duplicate: Annotated[str | None, typer.Option("--duplicate", help="1%")] = None,
+    reorder: Annotated[str | None, typer.Option("--reorder", help="1%")] = None,
+    corrupt: Annotated[str | None, typer.Option("--corrupt", help="1%")] = None,
+    put: Annotated[bool, typer.Option("--set", help="In place of what the path has, not on top of it.")] = False,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Only from A to B.")] = False,
+    for_: For = None,
+    name: Named = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the path between two sites worse; `heal` takes exactly this back."""
+    asked = {"delay": delay, "rtt": rtt, "jitter": jitter, "loss": loss, "duplicate": duplicate, "reorder": reorder}
+    asked["corrupt"] = corrupt
+    changes = {key: value for key, value in asked.items() if value is not None}
+    if not changes:
+        raise ScenarioError(
+            "fault shape: nothing to change; allowed: --rtt, --delay, --jitter, --loss, ... (opus fault shape --help)"
+        )
+    event = {"link": f"{a} {'->' if one_way else '<->'} {b}", "set" if put else "add": changes}
+    _strike(event, for_, name, run, as_json=as_json)
+
+
+def heal(
+    fault: Annotated[str, typer.Argument(help="A cut or a shape that is in force.", autocompletion=complete_faults)],
+    name: Named = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a cut or a shape back."""
+    _strike({"heal": fault}, None, name, run, as_json=as_json)
+
+
+def clear(
+    faults: Annotated[
+        list[str] | None,
+        typer.Argument(help="As `opus fault list` names them; all by hand unless given.", autocompletion=complete_faults),
+    ] = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Undo faults, whatever they are: hosts start or go on, links are as they were."""
+    need_root("breaking hosts and links")
+    struck = ask_controller(run, {"do": "clear", "names": faults or []})["struck"]
+    if as_json:
+        print_json(struck)
+    elif not struck:
+        print("nothing by hand is in force")
+    else:
+        for record in struck:
+            _tell(record)
+
+
+def list_(run: RunOption = None, as_json: JsonOption = False) -> None:
+    """What is in force, the oldest first."""
+    need_root("speaking with the testbed")
+    found = ask_controller(run, {"do": "list"})["in_force"]
+    if as_json:
+        print_json(found)
+    elif not found:
+        print("nothing is in force")
+    else:
+        print_table(
+            ("name", "kind", "target", "by"), [(one["name"], one["kind"], one["target"] or "-", one["by"]) for one in found]
+        )
+
+
+def _phrase(who: list[str]) -> str:
+    return " ".join(who)
+
+
+def _strike(event: dict[str, Any], for_: str | None, name: str | None, run: str | None, *, as_json: bool) -> None:
+    need_root("breaking hosts and links")
+    event |= {} if for_ is None else {"for": for_}
+    event |= {} if name is None else {"name": name}
+    (record,) = ask_controller(run, {"do": "strike", "event": event})["struck"]
+    if as_json:
+        print_json(record)
+    else:
+        _tell(record)
+
+
+def _tell(record: Record) -> None:
+    from opus_controller.engine.play import news
+
+    skipped = record.get("skipped", [])
+    print(f"{record['name']}: {news(record)}" + (f"; no change: {', '.join(skipped)}" if skipped else ""))

@@ -1,0 +1,139 @@
+"""What hands do to a running testbed (`opus fault`): the same faults as a plan's, through the same ledger, in the same record.
+
+    {"do": "strike", "event": {"crash": "a replica of web", "for": "10s"}}   an event as in a timeline, less `at`
+    {"do": "clear", "names": ["crash-83s"]}      undo these; no names: everything that hands have done and is still in force
+    {"do": "list"}                               what is in force
+
+The first two answer {"struck": ["fault" records]}, the last {"in_force": [{"name", "kind", "target", "by"}]}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from opus_controller.engine.faults import Faults
+from opus_controller.engine.runtime import Record, Runtime
+from opus_controller.model.by_hand import HandCompiler, Known, undoing
+from opus_controller.model.errors import ScenarioError
+from opus_controller.model.fields import listed, suggestion
+from opus_controller.model.plan import Fault, Plan
+from opus_controller.model.timeline import free
+from opus_controller.model.units import shown
+
+
+class Hands:
+    """`record` is given what happened; `targets` are those of faults that were in force before (a testbed that stays up)."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        runtime: Runtime,
+        faults: Faults,
+        record: Callable[[Sequence[Record]], None],
+        targets: Mapping[str, str] | None = None,
+    ) -> None:
+        self._planned = {fault.name: fault.kind for fault in plan.timeline}
+        self._runtime = runtime
+        self._faults = faults
+        self._record = record
+        self._compiler = HandCompiler(plan)
+        self._asking = asyncio.Lock()
+        self._undoing: dict[str, asyncio.Task[None]] = {}
+        self.targets: dict[str, str] = dict(targets or {})
+        """Of what hands have done, by name: at whom it was aimed."""
+        self.done = 0
+        """Events so far."""
+
+    async def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """See above. ScenarioError for what makes no sense."""
+        match question.get("do"):
+            case "strike":
+                async with self._asking:
+                    return {"struck": [await self._strike(question.get("event", {}))]}
+            case "clear":
+                async with self._asking:
+                    return {"struck": [await self._undo(name) for name in self._to_clear(question.get("names", []))]}
+            case "list":
+                return {"in_force": self._in_force()}
+        raise ScenarioError(f"{shown(question.get('do'))} cannot be asked; allowed: strike, clear, list")
+
+    async def stop(self) -> None:
+        """Forget what was to be undone later."""
+        tasks = list(self._undoing.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- strike ---
+
+    async def _strike(self, event: Mapping[str, Any]) -> Record:
+        if not isinstance(event, dict):
+            raise ScenarioError("an event is a mapping, such as {crash: site a}")
+        wish = self._compiler.compile(event, self._runtime.now(), self._known())
+        try:
+            head = await self._carry_out(wish.fault)
+        except ValueError as error:  # a change that cannot be made to what the path has by now
+            raise ScenarioError(f"{wish.fault.kind}: {error}") from None
+        if not head["victims"] and not head.get("skipped") and wish.fault.kind != "heal":
+            if wish.fault.name in self._faults.ledger.in_force:  # a cut that cuts nobody off
+                self._faults.ledger.lift(wish.fault.name)
+            raise ScenarioError(f"{wish.fault.kind}: nobody is {head['target']} now; see: opus status")
+        if wish.fault.name in self._faults.ledger.in_force:
+            self.targets[wish.fault.name] = head["target"]
+        if wish.undoing is not None:
+            self._undo_later(wish.fault.name, wish.undoing)
+        return head
+
+    async def _carry_out(self, fault: Fault) -> Record:
+        first, *rest = await self._faults.strike(fault)
+        head = {**first, "by": "hand"}
+        self.done += 1
+        self._record([head, *rest])
+        return head
+
+    def _known(self) -> Known:
+        ledger = self._faults.ledger
+        return Known(self._faults.kinds, {*self._planned}, ledger.in_force, self._faults.dead, self._faults.paused)
+
+    # --- undo ---
+
+    def _undo_later(self, name: str, by: Fault) -> None:
+        async def undo() -> None:
+            await self._runtime.sleep_until(by.at_ns)
+            async with self._asking:
+                if name in self._faults.ledger.in_force:
+                    await self._carry_out(by)
+
+        task = asyncio.create_task(undo(), name=f"undo {name}")
+        self._undoing[name] = task
+        task.add_done_callback(lambda task: self._undoing.pop(name, None))
+
+    def _to_clear(self, names: Sequence[str]) -> list[str]:
+        there = self._faults.ledger.in_force
+        for name in names:
+            if name not in there:
+                allowed = listed(there) if there else "nothing is in force"
+                raise ScenarioError(f"{shown(name)} is not in force; {suggestion(name, there)}allowed: {allowed}")
+        return list(dict.fromkeys(names)) or [name for name in reversed(there) if name in self.targets]
+
+    async def _undo(self, name: str) -> Record:
+        later = self._undoing.get(name)
+        kind = self._faults.kinds[name]
+        taken = {*self._faults.kinds, *self._planned}
+        head = await self._carry_out(undoing(name, kind, self._runtime.now(), free(f"clear-{name}", taken)))
+        if later is not None:
+            later.cancel()
+        return head
+
+    def _in_force(self) -> Iterable[Mapping[str, str]]:
+        return [
+            {
+                "name": name,
+                "kind": self._faults.kinds[name],
+                "target": self.targets.get(name, ""),
+                "by": "hand" if name in self.targets else "plan",
+            }
+            for name in self._faults.ledger.in_force
+        ]

@@ -1,0 +1,167 @@
+"""One event as a hand asks for it of a living testbed, to a fault of its plan.
+
+It is written as in a scenario's timeline, less `at`: {"crash": "a replica of web", "for": "10s"}. What a plan's compiler finds
+out by going through the timeline (who is down by then, what is in force) is known here, and given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from opus_controller.model.aim import Aim, path_change
+from opus_controller.model.errors import ScenarioError
+from opus_controller.model.fields import listed, suggestion
+from opus_controller.model.plan import Fault, Heal, HostFault, Partition, Plan, Target
+from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
+from opus_controller.model.selectors import ALLOWED_STATIC, Selector
+from opus_controller.model.timeline import HostFaultKind, free
+from opus_controller.model.topology import Topology
+from opus_controller.model.topology_hosts import Site
+from opus_controller.model.units import format_duration, shown
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a testbed knows of itself at the time of an event."""
+
+    kinds: Mapping[str, str]
+    """Every event so far, of the timeline or by hand: its name and its kind."""
+    taken: Collection[str]
+    """Names of events to come."""
+    in_force: Collection[str]
+    """Events that are."""
+    down: Collection[str]
+    paused: Collection[str]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The fault, and what undoes it after a while."""
+
+    fault: Fault
+    undoing: Fault | None = None
+
+
+class HandCompiler:
+    """Of one plan. ScenarioError, in one line, for what does not make sense there."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._aim = Aim(_topology(plan), [app.name for app in plan.apps])
+
+    def compile(self, asked: Mapping[str, Any], at_ns: int, known: Known) -> Wish:
+        event = _read(asked)
+        taken = {*known.kinds, *known.taken}
+        if event.name in taken:
+            raise ScenarioError(f"there is an event {shown(event.name)}; allowed: a name that is new")
+        name = event.name or free(_name(event, at_ns), taken)
+        try:
+            fault = self._fault(event, name, at_ns, known)
+        except ValueError as error:
+            raise ScenarioError(f"{event.action}: {error}") from None
+        if event.for_ is None:
+            return Wish(fault)
+        undo = free(f"{UNDONE_BY[event.action]}-{name}", {*taken, name})
+        return Wish(fault, undoing(name, fault.kind, at_ns + event.for_, undo))
+
+    def _fault(self, event: EventForm, name: str, at_ns: int, known: Known) -> Fault:
+        if event.action in HOST_FAULTS:
+            return self._host_fault(event, name, at_ns, known)
+        if event.action == "partition":
+            return self._partition(event, name, at_ns, known)
+        if event.action == "link":
+            return path_change(event, self._plan.sites, name=name, at_ns=at_ns)
+        there = [name for name, kind in known.kinds.items() if name in known.in_force and UNDONE_BY[kind] == "heal"]
+        if event.heal not in there:
+            raise ValueError(f"{shown(event.heal)} is not in force; {suggestion(str(event.heal), there)}allowed: {_list(there)}")
+        return Heal(kind="heal", at_ns=at_ns, name=name, undoes=event.heal or "")
+
+    def _host_fault(self, event: EventForm, name: str, at_ns: int, known: Known) -> HostFault:
+        kind = cast(HostFaultKind, event.action)
+        selectors = cast("tuple[Selector, ...]", getattr(event, kind.replace("-", "_")))
+        same_as = next((selector.same_as for selector in selectors if selector.same_as), "")
+        if same_as:
+            self._check_same(kind, same_as, selectors, known)
+            return HostFault(kind=kind, at_ns=at_ns, name=name, target=Target(text=f"same as {same_as}"), same_as=same_as)
+        undoes = kind in ("restart", "resume")
+        gone = () if undoes else {*known.down, *(known.paused if kind == "pause" else ())}
+        target = self._target(selectors, name, gone)
+        if undoes and target.role:
+            raise ValueError(f'needs known hosts; allowed: "same as EVENT", {ALLOWED_STATIC}')
+        state, word = (known.paused, "paused") if kind in ("pause", "resume") else (known.down, "down")
+        if target.hosts and not any((host in state) == undoes for host in target.hosts):
+            raise ValueError(f"{target.hosts[0]} is {'not ' * undoes}{word}{'' if undoes else ' already'}; see: opus status")
+        return HostFault(kind=kind, at_ns=at_ns, name=name, target=target)
+
+    @staticmethod
+    def _check_same(kind: HostFaultKind, same_as: str, selectors: Sequence[Selector], known: Known) -> None:
+        if len(selectors) > 1:
+            raise ValueError('"same as" stands alone; allowed: no list around it')
+        causes = [cause for cause, undo in UNDONE_BY.items() if undo == kind] or list(HOST_FAULTS)
+        fitting = [name for name, earlier in known.kinds.items() if earlier in causes]
+        if same_as not in fitting:
+            raise ValueError(
+                f"there has been no {' or '.join(causes)} {shown(same_as)}; {suggestion(same_as, fitting)}"
+                f"allowed: {_list(fitting)}"
+            )
+
+    def _partition(self, event: EventForm, name: str, at_ns: int, known: Known) -> Partition:
+        a = self._target(event.partition or (), name, known.down)
+        b = Target(text="")
+        if event.from_ is not None and not any(selector.rest for selector in event.from_):
+            b = self._target(event.from_, f"{name}/from", known.down)
+        both = sorted(set(a.hosts) & set(b.hosts))
+        if both:
+            raise ValueError(f"{both[0]} is on both sides; allowed: sides without a host in common")
+        if len(a.hosts) == len(self._plan.hosts):
+            raise ValueError("all hosts are on one side; allowed: some of them, against everyone else")
+        return Partition(kind="partition", at_ns=at_ns, name=name, a=a, b=b, both_ways=event.both_ways)
+
+    def _target(self, selectors: Sequence[Selector], name: str, without: Collection[str]) -> Target:
+        return self._aim.target(selectors, lambda part: Random(f"{self._plan.seed}/hand/{name}{part}"), without)
+
+
+def undoing(name: str, kind: str, at_ns: int, by: str) -> Fault:
+    """The fault called `by` that takes back, at `at_ns`, the fault `name` of this kind."""
+    undo = UNDONE_BY[kind]
+    if undo == "heal":
+        return Heal(kind="heal", at_ns=at_ns, name=by, undoes=name)
+    return HostFault(kind=cast(HostFaultKind, undo), at_ns=at_ns, name=by, target=Target(text=f"same as {name}"), same_as=name)
+
+
+def _read(asked: Mapping[str, Any]) -> EventForm:
+    try:
+        return EventForm.model_validate({**asked, "at": "0s"})
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
+        what = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else f"{shown(detail['input'])}: {detail['msg']}"
+        raise ScenarioError(f"{key}: {what}" if key else what) from None
+
+
+def _name(event: EventForm, at_ns: int) -> str:
+    """ "crash-83s", or "heal-cut"."""
+    since = format_duration(max(0, round(at_ns / 1e8)) * 100_000_000).replace(".", "-")
+    return f"{event.action}-{event.heal or since}"
+
+
+def _list(names: Sequence[str]) -> str:
+    return listed(names) if names else "none so far"
+
+
+def _topology(plan: Plan) -> Topology:
+    """As much of it as a plan keeps."""
+    return Topology(
+        name=plan.topology,
+        description="",
+        source="",
+        sites=tuple(Site(site, site, None) for site in plan.sites),
+        hosts=plan.hosts,
+        paths=plan.paths,
+        groups=tuple(dict.fromkeys(host.group for host in plan.hosts)),
+    )

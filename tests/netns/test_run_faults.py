@@ -1,0 +1,132 @@
+"""Faults by hand on real hosts: a testbed that stays up, and a run that is being played."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.netns_runs import OPUS, TOPOLOGY, events, leftovers, opus, result_of, scenario, start_run, state_of, until
+from opus_controller.runtimes.hosts import state
+
+pytestmark = pytest.mark.netns
+
+CONNECT = """
+import socket, sys, time
+began = time.monotonic()
+try:
+    socket.create_connection((sys.argv[1], 7000), timeout=1.5).close()
+except OSError:
+    print("none")
+else:
+    print((time.monotonic() - began) * 1000)
+"""
+
+
+@pytest.fixture
+def testbed(tmp_path: Path) -> Iterator[state.RunState]:
+    (tmp_path / "net.yaml").write_text(TOPOLOGY)
+    done = opus("up", tmp_path / "net.yaml", "--runtime", "netns", "--links", "userspace", "--json")
+    assert done.returncode == 0, done.stderr
+    run = state.load(json.loads(done.stdout)["run"])
+    yield run
+    assert opus("down", run.run).returncode == 0
+    assert leftovers(run) == {}
+
+
+def fault(run: state.RunState, *words: str) -> dict[str, Any]:
+    done = opus("fault", words[0], "--run", run.run, "--json", *words[1:])
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def hosts(run: state.RunState) -> dict[str, dict[str, Any]]:
+    return {host["name"]: host for host in json.loads(opus("status", run.run, "--json").stdout)["hosts"]}
+
+
+def connect_ms(run: state.RunState, source: str, target: str) -> float | None:
+    """One TCP handshake; None if there is no answer."""
+    said = opus("exec", "--run", run.run, source, "--", "python3", "-c", CONNECT, target).stdout.strip()
+    return None if said == "none" else float(said)
+
+
+def completions(run: state.RunState, line: str) -> list[str]:
+    words = line.replace("RUN", run.run)
+    environment = {**os.environ, "_OPUS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run([*OPUS], env=environment, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout.split()
+
+
+def test_a_testbed_that_stays_up_is_broken_by_hand_and_whole_again(testbed: state.RunState) -> None:
+    killed = fault(testbed, "kill", "a-2", "--name", "loss")
+    assert (killed["fault"], killed["victims"], killed["by"]) == ("crash", ["a-2"], "hand")
+    assert fault(testbed, "pause", "1", "of", "site", "b", "--name", "nap")["victims"][0].startswith("b-")
+    fault(testbed, "cut", "c-1", "--from", "site a", "--name", "apart")
+    fault(testbed, "shape", "a", "b", "--rtt", "100ms", "--name", "slow")
+    seen = hosts(testbed)
+    assert [name for name, host in seen.items() if not host["alive"]] == ["a-2"]
+    assert [name[0] for name, host in seen.items() if host["paused"]] == ["b"]
+    awake = next(name for name, host in seen.items() if name[0] == "b" and not host["paused"])
+    assert connect_ms(testbed, "a-1", "c-1") is None
+    assert connect_ms(testbed, "a-1", "c-2") is not None
+    slowed = connect_ms(testbed, "a-1", awake)
+    assert slowed is not None
+    assert slowed > 115  # 22 and 100
+    assert opus("link", "set", "--run", testbed.run, "a", "b", "--rtt", "200ms").returncode == 0
+    both = connect_ms(testbed, "a-1", awake)
+    assert both is not None
+    assert both > 290  # the fault lies over what the link has been set to
+
+    assert {one["name"]: one["kind"] for one in json.loads(opus("fault", "list", "--run", testbed.run, "--json").stdout)} == {
+        "apart": "partition",
+        "slow": "link",
+        "loss": "crash",
+        "nap": "pause",
+    }
+    assert completions(testbed, "opus fault clear --run RUN a") == ["apart"]
+    assert completions(testbed, "opus fault kill --run RUN c-") == ["c-1", "c-2"]
+    assert completions(testbed, "opus fault cut --run RUN site ") == ["a", "b", "c"]
+
+    assert fault(testbed, "restart", "same", "as", "loss")["victims"] == ["a-2"]
+    assert connect_ms(testbed, "a-1", "a-2") is not None
+    assert opus("fault", "clear", "--run", testbed.run).stdout.count("\n") == 3
+    healed = connect_ms(testbed, "a-1", awake)
+    assert healed is not None
+    assert 200 < healed < 290
+    assert connect_ms(testbed, "a-1", "c-1") is not None
+    assert all(host["alive"] and not host["paused"] for host in hosts(testbed).values())
+    told = events(testbed.directory, "fault")
+    assert [one["fault"] for one in told][:5] == ["crash", "pause", "partition", "link", "restart"]
+    for words, said in (
+        (("kill", "a-9"), "a-9"),
+        (("kill", "site", "nowhere"), "nowhere"),
+        (("kill", "a", "replica"), "no application"),
+        (("heal", "apart"), "not in force"),
+        (("restart", "a-1"), "a-1 is not down"),
+        (("shape", "a", "b"), "nothing to change"),
+        (("shape", "a", "b", "--rtt", "fast"), "fast"),
+        (("kill", "a-1", "--for", "soon"), "soon"),
+    ):
+        done = opus("fault", words[0], "--run", testbed.run, *words[1:])
+        assert done.returncode == 2, (words, done.stderr)
+        assert said in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_a_run_in_progress_is_struck_like_by_its_plan(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start_run(scenario(tmp_path / "s", duration=12), out)
+    run = until("the run", lambda: state_of(process))
+    until("the first answers", lambda: len(events(out, "request")) > 5)
+    struck = fault(run, "kill", "a", "replica", "of", "web", "--power-off", "--for", "2s", "--name", "mine")
+    (victim,) = struck["victims"]
+    until("its return", lambda: [one for one in events(out, "host_up") if one["host"] == victim and one["cause"] == "restart"])
+    result = result_of(process)
+    told = [(one["kind"], one["target"], one["victims"]) for one in result["faults"]]
+    assert ("power-off", "a replica of web", [victim]) in told
+    assert opus("fault", "kill", "--run", run.run, "a-1").returncode == 2

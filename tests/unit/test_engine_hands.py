@@ -1,0 +1,295 @@
+"""Hands on a running testbed: the same faults as a plan's, in the same record, undone by one or all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.fake_runtime import SECOND, FakeRuntime, small_plan
+from opus_controller.engine.console import Console, ask
+from opus_controller.engine.faults import Faults
+from opus_controller.engine.hands import Hands
+from opus_controller.engine.ledger import Ledger
+from opus_controller.engine.play import play
+from opus_controller.engine.record import RecordReader, RunRecord
+from opus_controller.engine.runtime import LiveHost, Record
+from opus_controller.model.errors import PlatformError, ScenarioError
+from opus_controller.model.network import Network
+from opus_controller.model.plan import Heal, LinkChange, Partition, Plan, Target
+from opus_controller.model.shapes import PathShape, ShapeChange
+
+CUT = Partition(
+    kind="partition", at_ns=2 * SECOND, name="planned", a=Target(text="site a", hosts=("a-1", "a-2")), b=Target(text="")
+)
+
+
+class Bed:
+    """A testbed whose time stands still unless it is told to go on."""
+
+    def __init__(self, plan: Plan | None = None, **hosts: LiveHost) -> None:
+        self.plan = plan or small_plan()
+        live = {host.name: LiveHost(host.name, alive=True) for host in self.plan.hosts}
+        self.runtime = FakeRuntime(hosts={**live, **{host.name: host for host in hosts.values()}})
+        self.faults = Faults(self.plan, self.runtime)
+        self.records: list[Record] = []
+        self.hands = Hands(self.plan, self.runtime, self.faults, self._record)
+
+    def _record(self, records: Sequence[Record]) -> None:
+        self.records.extend(records)
+
+    async def strike(self, **event: Any) -> Record:
+        asked = {key.rstrip("_").replace("power_off", "power-off"): value for key, value in event.items()}
+        (head,) = (await self.hands.answer({"do": "strike", "event": asked}))["struck"]
+        return dict(head)
+
+    async def clear(self, *names: str) -> list[str]:
+        return [head["undoes"] for head in (await self.hands.answer({"do": "clear", "names": list(names)}))["struck"]]
+
+    async def in_force(self) -> list[str]:
+        return [one["name"] for one in (await self.hands.answer({"do": "list"}))["in_force"]]
+
+
+def on(bed: Bed, what: Callable[[Bed], Awaitable[None]]) -> None:
+    asyncio.run(what(bed))  # type: ignore[arg-type]
+
+
+def test_a_hand_strikes_as_a_plan_does() -> None:
+    bed = Bed(replica=LiveHost("b-2", alive=True, replica_of=("web",)))
+
+    async def strike(bed: Bed) -> None:
+        bed.runtime.t = 83 * SECOND
+        head = await bed.strike(power_off="a replica of web")
+        assert head["victims"] == ["b-2"]
+
+    on(bed, strike)
+    assert bed.runtime.did("power_off") == [(83.0, ("b-2",))]
+    head, down = bed.records
+    assert (head["kind"], head["fault"], head["name"], head["by"]) == ("fault", "power-off", "power-off-83s", "hand")
+    assert down == {"t": 83 * SECOND, "host": "b-2", "kind": "host_down", "cause": "power-off"}
+
+
+def test_what_overlaps_is_undone_in_any_order_and_ends_in_nothing() -> None:
+    bed = Bed()
+
+    async def strike(bed: Bed) -> None:
+        await bed.strike(partition="site a", name="cut")
+        await bed.strike(link="b <-> c", add={"rtt": "20ms"}, name="slow")
+        await bed.strike(pause="b-1", name="nap")
+        await bed.strike(crash="b-1, c-1", name="loss")
+        assert await bed.in_force() == ["cut", "slow", "nap", "loss"]
+        assert await bed.clear("loss") == ["loss"]
+        assert bed.runtime.did("pause")[-1] == (0.0, ("b-1",))  # it is still to be paused, once it runs again
+        await bed.strike(heal="cut")
+        assert bed.faults.ledger.network.overrides["b", "c"] == PathShape(delay_ns=20_000_000)
+        assert await bed.clear() == ["nap", "slow"]  # all that is left, the youngest of its kind first
+        assert await bed.in_force() == []
+
+    on(bed, strike)
+    assert bed.runtime.networks[-1] == Network.of(bed.plan)
+    assert bed.faults.dead == bed.faults.paused == set()
+
+
+def test_for_undoes_it_after_that_time() -> None:
+    bed = Bed()
+
+    async def strike(bed: Bed) -> None:
+        await bed.strike(crash="a-2", for_="5s", name="short")
+        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "undo short"]
+        await later
+        assert await bed.in_force() == []
+
+    on(bed, strike)
+    assert bed.runtime.did("restart") == [(5.0, ("a-2",))]
+    assert [record["undoes"] for record in bed.records if record["kind"] == "fault"] == ["", "short"]
+
+
+def test_what_has_been_undone_is_not_undone_again_later() -> None:
+    bed = Bed()
+
+    async def strike(bed: Bed) -> None:
+        held = asyncio.Event()
+
+        async def sleep_until(t_ns: int) -> None:
+            await held.wait()
+
+        bed.runtime.sleep_until = sleep_until  # type: ignore[method-assign]
+        await bed.strike(partition="site a", for_="5s", name="cut")
+        await bed.strike(heal="cut")
+        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "undo cut"]
+        held.set()
+        await later
+
+    on(bed, strike)
+    assert [record["fault"] for record in bed.records] == ["partition", "heal"]
+
+
+def test_a_hand_may_heal_what_the_plan_would_have_healed(tmp_path: Path) -> None:
+    bed = Bed(small_plan(CUT, Heal(kind="heal", at_ns=4 * SECOND, name="over", undoes="planned")))
+
+    async def strike(bed: Bed) -> None:
+        planned, healing = bed.plan.timeline
+        await bed.faults.strike(planned)
+        assert await bed.clear() == []  # it is not the hands' own
+        assert await bed.clear("planned") == ["planned"]
+        (record,) = await bed.faults.strike(healing)
+        assert record["undoes"] == "planned"
+
+    on(bed, strike)
+    assert bed.runtime.networks[-1] == Network.of(bed.plan)
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ({}, "does nothing; allowed: exactly one of"),
+        ({"crash": "a-9"}, '"a-9"'),
+        ({"crash": "site nowhere"}, 'there is no site "nowhere"'),
+        ({"crash": "a replica of web"}, "nobody is a replica of web now"),
+        ({"crash": "a replica of mail"}, 'there is no application "mail"'),
+        ({"crash": "c-1"}, "c-1 is down already"),
+        ({"restart": "a-1"}, "a-1 is not down"),
+        ({"restart": "a replica of web"}, "needs known hosts"),
+        ({"restart": "same as never"}, 'there has been no crash or power-off "never"'),
+        ({"resume": "same as loss"}, 'there has been no pause "loss"'),
+        ({"partition": "all"}, "all hosts are on one side"),
+        ({"partition": "a-1", "from": "site a"}, "a-1 is on both sides"),
+        ({"link": "a <-> x", "add": {"rtt": "1ms"}}, 'there is no site "x"'),
+        ({"link": "a <-> b", "add": {"rtt": "fast"}}, '"fast"'),
+        ({"link": "a <-> b"}, "changes nothing"),
+        ({"heal": "loss"}, '"loss" is not in force'),
+        ({"pause": "a-1", "name": "loss"}, 'there is an event "loss"'),
+        ({"pause": "a-1", "name": "planned"}, 'there is an event "planned"'),
+        ({"pause": "a-1", "for": "soon"}, '"soon"'),
+        ({"melt": "a-1"}, "melt"),
+    ],
+)
+def test_a_mistake_is_one_line_and_changes_nothing(event: dict[str, Any], words: str) -> None:
+    bed = Bed(small_plan(CUT))
+
+    async def strike(bed: Bed) -> None:
+        await bed.strike(crash="c-1", name="loss")
+        before = bed.faults.plain()["ledger"]
+        with pytest.raises(ScenarioError) as caught:
+            await bed.hands.answer({"do": "strike", "event": event})
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert bed.faults.plain()["ledger"] == before
+
+    on(bed, strike)
+
+
+def test_what_is_in_force_outlives_the_controller() -> None:
+    bed = Bed()
+
+    async def strike(bed: Bed) -> None:
+        await bed.strike(power_off="a-1, b-2", name="loss")
+        await bed.strike(partition="site a", name="cut")
+        await bed.strike(link="b -> c", add={"delay": "20ms"}, name="slow")
+
+    on(bed, strike)
+    kept = json.loads(json.dumps(bed.faults.plain()))
+    later = Faults(bed.plan, bed.runtime, kept=kept)
+    assert later.dead == {"a-1", "b-2"}
+    assert later.ledger.network == bed.faults.ledger.network
+    assert later.ledger.in_force == ("cut", "slow", "loss")
+    assert later.plain() == bed.faults.plain()
+
+
+def test_faults_lie_over_what_hands_have_set_of_sites_and_of_hosts() -> None:
+    plan = small_plan()
+    network = Network.of(plan)
+    set_ = Network(
+        network.hosts,
+        network.sites,
+        network.paths,
+        overrides={("a", "b"): PathShape(delay_ns=7)},
+        host_overrides={("a-1", "b-1"): PathShape(delay_ns=9), ("a-1", "c-1"): PathShape(delay_ns=8)},
+    )
+    bed = Bed(plan)
+    bed.faults.ledger = Ledger(plan, set_)
+
+    async def strike(bed: Bed) -> None:
+        await bed.strike(link="a -> b", add={"delay": "1us"}, name="slow")
+        one, other, third = plan.hosts[0], plan.hosts[2], plan.hosts[4]
+        assert bed.faults.ledger.network.path(one, other).delay_ns == 1009
+        assert bed.faults.ledger.network.path(plan.hosts[1], other).delay_ns == 1007
+        assert bed.faults.ledger.network.path(one, third).delay_ns == 8
+        await bed.clear()
+        assert bed.faults.ledger.network == set_
+
+    on(bed, strike)
+
+
+class Reached(FakeRuntime):
+    """One that hands can reach: at its third second it waits until a hand has been there."""
+
+    def __init__(self, console: Path) -> None:
+        super().__init__()
+        self.console = console
+        self.answers: list[Any] = []
+        self.questions: list[dict[str, Any]] = []
+
+    async def sleep_until(self, t_ns: int) -> None:
+        await super().sleep_until(t_ns)
+        if self.t >= 3 * SECOND and self.questions:
+            questions, self.questions = self.questions, []
+            for question in questions:
+                try:
+                    self.answers.append(await asyncio.to_thread(ask, self.console, question, 10.0))
+                except (ScenarioError, PlatformError) as error:
+                    self.answers.append(error)
+
+
+def test_a_run_in_progress_hears_hands_over_its_socket_and_keeps_what_they_did(tmp_path: Path) -> None:
+    runtime = Reached(tmp_path / "console.sock")
+    runtime.questions = [
+        {"do": "strike", "event": {"crash": "b-1", "name": "mine"}},
+        {"do": "strike", "event": {"crash": "nobody-9"}},
+        {"do": "list"},
+        {"do": "dance"},
+    ]
+    plan = small_plan(
+        LinkChange(kind="link", at_ns=SECOND, name="slow", source="a", target="b", change=ShapeChange(add_delay_ns=5))
+    )
+    record = RunRecord.create(tmp_path / "runs", plan)
+    outcome = asyncio.run(play(plan, runtime, record))
+    record.close()
+    assert outcome.ended == "done", outcome.error
+    struck, unknown, listed, silly = runtime.answers
+    assert struck["struck"][0]["victims"] == ["b-1"]
+    assert isinstance(unknown, ScenarioError)
+    assert [(one["name"], one["by"]) for one in listed["in_force"]] == [("slow", "plan"), ("mine", "hand")]
+    assert "allowed: strike, clear, list" in str(silly)
+    events = [event for event in RecordReader(tmp_path / "runs" / "latest").events() if event["kind"] == "fault"]
+    assert [(event["name"], event.get("by", "plan")) for event in events][:2] == [("slow", "plan"), ("mine", "hand")]
+    assert not runtime.console.exists()
+    with pytest.raises(ConnectionError):
+        ask(runtime.console, {"do": "list"}, 1.0)
+
+
+def test_the_socket_is_for_its_owner_alone_and_survives_strangers(tmp_path: Path) -> None:
+    async def talk() -> None:
+        async def answer(question: Any) -> dict[str, Any]:
+            if question.get("do") == "fail":
+                raise ZeroDivisionError("planted")
+            return {"heard": question}
+
+        console = Console(tmp_path / "console.sock", answer)
+        await console.open()
+        assert stat.S_IMODE((tmp_path / "console.sock").stat().st_mode) == 0o600
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "console.sock"))
+        said = []
+        for line in (b"not json", b"[1]", b'{"do": "fail"}', b'{"a": 1}'):
+            writer.write(line + b"\n")
+            said.append(json.loads(await reader.readline()))
+        writer.close()
+        await console.close()
+        assert [(one["ok"], one.get("exit_code")) for one in said] == [(False, 2), (False, 2), (False, 70), (True, None)]
+        assert said[3]["heard"] == {"a": 1}
+
+    asyncio.run(talk())
