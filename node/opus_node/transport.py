@@ -57,8 +57,9 @@ class TransportSettings:
     backoff_factor: float = 1.6
     backoff_max: float = 1.0
     """Between the starts of two dials; the factor is gRPC's own."""
-    idle_timeout: float = 60.0
-    """A stream on which neither side says anything is closed by its dialler; by the other after three times this."""
+    idle_timeout: float = 180.0
+    """A stream on which neither side says anything is closed by its dialler; by the other after three times this. A dial costs a
+    kilobyte at either end, as much as keeping a stream alive for three minutes if its time-out were one."""
     frame_messages: int = 64
     frame_bytes: int = FRAME_ROOM
     """What one write may carry together."""

@@ -16,7 +16,7 @@ from opus_controller.model.plan import Workload
 from opus_controller.runtimes.sim import SimRuntime
 from opus_controller.runtimes.sim.trace import Trace, flat
 from opus_node.core.events import Boot, Event, MemberChanged, Ready, Receive, ReplicaSetDecided, Request, Send
-from opus_node.core.messages import AgentHint, BeatReply, LeaseReply, Probe, ReplicaSet
+from opus_node.core.messages import AgentHint, Appoint, LeaseReply, Probe, ReplicaSet
 from opus_node.core.types import MILLISECOND, SECOND, NodeConfig
 from opus_node.workload import Arrivals, WorkloadSpec
 
@@ -192,7 +192,7 @@ def test_the_digest_is_of_values_not_of_objects() -> None:
 
 def test_flat_descends_wherever_a_dataclass_is_held() -> None:
     replicas = ReplicaSet("web", 3, "s", ("m",))
-    assert flat(BeatReply(replicas)) == ("BeatReply", (), [("ReplicaSet", ("web", 3, "s", ("m",)))])
+    assert flat(Appoint(replicas)) == ("Appoint", (), [("ReplicaSet", ("web", 3, "s", ("m",)))])
     assert flat(LeaseReply(1, True, (AgentHint("n", 2),))) == ("LeaseReply", (1, True, 0, ()), [[("n", 2, 0)], [], []])
     assert flat(ReplicaSetDecided("web", 1, ("a", "b"), "first")) == ("ReplicaSetDecided", ("web", 1, ("a", "b"), "first"))
 

@@ -296,7 +296,7 @@ def test_losing_the_steward_of_the_agents_changes_nothing_for_long() -> None:
     net.power_off(steward)
     net.run(200 * SECOND)
     agents = net.agents()
-    assert 6 <= len(agents) <= 7
+    assert 6 <= len(agents) <= 8, "seven by need, and perhaps one that is worth it"
     assert all(net.snapshot(node).agent in agents for node in net.live())
     heard = {name for name in agents for role in [net.cores[name]._role] if role is not None and role.census.steward() == name}
     assert len(heard) == 1

@@ -76,7 +76,7 @@ def test_a_payload_is_that_many_real_bytes() -> None:
         b"\xff\xff\xff",
         codec.encode(Probe(300))[:-1],
         b"",  # nothing in it
-        overlay_pb2.Envelope(beat_reply=overlay_pb2.BeatReply()).SerializeToString(),  # without its replica set
+        overlay_pb2.Envelope(appoint=overlay_pb2.Appoint()).SerializeToString(),  # without its replica set
         b"\xfa\x7f\x00",  # a message of a later version
         b"\x0a\x02\xff\xff",
     ],

@@ -206,7 +206,7 @@ class Attachment:
         self._picked = picks
         for agent in picks:
             way = self.ways.by_agent[agent]
-            way.wanted, way.asked_at = False, self._ctx.now
+            way.asked(self._ctx.now)
             self._prober.ask(agent, self._probed)
         self._schedule(self._ctx.now + window + 2 * self._ctx.lag, self._choose)
 
@@ -391,9 +391,10 @@ class Attachment:
 
     def on_lease_reply(self, source: NodeId, message: LeaseReply) -> None:
         way = self.ways.get(source)
+        news = False
         for hint in message.agents:
             self.ways.add(hint.agent, (self.agent, self._asking))
-            self.ways.hinted(hint, way, chosen=source == self.agent)
+            news |= self.ways.hinted(hint, way, chosen=source == self.agent)
         if way is None:
             return
         way.heard_at = self._ctx.now
@@ -401,7 +402,7 @@ class Attachment:
         way.at = message.at or way.at
         if message.delays and self.ways.told(way, message.delays) and source == self.agent:
             for other in self.ways:
-                other.wanted = True
+                other.changed()
             self._lookout.hurry()
         if message.seq and message.seq == way.lease_seq:
             rtt = self._ctx.now - way.lease_sent_at
@@ -417,7 +418,7 @@ class Attachment:
             if self._silence_timer is not None:
                 self._silence_timer.cancel()
             if message.accepted:
-                if message.agents:
+                if news:
                     self._lookout.hurry()
                 self._lookout.measure(message)
                 self._look()

@@ -18,9 +18,11 @@ SMALL = 4
 agent names."""
 SUGGESTED = 8
 REMEASURE: Nanos = 120 * SECOND
-"""While requests flow, one member, whichever, is measured after so long."""
-IDLE: Nanos = 55 * SECOND
-"""Connections are closed when they were idle for a minute (`transport`)."""
+REMEASURE_MOST: Nanos = 1920 * SECOND
+"""While requests flow, one member, whichever, is measured after so long; four times as long while none is better
+than those held."""
+IDLE: Nanos = 170 * SECOND
+"""Connections are closed when they were idle for three minutes (`transport`)."""
 RECENT: Nanos = 300 * SECOND
 """Who has not asked for so long may dial."""
 SUSPECT_FIRST: Nanos = 500 * MILLISECOND
@@ -49,6 +51,7 @@ class AppCache:
         "_asked_at",
         "_ctx",
         "_fresh_at",
+        "_pause",
         "_prober",
         "_rate_at",
         "_requests",
@@ -71,6 +74,7 @@ class AppCache:
         """From sending by an agent to the reply."""
         self.used = False
         self._fresh_at: Nanos = 0
+        self._pause: Nanos = REMEASURE
         self._requests = 0
         self._asked_at: Nanos = -RECENT
         self.rate = 0.0
@@ -110,10 +114,12 @@ class AppCache:
             for node in [node for node in self.entries if node not in replica_set.members]:
                 del self.entries[node]
             self._fresh_at = now
+            self._pause = REMEASURE
             fresh = replica_set.members if len(replica_set.members) <= SMALL else (responder,)
             self.suggest(node for node in fresh if node in replica_set.members)
-        elif now - self._fresh_at >= REMEASURE:
+        elif now - self._fresh_at >= self._pause:
             self._fresh_at = now
+            self._pause = self._ctx.jitter(min(REMEASURE_MOST, 4 * self._pause))
             others = [node for node in replica_set.members if node not in (responder, self._ctx.me)]
             if others:
                 node = self._ctx.rng.choice(others)
@@ -143,6 +149,7 @@ class AppCache:
             if not worst.strikes and worst.rtt.delay() <= rtt:
                 return
             del self.entries[worst.node]
+            self._pause = REMEASURE
         self.entries[node] = entry
 
     def best(self, tried: list[NodeId]) -> Entry | None:

@@ -11,6 +11,7 @@ class Held:
     """One node's lease."""
 
     __slots__ = (
+        "ask_at",
         "at",
         "bandwidth",
         "born_at",
@@ -27,6 +28,7 @@ class Held:
         "owed",
         "rates",
         "rtt",
+        "since",
         "spare",
         "storage",
         "told",
@@ -34,6 +36,10 @@ class Held:
 
     def __init__(self, node: NodeId, now: Nanos) -> None:
         self.node = node
+        self.since = now
+        """Its first lease here."""
+        self.ask_at: Nanos = 0
+        """Not before this it is asked to measure others (`siblings`)."""
         self.heard_at = now
         self.rtt: Nanos = 0
         self.at: Place = 0

@@ -1,7 +1,8 @@
 """What an attached node measures in the background: agents that may serve it better, and what its agent wants to know.
 
 An agent is measured when it was just heard of, when somebody chose it for this node, when it seems better by what is known
-already, and now and then; only if it may be better than the present one, and with pauses that double while nothing turns up:
+already, and now and then; only if it may be better than the present one, each one ever more seldom while it is not chosen, and
+with pauses that double while nothing turns up:
 a thousand nodes that all measure every new agent at once are what a start can least afford, since a stranger costs a dial.
 """
 
@@ -23,10 +24,8 @@ AT_ONCE = 2
 """Agents measured at once by a node that is far from its own; content, it measures one."""
 PAUSE_FAR: Nanos = 500 * MILLISECOND
 PAUSE_NEAR: Nanos = 5 * SECOND
-PAUSE_MOST: Nanos = 60 * SECOND
+PAUSE_MOST: Nanos = 600 * SECOND
 """The first pause between such measurements, by whether the agent is near enough, and the last."""
-SURE_AGAIN: Nanos = 10 * SECOND
-"""An agent that seems better is measured once more before moving there, and again after so long."""
 ASKED_MOST = 8
 """Round trips kept for the agent that asked for them."""
 ANSWER_SOON: Nanos = 600 * MILLISECOND
@@ -99,7 +98,7 @@ class Lookout:
         best = self._ways.best(current.agent)
         if best is None or self._ways.cost(best) >= worth_moving(self._ways.cost(current)):
             return False
-        if self._ctx.now - best.asked_at >= SURE_AGAIN:
+        if self._ctx.now - best.asked_at >= best.again:
             self._ask(best.agent)
         return True
 
@@ -110,7 +109,7 @@ class Lookout:
     def _ask(self, agent: NodeId) -> None:
         way = self._ways.by_agent[agent]
         way.wanted = False
-        way.asked_at = self._ctx.now
+        way.asked(self._ctx.now)
         self._prober.ask(agent, self._found)
 
     # What the agent wants to know

@@ -261,11 +261,15 @@ class Nack:
 
 @dataclass(frozen=True, slots=True)
 class Sync:
-    """Push-pull anti-entropy: all that one agent knows; `reply` asks for the same back."""
+    """Push-pull anti-entropy: all that one agent knows; `reply` asks for the same back.
+
+    With a `digest` of what the sender knows, and nothing else: whoever knows something else says all it knows, and asks.
+    """
 
     reply: bool
     members: tuple[MemberUpdate, ...]
     replica_sets: tuple[ReplicaSet, ...]
+    digest: int = 0
 
 
 # Stewardship
@@ -325,9 +329,10 @@ class ReplicaBeat:
 
 @dataclass(frozen=True, slots=True)
 class BeatReply:
-    """The steward's answer; a replica with an older set takes this one."""
+    """The steward's answer; with a set for a replica that has another."""
 
-    replica_set: ReplicaSet
+    replica_sets: tuple[ReplicaSet, ...]
+    app: AppId = ""
 
 
 @dataclass(frozen=True, slots=True)

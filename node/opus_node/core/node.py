@@ -389,7 +389,8 @@ class NodeCore:
             self._role.stewards.on_beat(source, message)
 
     def _on_beat_reply(self, source: NodeId, message: BeatReply) -> None:
-        self._learn(message.replica_set)
+        for one in message.replica_sets:
+            self._learn(one)
         self._replica.on_beat_reply(message)
 
     def _on_replica_silent(self, source: NodeId, message: ReplicaSilent) -> None:

@@ -30,7 +30,9 @@ TRIES = 3
 EQUAL = 1.2
 """Replicas within this factor of the best are equally good: choose among two at random (DESIGN, Route)."""
 REMEASURE: Nanos = 45 * SECOND
-"""Between two measurements of a replica; before its connection is closed as idle."""
+REMEASURE_MOST: Nanos = 160 * SECOND
+"""Between two measurements of a replica; the pause grows while they tell what was known, but ends before the connection is closed
+as idle."""
 REPORT: Nanos = 1 * SECOND
 """Between two reports of one silent replica to the steward."""
 NOTABLE_SHARE = 0.1
@@ -45,7 +47,7 @@ ATTEMPT_BITS = 16
 class Target:
     """A replica as its agent sees it."""
 
-    __slots__ = ("at", "measured_at", "node", "refused", "reported_at", "rtt", "strikes")
+    __slots__ = ("at", "measured_at", "node", "pause", "refused", "reported_at", "rtt", "strikes")
 
     def __init__(self, node: NodeId) -> None:
         self.node = node
@@ -54,6 +56,7 @@ class Target:
         self.strikes = 0
         self.refused = False
         self.measured_at: Nanos = 0
+        self.pause: Nanos = REMEASURE
         self.reported_at: Nanos = -REPORT
 
     def rank(self) -> tuple[bool, int, Nanos, NodeId]:
@@ -115,14 +118,20 @@ class Relay:
                     target.strikes = 0
                     target.at = reply.at
                     if warm or not target.rtt.samples:
-                        target.rtt.sample(rtt)
+                        self._sample(target, rtt)
+
+    def _sample(self, target: Target, rtt: Nanos) -> None:
+        """It is measured anew the later, the less there was to learn."""
+        news = _differ(rtt, target.rtt.srtt)
+        target.pause = REMEASURE if news else self._ctx.jitter(min(REMEASURE_MOST, 2 * target.pause), 0.85, 1.0)
+        target.rtt.sample(rtt)
 
     def tick(self) -> None:
         """Once a second: look after silent replicas, and after estimates that have grown old."""
         now = self._ctx.now
         for targets in self.targets.values():
             for target in targets:
-                if now - target.measured_at >= REMEASURE:
+                if now - target.measured_at >= target.pause:
                     target.refused = False  # it may have been appointed again since
                     self._measure(target)
                 elif target.strikes:

@@ -126,7 +126,7 @@ class Replica:
         self._beat_timer = ctx.timers.at(ctx.now + ctx.jitter(BEAT, 0.95, 1.05), self._beat)
 
     def on_beat_reply(self, message: BeatReply) -> None:
-        role = self.serving.get(message.replica_set.app)
+        role = self.serving.get(message.app)
         if role is not None:
             role.unanswered = 0
 

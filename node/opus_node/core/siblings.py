@@ -32,13 +32,18 @@ PANEL = 32
 FOCUS = 3
 """Candidates measured at a time."""
 AT_ONCE = 3
-"""Nodes that one node is asked to measure with one lease."""
+"""Nodes that one node is asked to measure with one lease ..."""
+EAGER: Nanos = 120 * SECOND
+"""... one that has been with this agent for longer, while agents are enough, only one ..."""
+SELDOM = 2
+"""... and not again before a half of that time has passed: ever more seldom."""
 CONFIRMED = 0.7
 """Share of a candidate's hoped-for gain that must be measured before it is offered."""
 WORTH_ASKING: Nanos = MILLISECOND
 """A node from which less is to be hoped for is not asked."""
 ASK_AGAIN: Nanos = 60 * SECOND
-"""The first time that a node did not answer; doubled each time."""
+ASK_DOUBLED = 4
+"""The first time that a node did not answer; doubled each time, as often as this."""
 GUESS_SHARE = 0.8
 """Guesses from coordinates are too long for near nodes; so much of one is hoped for."""
 STUDY_EVERY: Nanos = 60 * SECOND
@@ -53,21 +58,23 @@ ALIKE = 0.85
 class Siblings:
     """Soft state of one agent: what its nodes measured to each other, and who is being measured now."""
 
-    __slots__ = ("_asked", "_ctx", "_focus", "_near", "_studied", "_table", "_where", "offers")
+    __slots__ = ("_asked", "_ctx", "_enough", "_focus", "_near", "_studied", "_table", "_where", "offers")
 
     def __init__(self, ctx: Context, table: dict[NodeId, Held]) -> None:
         self._ctx = ctx
         self._table = table
         self._near: dict[NodeId, dict[NodeId, Nanos]] = {}
         """By node; what one measured stands for both directions."""
-        self._asked: dict[NodeId, dict[NodeId, Nanos]] = {}
-        """Until when a node is not asked again for another."""
+        self._asked: dict[NodeId, dict[NodeId, tuple[int, Nanos]]] = {}
+        """How often a node was asked for another, and until when it is not asked again."""
         self._focus: list[tuple[NodeId, Nanos]] = []
         """Candidates under measurement, and the agent's delay in excess of theirs."""
         self._where: dict[NodeId, tuple[Place, list[float], float]] = {}
         """Unpacked coordinates."""
         self._studied: tuple[int, int, Nanos] = (-1, -1, 0)
         """How many nodes and measurements there were, and when, at the last study."""
+        self._enough = False
+        """Whether there are agents enough, and an offer must bring something."""
         self.offers: tuple[Offer, ...] = ()
 
     # Measuring
@@ -77,16 +84,22 @@ class Siblings:
         if not self._focus:
             return ()
         now = self._ctx.now
+        if self._enough and now < held.ask_at:
+            return ()
+        age = now - held.since
+        most = 1 if self._enough and age > EAGER else AT_ONCE
         asked = self._asked.setdefault(held.node, {})
         found: list[NodeId] = []
         for candidate, ahead in self._focus:
             other = self._table.get(candidate)
-            if other is None or other is held or asked.get(candidate, 0) > now or self.between(held, other) is not None:
+            if other is None or other is held or self.between(held, other) is not None:
                 continue
-            if self._hope(held, other, ahead) >= WORTH_ASKING:
+            times, not_before = asked.get(candidate, (0, 0))
+            if not_before <= now and self._hope(held, other, ahead) >= WORTH_ASKING:
                 found.append(candidate)
-                asked[candidate] = now + ASK_AGAIN
-                if len(found) == AT_ONCE:
+                asked[candidate] = (times + 1, now + (ASK_AGAIN << min(times, ASK_DOUBLED)))
+                held.ask_at = now + age // SELDOM
+                if len(found) == most:
                     break
         return tuple(found)
 
@@ -161,6 +174,7 @@ class Siblings:
         `delay` is the agent's to the replicas used, `delays` those of nodes that know theirs.
         """
         self._studied = (len(self._table), sum(map(len, self._near.values())), self._ctx.now)
+        self._enough = bar > 0
         nodes = self._panel()
         if len(nodes) < 2:
             self._focus = []

@@ -21,6 +21,7 @@ from opus_node.core.events import ReplicaSetDecided, RoleChanged
 from opus_node.core.messages import Appoint, AppointReply, BeatReply, ReplicaBeat, ReplicaSet, Summary, Survey, Sync
 from opus_node.core.placement import choose, first_of, homes, places, regions, spread
 from opus_node.core.placer import Placer
+from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, next_epoch
 from opus_node.core.survey import Surveyor
@@ -59,6 +60,8 @@ IMPROVE_EVERY: Nanos = 10 * SECOND
 SURVEY_EVERY: Nanos = 2 * SECOND
 """While round trips are still wanted for a choice."""
 REFILL_EVERY: Nanos = 2 * SECOND
+ANSWERED = LOST_STEWARD - 2
+"""Of so many beats one is answered, sooner than the replica would think its steward lost."""
 ANNOUNCED = 64
 """Agents told of a new set at once; gossip tells the rest."""
 
@@ -66,7 +69,7 @@ ANNOUNCED = 64
 class Watch:
     """One replica as its steward sees it."""
 
-    __slots__ = ("asked_at", "asks", "first_asked_at", "heard", "heard_at", "proven", "rtt")
+    __slots__ = ("asked_at", "asks", "beats", "first_asked_at", "heard", "heard_at", "proven", "rtt")
 
     def __init__(self, now: Nanos, proven: bool) -> None:
         self.heard_at = now
@@ -75,6 +78,7 @@ class Watch:
         self.proven = proven
         """Whether it has ever served; a candidate that was never reached is not worth remembering."""
         self.asks = 0
+        self.beats = 0
         self.asked_at: Nanos = 0
         self.first_asked_at: Nanos = 0
         self.rtt = Rtt()
@@ -461,13 +465,19 @@ class Stewards:
         return watch
 
     def on_beat(self, source: NodeId, message: ReplicaBeat) -> None:
+        """A member that knows the set is answered shortly, and not each time: it counts unanswered beats up to LOST_STEWARD."""
         watch = self._heard(message.app, source)
-        if watch is not None:
-            watch.asks = 0
         known = self._sets.get(message.app)
         self.highest[message.app] = max(self.highest.get(message.app, 0), message.epoch)
-        if known is not None:
-            self._ctx.send(source, BeatReply(known))
+        if watch is not None:
+            watch.asks = 0
+            watch.beats += 1
+        if known is None:
+            return
+        if watch is None or known.epoch != message.epoch or known.steward != self._ctx.me:
+            self._ctx.send(source, BeatReply((known,), known.app))
+        elif watch.beats % ANSWERED == 0:
+            self._ctx.send(source, BeatReply((), known.app))
 
     def on_appoint_reply(self, source: NodeId, message: AppointReply) -> None:
         self.highest[message.app] = max(self.highest.get(message.app, 0), message.epoch)

@@ -10,6 +10,7 @@ within about a second. `left` is the last word of an agent that stepped down.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterable
 
@@ -41,7 +42,8 @@ LOST_MAX = 64
 LOST_EAGER: Nanos = 60 * SECOND
 """A lost agent is pinged each period for so long, then every fourth."""
 SYNC_EVERY = 10
-"""Probe periods between two anti-entropy exchanges."""
+"""Probe periods between two anti-entropy exchanges; of digests, and of all that is known only where those differ."""
+DIGEST_BYTES = 6
 RELAYED = 256
 GREETED = 8
 """Agents pinged at once when a Sync tells that the other side takes them for dead where this one does not, or the reverse."""
@@ -225,7 +227,7 @@ class Swim:
         if self._ticks % SYNC_EVERY == 0:
             others = [node for node in self._agents if node != self._ctx.me]
             if others:
-                self._ctx.send(self._ctx.rng.choice(others), Sync(True, self.table(), self._sets.all()))
+                self._ctx.send(self._ctx.rng.choice(others), Sync(True, (), (), self._digest()))
         if self._ticks % 64 == 0:
             self._forget_lost()
         return self._ctx.jitter(self._ctx.config.probe_interval, 0.95, 1.05)
@@ -350,8 +352,20 @@ class Swim:
         if self._probing is not None and self._probing.seq == message.seq:
             self._probing.nacks += 1
 
+    def _digest(self) -> int:
+        """Of what all agents should know alike, never 0. Who is dead is no part of it: that is forgotten at different times."""
+        live = sorted((node, member.incarnation) for node, member in self.members.items() if member.live)
+        me = (self._ctx.me, self._ctx.agent_incarnation)
+        sets = sorted((one.app, one.epoch, one.steward) for one in self._sets.all())
+        told = repr((sorted([*live, me]), sets)).encode()
+        return int.from_bytes(hashlib.blake2b(told, digest_size=DIGEST_BYTES).digest(), "big") or 1
+
     def on_sync(self, source: NodeId, message: Sync) -> None:
         """Push-pull. What the other holds for dead is only suspected here (as in memberlist): the dead one may live with us."""
+        if message.digest:
+            if message.digest != self._digest():
+                self._ctx.send(source, Sync(True, self.table(), self._sets.all()))
+            return
         greet: list[Member] = []
         for update in message.members:
             member = self.members.get(update.member)

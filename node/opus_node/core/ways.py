@@ -27,7 +27,9 @@ CROWD: Nanos = 2 * MILLISECOND
 COMPETING = 8
 """The best ways in, the agent among them; one of them gives way to a newcomer."""
 OLD: Nanos = 20 * SECOND
-"""A measurement so old is made again if an agent says that it is worth it."""
+"""A measurement so old is made again if it seems worth it, or an agent says so ..."""
+OLD_MOST: Nanos = 640 * SECOND
+"""... and each time only after twice as long, up to this; anew when the replicas are farther from the agent than before."""
 WORSE_LEAST: Nanos = 2 * MILLISECOND
 WORSE_SHARE = 0.1
 """An agent whose delay to the replicas has grown by more is perhaps no longer the best."""
@@ -37,6 +39,7 @@ class Way:
     """One way in: an agent and how far it is."""
 
     __slots__ = (
+        "again",
         "agent",
         "asked_at",
         "at",
@@ -64,6 +67,8 @@ class Way:
         self.wanted = True
         """Whether it is to be measured when there is time, if it may be better than the agent."""
         self.asked_at: Nanos = -OLD
+        self.again: Nanos = OLD // 2
+        """After how long since then it is worth asking anew."""
         self.bound: Nanos = 0
         """No nearer than this, as far as a third one's measurements tell; 0 if they tell nothing."""
         self.crowded = False
@@ -73,6 +78,14 @@ class Way:
         self.full_until: Nanos = 0
         self.lease_seq = 0
         self.lease_sent_at: Nanos = 0
+
+    def asked(self, now: Nanos) -> None:
+        self.wanted, self.asked_at = False, now
+        self.again = min(OLD_MOST, 2 * self.again)
+
+    def changed(self) -> None:
+        """What was measured of it may be wrong by now."""
+        self.wanted, self.again = True, OLD
 
 
 class Ways:
@@ -112,17 +125,18 @@ class Ways:
             del self.by_agent[(silent or mortal[min(COMPETING, len(mortal)) - 1]).agent]
         self.by_agent[agent] = Way(agent)
 
-    def hinted(self, hint: AgentHint, teller: Way | None, chosen: bool) -> None:
-        """Somebody tells of a way in; `chosen`: an agent picked it for this node."""
+    def hinted(self, hint: AgentHint, teller: Way | None, chosen: bool) -> bool:
+        """Somebody tells of a way in; `chosen`: an agent picked it for this node. Whether that is news, to be looked at soon."""
         way = self.by_agent.get(hint.agent)
         if way is None:
-            return
+            return False
         if not way.rtt.samples:
             way.at = hint.at or way.at
             if teller is not None and hint.rtt and teller.rtt.samples:
                 way.bound = abs(hint.rtt - teller.rtt.srtt)
-        if chosen and self._ctx.now - way.asked_at >= OLD:
+        if chosen and self._ctx.now - way.asked_at >= way.again:
             way.wanted = True
+        return way.wanted and not way.rtt.samples
 
     def told(self, way: Way, delays: tuple[AppDelay, ...]) -> bool:
         """How far the agent is from the replicas; whether that has become notably worse."""

@@ -599,7 +599,9 @@ class Sync(_message.Message):
     REPLY_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     REPLICA_SETS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     reply: _builtins.bool
+    digest: _builtins.int
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     @_builtins.property
@@ -610,10 +612,11 @@ class Sync(_message.Message):
         reply: _builtins.bool = ...,
         members: _abc.Iterable[Global___MemberUpdate] | None = ...,
         replica_sets: _abc.Iterable[Global___ReplicaSet] | None = ...,
+        digest: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "replica_sets", b"replica_sets", "reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "members", b"members", "replica_sets", b"replica_sets", "reply", b"reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -766,17 +769,20 @@ Global___ReplicaBeat: _TypeAlias = ReplicaBeat  # noqa: Y015
 class BeatReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    REPLICA_SET_FIELD_NUMBER: _builtins.int
+    REPLICA_SETS_FIELD_NUMBER: _builtins.int
+    APP_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
     @_builtins.property
-    def replica_set(self) -> Global___ReplicaSet: ...
+    def replica_sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaSet]: ...
     def __init__(
         self,
         *,
-        replica_set: Global___ReplicaSet | None = ...,
+        replica_sets: _abc.Iterable[Global___ReplicaSet] | None = ...,
+        app: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["replica_set", b"replica_set"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica_set", b"replica_set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "replica_sets", b"replica_sets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

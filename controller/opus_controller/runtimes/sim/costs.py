@@ -55,7 +55,7 @@ acknowledgement that is three round trips, as DESIGN has it; tests/netns/test_si
 MAX_LINKS = 64
 MAX_LINKS_SERVING = 512
 """Of an agent or a replica."""
-IDLE_TIMEOUT = 60 * SECOND
+IDLE_TIMEOUT = 180 * SECOND
 CONNECT_TIMEOUT = 1 * SECOND
 CONNECT_MOST = 5 * SECOND
 """Towards a peer that this process has never reached."""
