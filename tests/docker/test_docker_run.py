@@ -43,6 +43,8 @@ def test_a_run_from_scenario_to_verdict(tmp_path: Path, client: docker.DockerCli
     assert result["requests"]["issued"] > 100
     assert result["requests"]["reachable"]["availability"] > 0.9
     assert result["fidelity"]["rtt_error_ms"]["p50"] < 5
+    assert result["fidelity"]["gate"]["ok"]
+    assert len(result["fidelity"]["gate"]["pairs"]) >= 6
     victims = {fault["name"]: fault["victims"] for fault in result["faults"] if fault["name"]}
     assert victims["nap"] == ["b-1"]
     told = {(event["host"], event["cause"]) for event in events(out) if event["kind"] in ("host_up", "host_down")}

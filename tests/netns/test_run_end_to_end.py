@@ -31,6 +31,8 @@ def test_a_run_from_scenario_to_verdict(tmp_path: Path) -> None:
     assert result["requests"]["reachable"]["availability"] > 0.9
     assert result["hops"]["max"] <= 2
     assert result["fidelity"]["pairs"] >= 5
+    assert result["fidelity"]["gate"]["ok"]
+    assert len(result["fidelity"]["gate"]["pairs"]) >= 3
     assert result["fidelity"]["rtt_error_ms"]["p50"] < 5
     loss = next(fault for fault in result["faults"] if fault["name"] == "loss")
     assert len(loss["victims"]) == 1

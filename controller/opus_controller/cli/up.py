@@ -75,8 +75,9 @@ def plan_of(given: str, seed: int | None) -> Plan:
     path = Path(given)
     if (path.exists() and _is_scenario(path)) or (not path.exists() and given in shipped("scenarios")):
         plan = compile_plan(load_scenario(find("scenarios", given)), seed)
-        return plan.model_copy(update={"workload": (), "timeline": (), "expectations": ()})
-    return plan_of_topology(load_topology(find("topologies", given)), seed=1 if seed is None else seed, duration_ns=0)
+        return plan.model_copy(update={"workload": (), "timeline": (), "expectations": (), "fidelity": "annotate"})
+    plan = plan_of_topology(load_topology(find("topologies", given)), seed=1 if seed is None else seed, duration_ns=0)
+    return plan.model_copy(update={"fidelity": "annotate"})
 
 
 def _is_scenario(path: Path) -> bool:
@@ -102,6 +103,8 @@ async def _bring_up(plan: Plan, chosen: Chosen) -> HostsRuntime:
 
 
 def _tell(runtime: HostsRuntime, plan: Plan) -> None:
+    if gate := runtime.gate:
+        print(*gate.wrong, sep="\n", end="\n" if gate.wrong else "", file=sys.stderr)
     one, other = plan.hosts[0].name, plan.hosts[-1].name
     print(f"run {runtime.run} is up")
     print(f"  opus exec {one} -- ping -c 3 {other}")

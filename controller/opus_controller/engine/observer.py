@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from opus_controller.engine.fidelity import Gate
 from opus_controller.engine.runtime import Health, Record, Runtime
 from opus_controller.net.links import LinkCounters
 
@@ -44,6 +45,8 @@ class Observed:
     paths: Sequence[PathSeen] = ()
     rtt_errors_ns: Sequence[int] = ()
     """Measured less asked, of every echo so far; grows at its end."""
+    gate: Gate | None = None
+    """What the fidelity gate found; None: it was skipped, or another process started the run."""
 
 
 @runtime_checkable

@@ -114,6 +114,7 @@ class _Compiler:
                 "churn": churn.churn,
                 "expectations": expectations,
                 "availability_target": self._form.availability_target,
+                "fidelity": self._form.fidelity,
             }
         )
 

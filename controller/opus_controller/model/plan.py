@@ -307,6 +307,8 @@ class Plan(Frozen):
     expectations: tuple[Expectation, ...] = ()
     availability_target: float = Field(default=0.999, ge=0, le=1)
     """Recovery from a fault ends with the last 1 s window whose availability is below this (DESIGN section 7)."""
+    fidelity: Literal["stop", "annotate", "skip"] = "stop"
+    """What becomes of the run if the links, measured on sampled pairs before the workload, are not what was asked for."""
 
     @property
     def absent(self) -> tuple[HostName, ...]:

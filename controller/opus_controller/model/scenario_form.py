@@ -5,7 +5,7 @@ One clock: every time is since the run's origin, the instant at which the first 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -21,6 +21,7 @@ from opus_controller.model.fields import (
     Size,
     Span,
     Text,
+    choice,
     one_or_more,
     real,
     whole,
@@ -241,3 +242,10 @@ class ScenarioForm(Form):
     expectations: list[Expected] = Field(default_factory=list)
     availability_target: Share = 0.999
     """Recovery from a fault ends with the last second in which availability was below this."""
+    fidelity: Annotated[
+        Literal["stop", "annotate", "skip"],
+        BeforeValidator(choice("stop", "annotate", "skip")),
+        WithJsonSchema({"enum": ["stop", "annotate", "skip"]}),
+    ] = "stop"
+    """If links of real hosts, measured on sampled pairs before the hosts boot, are not what the topology says: end with exit
+    code 4, say so in the result, or do not measure."""

@@ -64,6 +64,9 @@ SECTIONS: Final[dict[str, dict[str, Spec]]] = {
         "opus_path_loss_asked_ratio": Spec("gauge", "Share of round trips that the shapes are told to lose now.", _PATH),
         "opus_path_cut": Spec("gauge", "1 while no packet is to pass.", _PATH),
         "opus_probes_lost_total": Spec("counter", "Echoes without an answer; none are sent while the path is cut.", _PATH),
+        "opus_gate_rtt_asked_seconds": Spec("gauge", "Round trip asked for when the fidelity gate measured it.", _PATH),
+        "opus_gate_rtt_seconds": Spec("gauge", "Round trip that the fidelity gate measured before the hosts booted.", _PATH),
+        "opus_gate_within_tolerance": Spec("gauge", "1 if the fidelity gate found the pair as asked for.", _PATH),
     },
     "Emulated links, by host": {
         "opus_eth0_packets_total": Spec("counter", "Packets of the host's eth0.", ("host", "site", "direction")),
@@ -124,6 +127,7 @@ def _families(about: About, fold: RunFold, observed: Observed, now_ns: int, scra
     yield from _hosts(fold)
     yield from _requests(fold)
     yield from _paths(fold, observed)
+    yield from _gate(fold, observed)
     yield from _links(fold, observed)
     yield from _testbed(fold)
     yield _make.of("opus_testbed_scrapes_total", {(outcome,): n for outcome, n in scrapes.items()})
@@ -183,6 +187,17 @@ def _paths(fold: RunFold, observed: Observed) -> Iterator[Metric]:
     yield _make.of("opus_path_loss_asked_ratio", {key: path.asked_loss for key, path in by_path.items()})
     yield _make.of("opus_path_cut", {key: float(path.cut) for key, path in by_path.items()})
     yield _make.of("opus_probes_lost_total", {key: path.lost for key, path in by_path.items()})
+
+
+def _gate(fold: RunFold, observed: Observed) -> Iterator[Metric]:
+    site_of = {host.name: host.site for host in fold.plan.hosts}
+    pairs = observed.gate.pairs if observed.gate is not None else ()
+    ends = [(pair.asked.source.name, pair.asked.target.name) for pair in pairs]
+    keyed = [((a, b, site_of[a], site_of[b]), pair) for (a, b), pair in zip(ends, pairs, strict=True)]
+    yield _make.of("opus_gate_rtt_asked_seconds", {key: pair.asked.rtt.delay_ns / SECOND for key, pair in keyed})
+    answered = {key: pair.rtt_ns / SECOND for key, pair in keyed if pair.rtt_ns is not None}
+    yield _make.of("opus_gate_rtt_seconds", answered)
+    yield _make.of("opus_gate_within_tolerance", {key: float(not pair.wrong) for key, pair in keyed})
 
 
 def _links(fold: RunFold, observed: Observed) -> Iterator[Metric]:

@@ -202,6 +202,40 @@ class RttError(Part):
     p99: float | None = None
 
 
+class AskedAndMeasured(Part):
+    asked: float
+    measured: float | None
+
+
+class GatePair(Part):
+    """A pair of hosts before the workload: medians of its echoes' round trip and of both ways, ms."""
+
+    source: str
+    target: str
+    asked_ms: float
+    measured_ms: float | None
+    there_ms: AskedAndMeasured
+    back_ms: AskedAndMeasured
+    tolerance_ms: float
+    """Of the round trip."""
+    loss: AskedAndMeasured
+    """Shares of the echoes."""
+    echoes: int
+    ok: bool
+    wrong: str
+    """In a line what is beyond tolerance."""
+
+
+class Gate(Part):
+    """The fidelity gate: links measured before any node was booted."""
+
+    setting: Literal["stop", "annotate"]
+    ok: bool
+    seconds: float
+    """That it took."""
+    pairs: list[GatePair]
+
+
 class Fidelity(Part):
     """Measured against asked-for round trips, on sampled pairs of hosts; `pairs` 0: not measured (sim has nothing to)."""
 
@@ -209,6 +243,8 @@ class Fidelity(Part):
 
     pairs: int = 0
     rtt_error_ms: RttError = RttError()
+    gate: Gate | None = None
+    """None: not measured before the workload."""
 
 
 class InvalidSpan(Part):

@@ -12,7 +12,6 @@ import asyncio
 import math
 import random
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -22,16 +21,14 @@ from dataclasses import dataclass, field
 from opus_controller.engine.observer import PathSeen
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host
-from opus_controller.net.namespaces import path_of, run_inside
+from opus_controller.net.namespaces import path_of
+from opus_controller.runtimes.hosts import icmp
 
 PAIRS = 16
 EVERY_S = 1.0
 _MOST_ERRORS = 100_000
-_SENDING_MOST_NS = 300_000
+SENDING_MOST_NS = 300_000
 """An echo whose sending took longer says more about this process (it lost the processor) than about the links: left out."""
-_SO_TIMESTAMPNS = 35
-_TIMESPEC = struct.Struct("@qq")
-_ECHO = struct.Struct("!BBHHH")
 
 
 def sample_pairs(hosts: Sequence[Host], seed: str, most: int = PAIRS) -> list[tuple[Host, Host]]:
@@ -83,7 +80,7 @@ class Probes:
 
     def start(self, pairs: Sequence[tuple[Host, Host]], netns_of: Callable[[str], str]) -> None:
         for number, (source, target) in enumerate(pairs):
-            pair = _Pair(source, target, number + 1, run_inside(path_of(netns_of(source.name)), _echo_socket))
+            pair = _Pair(source, target, number + 1, icmp.open_socket(path_of(netns_of(source.name))))
             self._pairs.append(pair)
             asyncio.get_running_loop().add_reader(pair.socket, self._receive, pair)
         self._task = asyncio.create_task(self._send_on_and_on(), name="fidelity probes")
@@ -96,7 +93,7 @@ class Probes:
                 loop.remove_reader(pair.socket)
                 pair.socket.close()
                 pair.sent_ns = 0
-                pair.socket = run_inside(path_of(netns_of(pair.source.name)), _echo_socket)
+                pair.socket = icmp.open_socket(path_of(netns_of(pair.source.name)))
                 loop.add_reader(pair.socket, self._receive, pair)
 
     async def stop(self) -> None:
@@ -144,33 +141,26 @@ class Probes:
         pair.sequence = (pair.sequence + 1) & 0xFFFF
         pair.network = network
         pair.asked_ns = _asked_ns(network, pair)
-        echo = _echo(pair)
+        echo = icmp.request(pair.identifier, pair.sequence)
         with suppress(OSError):  # the host is down or its device is being replaced
             sent_ns = time.time_ns()
             pair.socket.sendto(echo, (pair.target.address, 0))
-            if time.time_ns() - sent_ns < _SENDING_MOST_NS:
+            if time.time_ns() - sent_ns < SENDING_MOST_NS:
                 pair.sent_ns = sent_ns
 
     def _receive(self, pair: _Pair) -> None:
-        try:
-            data, ancillary, _, _ = pair.socket.recvmsg(2048, 256)
-        except OSError:
+        echo = icmp.receive(pair.socket)
+        if echo is None or not pair.sent_ns:
             return
-        header = (data[0] & 0x0F) * 4
-        if len(data) < header + _ECHO.size:
+        if (echo.kind, echo.identifier, echo.sequence) != (icmp.REPLY, pair.identifier, pair.sequence):
             return
-        kind, _, _, identifier, sequence = _ECHO.unpack_from(data, header)
-        if (kind, identifier, sequence) != (0, pair.identifier, pair.sequence) or not pair.sent_ns:
-            return
-        stamp = next((_TIMESPEC.unpack(value[:16]) for _, what, value in ancillary if what == _SO_TIMESTAMPNS), None)
         if (
-            stamp is not None
+            echo.stamp_ns is not None
             and pair.network is not None
             and self.network() is pair.network
             and len(self.errors_ns) < _MOST_ERRORS
         ):
-            seconds, nanos = stamp
-            rtt_ns = seconds * 1_000_000_000 + nanos - pair.sent_ns
+            rtt_ns = echo.stamp_ns - pair.sent_ns
             self.errors_ns.append(rtt_ns - pair.asked_ns)
             pair.answered += 1
             pair.rtt_ns += rtt_ns
@@ -215,22 +205,6 @@ def _jitter_ns(network: Network, source: Host, target: Host) -> float:
     """Standard deviation of the round trip by the jitter asked for (`PathShape.jitter_ns`: of uniform, half the width)."""
     shapes = (network.path(source, target), network.path(target, source))
     return math.hypot(*(s.jitter_ns / math.sqrt(3) if s.distribution == "uniform" else s.jitter_ns for s in shapes))
-
-
-def _echo_socket() -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMP)
-    sock.setblocking(False)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    return sock
-
-
-def _echo(pair: _Pair) -> bytes:
-    """An ICMP echo request (RFC 792) of 64 bytes in all."""
-    body = _ECHO.pack(8, 0, 0, pair.identifier, pair.sequence) + bytes(56)
-    total = sum(struct.unpack(f"!{len(body) // 2}H", body))
-    total = (total >> 16) + (total & 0xFFFF)
-    checksum = ~(total + (total >> 16)) & 0xFFFF
-    return _ECHO.pack(8, 0, checksum, pair.identifier, pair.sequence) + bytes(56)
 
 
 def _quantile(ordered: Sequence[int], share: float) -> float | None:

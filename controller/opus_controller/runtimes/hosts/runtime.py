@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
+from opus_controller.engine import fidelity
 from opus_controller.engine.observer import Observed
 from opus_controller.engine.runtime import Health, LiveHost, Record, RunInfo
-from opus_controller.model.errors import OpusError, PlatformError
+from opus_controller.model.errors import InvalidRun, OpusError, PlatformError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Plan, Workload
 from opus_controller.net.choose import Choice, make_links, open_links
 from opus_controller.net.links import Links
-from opus_controller.runtimes.hosts import clean, services
+from opus_controller.runtimes.hosts import clean, gate, services
 from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.hosts.control import Tap
 from opus_controller.runtimes.hosts.hands import network_of
@@ -72,6 +73,7 @@ class HostsRuntime(ABC):
         """Held while links change: faults of different hosts may overlap, and what comes last must be what was asked for last."""
         self._probes = Probes(lambda: there(self._network))
         self._sampling: asyncio.Task[None] | None = None
+        self._gate: fidelity.Gate | None = None
         self._cpu = CpuMeter()
         self._watched = _LinksWatched()
         self._last_records: list[Record] = []
@@ -137,8 +139,15 @@ class HostsRuntime(ABC):
     @property
     def info(self) -> RunInfo:
         """Complete once the run is up; `fidelity` grows while it lasts."""
-        fidelity = {"fidelity": self._probes.figures()} if self._state is not None else {}
-        return RunInfo(self.kind, self._choice.kind, {**self._facts, **fidelity})
+        if self._state is None:
+            return RunInfo(self.kind, self._choice.kind, self._facts)
+        gated = {"gate": self._gate.figures()} if self._gate is not None else {}
+        return RunInfo(self.kind, self._choice.kind, {**self._facts, "fidelity": {**self._probes.figures(), **gated}})
+
+    @property
+    def gate(self) -> fidelity.Gate | None:
+        """What the fidelity gate found; None before `up`, if it was skipped, or in a run that another process started."""
+        return self._gate
 
     # --- up ---
 
@@ -151,6 +160,7 @@ class HostsRuntime(ABC):
         absent = set(plan.absent)
         names = [host.name for host in plan.hosts if host.name not in absent]
         facts = await self._make_hosts(plan, names)
+        await self._check_links(plan, names)
         started = time.monotonic()
         self._state.origin_ns = time.monotonic_ns()
         self._state.save()
@@ -161,6 +171,17 @@ class HostsRuntime(ABC):
         every_s = max(1.0, len(names) / HOSTS_SAMPLED_A_SECOND)
         self._facts["sample_every_s"] = every_s
         self._sampling = asyncio.create_task(self._sample_on_and_on(every_s), name="samples")
+
+    async def _check_links(self, plan: Plan, names: list[str]) -> None:
+        """The fidelity gate: before the origin, so no time of the run is taken. InvalidRun if that is what the plan wants."""
+        if plan.fidelity == "skip":
+            return
+        there = set(names)
+        pairs = fidelity.sample([host for host in plan.hosts if host.name in there], plan.digest)
+        if pairs:
+            self._gate = await gate.measure(pairs, self.network, lambda host: self.state.hosts[host].netns, plan.fidelity)
+            if self._gate.wrong and plan.fidelity == "stop":
+                raise InvalidRun(f"{self._gate.summary()}; to go on all the same: --set fidelity=annotate")
 
     def _make_links(self) -> None:
         """Control directories and links in the state the network wants; nobody is joined to them yet. Blocks."""
@@ -303,7 +324,7 @@ class HostsRuntime(ABC):
 
     async def observed(self) -> Observed:
         counters = await in_thread(self.links.counters)
-        return Observed(counters, self._probes.paths(), self._probes.errors_ns)
+        return Observed(counters, self._probes.paths(), self._probes.errors_ns, self._gate)
 
     @property
     def state(self) -> states.RunState:

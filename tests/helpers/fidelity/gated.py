@@ -1,0 +1,28 @@
+"""The fidelity gate over live links of either kind, with some paths changed behind the back of whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from opus_controller.engine.fidelity import Gate, sample
+from opus_controller.model.network import Network
+from opus_controller.model.shapes import PathShape
+from opus_controller.net.choose import open_links
+from opus_controller.net.namespaces import host_namespace
+from opus_controller.runtimes.hosts import gate
+
+from helpers.fidelity.live import live_network
+
+
+def gate_over(kind: str, network: Network, planted: Mapping[tuple[str, str], PathShape], directory: Path) -> Gate:
+    """Links are told `network`; then a second handle on them, as another process has it, puts `planted` in force.
+
+    The gate is told of `network` alone."""
+    with live_network(kind, network, directory) as live:
+        if planted:
+            open_links(kind, live.run, directory).apply(replace(network, overrides=planted))
+        pairs = sample(network.hosts, "gate")
+        return asyncio.run(gate.measure(pairs, network, lambda host: host_namespace(live.run, host)))
