@@ -12,7 +12,7 @@ from typing import Any
 
 import docker
 import pytest
-from helpers.netns_runs import TOPOLOGY, leftovers, opus, scenario, start_run, state_of, until
+from helpers.netns_runs import brought_up, leftovers, opus, scenario, start_run, state_of, until
 from opus_controller.runtimes.docker.image import wanted_tag
 from opus_controller.runtimes.hosts import state
 
@@ -21,13 +21,8 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture
 def testbed(tmp_path: Path, client: docker.DockerClient) -> Iterator[state.RunState]:
-    (tmp_path / "net.yaml").write_text(TOPOLOGY)
-    done = opus("up", tmp_path / "net.yaml", "--runtime", "docker", "--links", "userspace", "--json")
-    assert done.returncode == 0, done.stderr
-    run = state.load(json.loads(done.stdout)["run"])
-    yield run
-    assert opus("down", run.run).returncode == 0
-    assert leftovers(run) == {}
+    with brought_up(tmp_path, "docker") as run:
+        yield run
 
 
 def ping_ms(run: state.RunState, source: str, target: str) -> float | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import docker
 import docker.errors
+from opus_controller.runtimes.docker.image import wanted_tag
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTS_S = 60.0
@@ -80,11 +81,21 @@ def own_engine() -> Iterator[OwnEngine]:
         engine = OwnEngine(home / "data", place)
         engine.start()
         try:
-            make_image(engine)
+            if not has_image(engine):
+                make_image(engine)
             yield engine
         finally:
             engine.stop()
             shutil.rmtree(place, ignore_errors=True)
+
+
+def has_image(engine: OwnEngine) -> bool:
+    """Whether it has the image of these very sources."""
+    client = engine.client()
+    try:
+        return bool(client.images.list(name=wanted_tag()))
+    finally:
+        client.close()
 
 
 def make_image(engine: OwnEngine) -> str:
@@ -99,3 +110,25 @@ def make_image(engine: OwnEngine) -> str:
 
 def environment(engine: OwnEngine) -> dict[str, str]:
     return {**os.environ, "DOCKER_HOST": engine.url}
+
+
+NGINX_IMAGE = "opus-test-nginx"
+"""Stock nginx of Debian's packages, started with the service's files and data."""
+
+
+def nginx_image(engine: OwnEngine) -> str:
+    """Made once for the engine's data."""
+    client = engine.client()
+    try:
+        if not client.images.list(name=NGINX_IMAGE):
+            with tempfile.TemporaryDirectory(prefix="opus-nginx-") as directory:
+                archive = Path(directory) / "nginx.tar"
+                subprocess.run(
+                    ["mmdebstrap", "--quiet", "--variant=essential", "--include=nginx-light", "bookworm", str(archive)],
+                    check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=300,
+                )  # fmt: skip
+                command = 'CMD ["sh", "-c", "exec nginx -p $OPUS_DATA -c $OPUS_FILES/nginx.conf -e stderr"]'
+                client.api.import_image_from_file(str(archive), repository=NGINX_IMAGE, tag="latest", changes=[command])
+        return NGINX_IMAGE
+    finally:
+        client.close()

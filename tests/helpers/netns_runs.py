@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,6 +67,18 @@ def opus(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedPr
     return subprocess.run(
         [*OPUS, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
     )
+
+
+@contextmanager
+def brought_up(directory: Path, runtime: str) -> Iterator[state.RunState]:
+    """Six hosts that stay up, and nothing of them afterwards."""
+    (directory / "net.yaml").write_text(TOPOLOGY)
+    done = opus("up", directory / "net.yaml", "--runtime", runtime, "--links", "userspace", "--json")
+    assert done.returncode == 0, done.stderr
+    run = state.load(json.loads(done.stdout)["run"])
+    yield run
+    assert opus("down", run.run).returncode == 0
+    assert leftovers(run) == {}
 
 
 def start_run(path: Path, out: Path, runtime: str = "netns") -> subprocess.Popen[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from opus_controller.net import namespaces
 from opus_controller.runtimes.hosts.state import RunState
@@ -44,6 +46,33 @@ def usage(run: RunState) -> Usage:
 def machine() -> dict[str, int]:
     """What a leak of any kind would add to: processes, and named namespaces."""
     return {"processes": len(list(_pids())), "namespaces": len(list(namespaces.NETNS_DIR.glob("*")))}
+
+
+@dataclass
+class Watched:
+    """A run's usage over time, for people to read and to keep beside its result."""
+
+    before: dict[str, int]
+    during: list[tuple[float, Usage]] = field(default_factory=list)
+    """(seconds from the run's origin, what it used)."""
+
+    def told(self, result: dict[str, Any], after: dict[str, int], left: dict[str, list[str]], kept: Path) -> str:
+        """For the screen; `kept` is written with the figures and those of the result."""
+        during = [{"at_s": at, **asdict(used)} for at, used in self.during]
+        figures = {key: result[key] for key in ("verdict", "requests", "churn", "validity", "wall_s")}
+        document = {"before": self.before, "during": during, "after": after, "left": left, "result": figures}
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(document, indent=1))
+        return "\n".join(
+            (
+                "",
+                f"before: {self.before}",
+                *(f"{at:5.0f} s: {used}" for at, used in self.during),
+                f"after: {after}, left: {left or 'nothing'}",
+                f"{result['verdict']}: availability {result['requests']['availability']}, churn {result['churn']}",
+                f"validity {result['validity']['reasons']}",
+            )
+        )
 
 
 def _pids() -> Iterator[int]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.netns_runs import OPUS, TOPOLOGY, leftovers, opus
+from helpers.netns_runs import OPUS, brought_up, opus
 from opus_controller.runtimes.hosts import state
 
 pytestmark = pytest.mark.netns
@@ -30,13 +30,8 @@ print(best * 1000)
 
 @pytest.fixture
 def testbed(tmp_path: Path) -> Iterator[state.RunState]:
-    (tmp_path / "net.yaml").write_text(TOPOLOGY)
-    done = opus("up", tmp_path / "net.yaml", "--runtime", "netns", "--links", "userspace", "--json")
-    assert done.returncode == 0, done.stderr
-    run = state.load(json.loads(done.stdout)["run"])
-    yield run
-    assert opus("down", run.run).returncode == 0
-    assert leftovers(run) == {}
+    with brought_up(tmp_path, "netns") as run:
+        yield run
 
 
 def connect_ms(run: state.RunState, source: str, target: str) -> float:

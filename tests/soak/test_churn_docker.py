@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from helpers.engines import OwnEngine
 from helpers.netns_runs import leftovers, start_run, state_of, until
-from helpers.usage import Usage, machine, usage
+from helpers.usage import Watched, machine, usage
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "soak-churn-docker.json"
@@ -28,13 +27,12 @@ PILES_UP = 1.25
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(shutil.which("dockerd") is None, reason="needs a Docker engine: apt-get install docker.io")
 def test_thirty_containers_come_and_go(tmp_path: Path, lane_engine: OwnEngine, capsys: pytest.CaptureFixture[str]) -> None:
-    before = machine()
+    watched = Watched(machine())
     process = start_run(ROOT / "scenarios" / "churn.yaml", tmp_path / "out", "docker")
     run = until("the run's start", lambda: state_of(process), timeout=180)
-    seen: list[tuple[float, Usage]] = []
     for at in LOOKS_AT_S:
         until(f"{at:.0f} s", lambda at=at: process.poll() is not None or time.monotonic_ns() - run.origin_ns > at * 1e9, 300)  # type: ignore[misc]
-        seen.append((at, usage(run)))
+        watched.during.append((at, usage(run)))
     output, errors = process.communicate(timeout=300)
     left, after = leftovers(run), machine()
     client = lane_engine.client()
@@ -43,22 +41,16 @@ def test_thirty_containers_come_and_go(tmp_path: Path, lane_engine: OwnEngine, c
 
     assert process.returncode in (0, 1, 4), errors
     result = json.loads(output)
-    kept = {"before": before, "during": [{"at_s": at, **asdict(used)} for at, used in seen], "after": after, "left": left}
-    figures = {key: result[key] for key in ("verdict", "requests", "churn", "validity", "wall_s")}
-    KEPT.parent.mkdir(exist_ok=True)
-    KEPT.write_text(json.dumps({**kept, "result": figures}, indent=1))
     with capsys.disabled():
-        print(f"\nbefore: {before}")
-        print("\n".join(f"{at:5.0f} s: {used}" for at, used in seen))
-        print(f"after: {after}, left: {left or 'nothing'}")
-        print(f"{result['verdict']}: availability {result['requests']['availability']}, churn {result['churn']}")
-        print(f"validity {result['validity']['reasons']}")
+        print(watched.told(result, after, left, KEPT))
 
     assert result["requests"]["availability"] >= 0.999
     assert result["requests"]["issued"] > 300 * 15
     assert result["churn"]["returns"] > 10
     assert left == {}
     assert containers == []
-    assert after["namespaces"] == before["namespaces"]
-    for name, descriptors in seen[-1][1].descriptors.items():
-        assert descriptors <= PILES_UP * max(used.descriptors[name] for _, used in seen[:3]), f"{name}: {seen}"
+    assert after["namespaces"] == watched.before["namespaces"]
+    for name, descriptors in watched.during[-1][1].descriptors.items():
+        assert descriptors <= PILES_UP * max(used.descriptors[name] for _, used in watched.during[:3]), (
+            f"{name}: {watched.during}"
+        )

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from helpers.netns_runs import leftovers, start_run, state_of, until
-from helpers.usage import Usage, machine, usage
+from helpers.usage import Usage, Watched, machine, usage
 
 MINUTES = float(os.environ.get("OPUS_SOAK_MINUTES", "10"))
 SETTLE_S = 30
@@ -48,37 +47,27 @@ def test_a_hundred_hosts_come_and_go(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "hundred.yaml").write_text(_hundred())
     end = SETTLE_S + MINUTES * 60
     (tmp_path / "soak.yaml").write_text(SCENARIO.format(settle=SETTLE_S, end=f"{end:g}"))
-    before = machine()
+    watched = Watched(machine())
     process = start_run(tmp_path / "soak.yaml", tmp_path / "out")
     run = until("the run's start", lambda: state_of(process), timeout=180)
-    seen: list[tuple[float, Usage]] = []
     for k in range(11):
         at = SETTLE_S + k * MINUTES * 6 * 0.98
         until(f"{at:.0f} s", lambda at=at: time.monotonic_ns() - run.origin_ns > at * 1e9, timeout=900)  # type: ignore[misc]
-        seen.append((at, usage(run)))
+        watched.during.append((at, usage(run)))
     output, errors = process.communicate(timeout=300)
     left, after = leftovers(run), machine()
 
     result = json.loads(output)
-    kept = {"before": before, "during": [{"at_s": at, **asdict(used)} for at, used in seen], "after": after, "left": left}
-    KEPT.parent.mkdir(exist_ok=True)
-    KEPT.write_text(
-        json.dumps({**kept, "result": {key: result[key] for key in ("verdict", "requests", "churn", "validity")}}, indent=1)
-    )
     with capsys.disabled():
-        print(f"\nbefore: {before}")
-        print("\n".join(f"{at:5.0f} s: {used}" for at, used in seen))
-        print(f"after: {after}, left: {left or 'nothing'}")
-        print(f"{result['verdict']}: availability {result['requests']['availability']}, churn {result['churn']}")
-        print(f"validity {result['validity']['reasons']}")
+        print(watched.told(result, after, left, KEPT))
 
     assert process.returncode in (0, 1, 4), errors
     assert result["requests"]["availability"] >= 0.999
     assert result["requests"]["issued"] > MINUTES * 60 * 25
     assert result["churn"]["returns"] > 5 * MINUTES
     assert left == {}
-    assert after["namespaces"] == before["namespaces"]
-    _assert_nothing_grows([used for _, used in seen])
+    assert after["namespaces"] == watched.before["namespaces"]
+    _assert_nothing_grows([used for _, used in watched.during])
 
 
 def _assert_nothing_grows(seen: list[Usage]) -> None:
