@@ -83,6 +83,23 @@ class Control(control_pb2_grpc.ControlServicer):
         except LocalError as error:
             await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
 
+    async def Containers(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.ContainerWanted]:
+        try:
+            containers = self._node.booted.services.containers
+        except LocalError as error:
+            await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
+
+        async def hear() -> None:
+            async for seen in request_iterator:
+                containers.told(seen.app, seen.start, seen.state, seen.why)
+
+        hearing = asyncio.create_task(hear())
+        try:
+            async for app, start in containers.wanted():
+                yield pb.ContainerWanted(app=app, start=start)
+        finally:
+            hearing.cancel()
+
 
 def boot_spec(request: pb.BootRequest) -> BootSpec:
     """ValueError if it lacks what every node needs."""
@@ -107,8 +124,8 @@ def boot_spec(request: pb.BootRequest) -> BootSpec:
 def _service(app: pb.App, seeds: tuple[str, ...]) -> ServiceSpec:
     """ValueError if it cannot be run as told."""
     told = app.service
-    if not told.command or told.protocol not in ("http", "tcp"):
-        raise ValueError(f"{app.name}: a service needs a command, and the protocol http or tcp")
+    if bool(told.command) == bool(told.image) or told.protocol not in ("http", "tcp"):
+        raise ValueError(f"{app.name}: a service needs a command or an image, and the protocol http or tcp")
     return ServiceSpec(
         app=app.name,
         command=tuple(told.command),
@@ -125,6 +142,7 @@ def _service(app: pb.App, seeds: tuple[str, ...]) -> ServiceSpec:
         digest=told.digest,
         size=told.size,
         origins=seeds,
+        image=told.image,
     )
 
 

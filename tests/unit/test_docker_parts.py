@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 from helpers.fake_runtime import small_plan
 from opus_controller.model.errors import PlatformError
+from opus_controller.model.plan import Service
 from opus_controller.runtimes.docker import container, image
 from opus_controller.runtimes.docker.engine import Engine, _seen, why_unusable
 from opus_controller.runtimes.hosts import state
+
+SERVICE = {
+    "image": "nginx", "port": 8080, "protocol": "http", "health_path": "/", "health_every_ns": 1, "health_timeout_ns": 1,
+    "health_failures": 3, "start_ns": 1, "request": "/", "gateway": 7080, "deadline_ns": 1, "model_start_ns": 1,
+    "model_answer_ns": 1,
+}  # fmt: skip
 
 
 def inspected(**state: Any) -> dict[str, Any]:
@@ -41,6 +48,23 @@ def test_limits_come_from_the_hosts_abilities(tmp_path: Path) -> None:
     assert container.options("0123abcd", large, of, tmp_path / "hosts", cores=2)["nano_cpus"] == 0, (
         "more than there are: no limit"
     )
+
+
+def test_a_users_container_is_as_confined_as_its_host_and_sees_its_own_files_alone(tmp_path: Path) -> None:
+    host, service = small_plan().hosts[0], Service.model_validate(SERVICE)
+    of = state.HostState("opus-0123abcd-a-1", 0x7000_0001, str(tmp_path / "c"), str(tmp_path / "log"), container="f00d")
+    own = container.options("0123abcd", host, of, tmp_path / "hosts", cores=2)
+    asked = container.options_beside("0123abcd", "web", "0/1", service, host, of, tmp_path / "hosts", cores=2)
+    differ = {key for key in own.keys() | asked.keys() if own.get(key) != asked.get(key)}
+    assert differ == {"command", "labels", "hostname", "network_mode", "network_disabled", "mounts", "environment"}
+    assert asked["network_mode"] == "container:f00d"
+    assert asked["labels"] == {"opus.run": "0123abcd", "opus.host": "a-1", "opus.app": "web", "opus.start": "0/1"}
+    assert [(mount["Source"], mount["Target"], mount["ReadOnly"]) for mount in asked["mounts"]] == [
+        (f"{tmp_path}/c/services/web", "/run/opus/services/web", False),
+        (f"{tmp_path}/hosts", "/etc/hosts", True),
+    ]
+    assert asked["environment"]["OPUS_FILES"] == "/run/opus/services/web/files"
+    assert asked["environment"]["OPUS_PORT"] == "8080"
 
 
 def test_an_images_name_follows_what_is_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from opus_node.errors import LocalError
 from opus_node.services import program as programs
 from opus_node.services import store as stores
 from opus_node.services import supervisor as supervisors
+from opus_node.services.containers import Containers
 from opus_node.services.door import Door
 from opus_node.services.exchange import ExchangeError, ask, check, is_complete
 from opus_node.services.gateway import Gateway
@@ -100,6 +101,7 @@ class Around:
     told: list[Notice] = field(default_factory=list)
     health: list[ServiceHealth] = field(default_factory=list)
     failed: list[BaseException] = field(default_factory=list)
+    containers: Containers = field(default_factory=Containers)
 
     def supervisor(self) -> Supervisor:
         return Supervisor(
@@ -108,6 +110,7 @@ class Around:
             "127.0.0.1",
             self.directory / "services",
             Store(self.directory / "store"),
+            self.containers,
             self.told.append,
             self.health.append,
             lambda: (),
@@ -474,16 +477,44 @@ async def test_a_door_gives_nothing_but_what_it_keeps(tmp_path: Path) -> None:
     await hosts.close()
 
 
-def test_a_tar_that_would_leave_its_place_is_refused(tmp_path: Path) -> None:
+def _link() -> tarfile.TarInfo:
+    entry = tarfile.TarInfo("link")
+    entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    return entry
+
+
+@pytest.mark.parametrize("entry", [tarfile.TarInfo("../escaped"), tarfile.TarInfo("/escaped"), _link()])
+def test_a_tar_that_would_leave_its_place_is_refused(tmp_path: Path, entry: tarfile.TarInfo) -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("../escaped"))
+        tar.addfile(entry)
     store = Store(tmp_path / "store")
     store.path("a").parent.mkdir()
     store.path("a").write_bytes(out.getvalue())
     with pytest.raises(LocalError, match="cannot be unpacked"):
         store.unpack("a", tmp_path / "files")
     assert not (tmp_path / "escaped").exists()
+    assert not (tmp_path / "files").exists()
+
+
+def test_files_are_unpacked_as_they_were(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, kind, mode in (
+            ("a", tarfile.DIRTYPE, 0o755),
+            ("a/run.sh", tarfile.REGTYPE, 0o755),
+            ("b", tarfile.REGTYPE, 0o644),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode, entry.size = kind, mode, 0 if kind == tarfile.DIRTYPE else 3
+            tar.addfile(entry, io.BytesIO(b"abc"))
+    store = Store(tmp_path / "store")
+    store.path("a").parent.mkdir()
+    store.path("a").write_bytes(out.getvalue())
+    store.unpack("a", tmp_path / "files")
+    script, plain = tmp_path / "files" / "a" / "run.sh", tmp_path / "files" / "b"
+    assert (script.read_bytes(), plain.read_bytes()) == (b"abc", b"abc")
+    assert (script.stat().st_mode & 0o777, plain.stat().st_mode & 0o777) == (0o755, 0o644)
 
 
 # Gateways

@@ -89,7 +89,7 @@ class ServiceForm(Form):
     """What a host runs, in the foreground. `{port}`, `{address}` (the host's), `{files}` and `{data}` (directories of its own)
     are filled in."""
     image: Text | None = None
-    """A container image in place of a command; for the docker runtime."""
+    """A container image in place of a command; for --runtime docker."""
     port: Port
     """On which it listens, on 127.0.0.1 or everywhere; only the node beside it speaks with it."""
     protocol: Annotated[

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from opus_node.core.events import ClientReply, Event, Notice, Request, RoleChanged, Serve, Served, Snapshot
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
+from opus_node.services.containers import Containers
 from opus_node.services.door import Door
 from opus_node.services.exchange import ExchangeError, ask
 from opus_node.services.gateway import Gateway
@@ -36,6 +37,7 @@ class Services:
         """`directory`: the node's own, on its host's disk. `fail` hears of what should never happen."""
         self.specs = {spec.app: spec for spec in specs}
         self.stats = {app: ServiceStats() for app in self.specs}
+        self.containers = Containers()
         self._host = host
         store = Store(directory / "store")
         self._supervisors = {
@@ -45,6 +47,7 @@ class Services:
                 host.node_id,
                 directory / "services",
                 store,
+                self.containers,
                 host.tell,
                 host.feed,
                 self._fellows(app),

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from opus_node.errors import LocalError
 
@@ -24,6 +24,20 @@ GRACE: Final = 3.0
 LOG_MOST: Final = 1 << 20
 """Bytes of a service's output kept for the life of a node; what comes after is read and thrown away."""
 LINE_MOST: Final = 4096
+
+
+class Running(Protocol):
+    """A program that was started: a child of the node's, or a container beside it (`services.containers`)."""
+
+    @property
+    def ended(self) -> asyncio.Future[str]:
+        """Done when it is no more, with how it ended."""
+
+    async def stop(self) -> None:
+        """Ask it to end, end it after a while, and return when it has ended."""
+
+    def kill(self) -> None:
+        """Now, without waiting."""
 
 
 class ProgramLog:

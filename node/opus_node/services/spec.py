@@ -18,7 +18,7 @@ KEY = "{key}"
 class ServiceSpec:
     app: AppId
     command: tuple[str, ...]
-    """With placeholders {port}, {address}, {files}, {data}."""
+    """With placeholders {port}, {address}, {files}, {data}. Empty: an image."""
     port: int
     protocol: Literal["http", "tcp"]
     health_path: str
@@ -38,6 +38,8 @@ class ServiceSpec:
     """Bytes of that tar."""
     origins: tuple[NodeId, ...] = ()
     """Hosts that had the files from the beginning."""
+    image: str = ""
+    """In place of a command: its containers are started beside the node."""
 
     @property
     def asker(self) -> Callable[[int], bytes]:

@@ -70,7 +70,8 @@ class Store:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(parents=True)
             with tarfile.open(self.path(digest), "r:") as tar:
-                tar.extractall(fresh, filter="data")
+                for entry in tar:
+                    _extract(tar, entry, fresh)
             shutil.rmtree(into, ignore_errors=True)
             fresh.rename(into)
         except (OSError, tarfile.TarError) as error:
@@ -132,6 +133,24 @@ class Store:
         if found is None or (connection := found.result()) is None:
             raise LocalError("no host that can be reached has its files")
         return asking[found], *connection
+
+
+def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, into: Path) -> None:
+    """One file or directory; tarfile.TarError if it is neither, or would lie elsewhere. (`extractall` has a filter for that from
+    Python 3.11.4 on; Debian 12 has an older one.)"""
+    path = Path(entry.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise tarfile.ExtractError(f"{entry.name} would leave its place")
+    if entry.isdir():
+        (into / path).mkdir(parents=True, exist_ok=True)
+        return
+    data = tar.extractfile(entry) if entry.isreg() else None
+    if data is None:
+        raise tarfile.ExtractError(f"{entry.name} is neither a file nor a directory")
+    (into / path).parent.mkdir(parents=True, exist_ok=True)
+    with data, (into / path).open("xb") as file:
+        shutil.copyfileobj(data, file, CHUNK)
+    (into / path).chmod(0o755 if entry.mode & 0o100 else 0o644)
 
 
 _disk: Final = ThreadPoolExecutor(1, "disk")

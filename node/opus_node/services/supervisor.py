@@ -20,8 +20,9 @@ from opus_node.core.events import Notice, ProgramChanged, ServiceHealth, Shipped
 from opus_node.core.replica import GRACE
 from opus_node.core.types import SECOND, Nanos, NodeId
 from opus_node.errors import LocalError
+from opus_node.services.containers import Containers
 from opus_node.services.exchange import check
-from opus_node.services.program import Program, ProgramLog
+from opus_node.services.program import Program, ProgramLog, Running
 from opus_node.services.spec import ServiceSpec, ServiceStats
 from opus_node.services.store import Dial, Store, blocking, dial_door
 
@@ -47,6 +48,7 @@ class Supervisor:
         address: NodeId,
         directory: Path,
         store: Store,
+        containers: Containers,
         tell: Callable[[Notice], None],
         feed: Callable[[ServiceHealth], None],
         fellows: Callable[[], Iterable[NodeId]],
@@ -59,6 +61,7 @@ class Supervisor:
         self._address = address
         self._directory = directory / spec.app
         self._store = store
+        self._containers = containers
         self._tell = tell
         self._feed = feed
         self._fellows = fellows
@@ -66,7 +69,7 @@ class Supervisor:
         self._fail = fail
         self._dial = dial
         self._log = ProgramLog(spec.app)
-        self._program: Program | None = None
+        self._program: Running | None = None
         self._running: asyncio.Task[None] | None = None
         self._ending: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -134,7 +137,7 @@ class Supervisor:
             data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LocalError(f"{data}: {error.strerror}") from error
-        program = self._program = await Program.start(self._command(), data, self._environment(), self._log)
+        program = self._program = await self._start(data)
         self._changed("started")
         began = self._loop.time()
         ready_at: float | None = None
@@ -153,12 +156,17 @@ class Supervisor:
             await asyncio.shield(asyncio.ensure_future(self._stop(program, ended, cause)))
         return 0.0 if ready_at is None else self._loop.time() - ready_at
 
-    async def _stop(self, program: Program, ended: bool, cause: str) -> None:
+    async def _start(self, data: Path) -> Running:
+        if self._spec.image:
+            return await self._containers.start(self._spec.app)
+        return await Program.start(self._command(), data, self._environment(), self._log)
+
+    async def _stop(self, program: Running, ended: bool, cause: str) -> None:
         await program.stop()
         self._program = None
         self._changed("ended" if ended else "stopped", program.ended.result() if ended else cause)
 
-    async def _healthy(self, program: Program) -> str:
+    async def _healthy(self, program: Running) -> str:
         """Wait until it is; otherwise why it will not be."""
         until = self._loop.time() + self._spec.start
         why = ""
@@ -171,7 +179,7 @@ class Supervisor:
             await asyncio.wait((program.ended,), timeout=STARTING_EVERY)
         return program.ended.result()
 
-    async def _sick(self, program: Program) -> str:
+    async def _sick(self, program: Running) -> str:
         """Wait until it is, or has ended; why."""
         failures = 0
         while not program.ended.done():

@@ -70,6 +70,7 @@ class Service(_message.Message):
     DEADLINE_NS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     port: _builtins.int
     protocol: _builtins.str
     health_path: _builtins.str
@@ -82,6 +83,8 @@ class Service(_message.Message):
     deadline_ns: _builtins.int
     digest: _builtins.str
     size: _builtins.int
+    image: _builtins.str
+    """In place of a command: a container that somebody else starts beside the node, at the node's asking."""
     @_builtins.property
     def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """With placeholders {port}, {address}, {files}, {data}."""
@@ -102,10 +105,11 @@ class Service(_message.Message):
         deadline_ns: _builtins.int = ...,
         digest: _builtins.str = ...,
         size: _builtins.int = ...,
+        image: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "deadline_ns", b"deadline_ns", "digest", b"digest", "gateway", b"gateway", "health_every_ns", b"health_every_ns", "health_failures", b"health_failures", "health_path", b"health_path", "health_timeout_ns", b"health_timeout_ns", "port", b"port", "protocol", b"protocol", "request", b"request", "size", b"size", "start_ns", b"start_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "deadline_ns", b"deadline_ns", "digest", b"digest", "gateway", b"gateway", "health_every_ns", b"health_every_ns", "health_failures", b"health_failures", "health_path", b"health_path", "health_timeout_ns", b"health_timeout_ns", "image", b"image", "port", b"port", "protocol", b"protocol", "request", b"request", "size", b"size", "start_ns", b"start_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -596,3 +600,55 @@ class MetricsReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MetricsReply: _TypeAlias = MetricsReply  # noqa: Y015
+
+@_typing.final
+class ContainerWanted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    start: _builtins.int
+    """Which start of its service, from 1 on in a node's life; another one than before: a new container. 0: none."""
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        start: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "start", b"start"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerWanted: _TypeAlias = ContainerWanted  # noqa: Y015
+
+@_typing.final
+class ContainerSeen(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    start: _builtins.int
+    state: _builtins.str
+    """"running"; "ended" or, if it never ran, "failed", with the reason in `why`."""
+    why: _builtins.str
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        start: _builtins.int = ...,
+        state: _builtins.str = ...,
+        why: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "start", b"start", "state", b"state", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContainerSeen: _TypeAlias = ContainerSeen  # noqa: Y015

@@ -59,6 +59,11 @@ class ControlStub(object):
                 request_serializer=opus__proto_dot_v1_dot_control__pb2.MetricsRequest.SerializeToString,
                 response_deserializer=opus__proto_dot_v1_dot_control__pb2.MetricsReply.FromString,
                 _registered_method=True)
+        self.Containers = channel.stream_stream(
+                '/opus.v1.Control/Containers',
+                request_serializer=opus__proto_dot_v1_dot_control__pb2.ContainerSeen.SerializeToString,
+                response_deserializer=opus__proto_dot_v1_dot_control__pb2.ContainerWanted.FromString,
+                _registered_method=True)
 
 
 class ControlServicer(object):
@@ -98,6 +103,14 @@ class ControlServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Containers(self, request_iterator, context):
+        """Users' containers beside this node: what the node wants to run, and what of it runs. Each side tells all of it first, then
+        what changes. Where no service has an image nobody calls it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ControlServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -125,6 +138,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.GetMetrics,
                     request_deserializer=opus__proto_dot_v1_dot_control__pb2.MetricsRequest.FromString,
                     response_serializer=opus__proto_dot_v1_dot_control__pb2.MetricsReply.SerializeToString,
+            ),
+            'Containers': grpc.stream_stream_rpc_method_handler(
+                    servicer.Containers,
+                    request_deserializer=opus__proto_dot_v1_dot_control__pb2.ContainerSeen.FromString,
+                    response_serializer=opus__proto_dot_v1_dot_control__pb2.ContainerWanted.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -262,6 +280,33 @@ class Control(object):
             '/opus.v1.Control/GetMetrics',
             opus__proto_dot_v1_dot_control__pb2.MetricsRequest.SerializeToString,
             opus__proto_dot_v1_dot_control__pb2.MetricsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Containers(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/opus.v1.Control/Containers',
+            opus__proto_dot_v1_dot_control__pb2.ContainerSeen.SerializeToString,
+            opus__proto_dot_v1_dot_control__pb2.ContainerWanted.FromString,
             options,
             channel_credentials,
             insecure,

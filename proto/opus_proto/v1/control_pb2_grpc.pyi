@@ -43,6 +43,10 @@ class ControlStub:
     GetStatus: _grpc.UnaryUnaryMultiCallable[_control_pb2.StatusRequest, _control_pb2.StatusReply]
     GetMetrics: _grpc.UnaryUnaryMultiCallable[_control_pb2.MetricsRequest, _control_pb2.MetricsReply]
     """The Prometheus text exposition of this node's own registry."""
+    Containers: _grpc.StreamStreamMultiCallable[_control_pb2.ContainerSeen, _control_pb2.ContainerWanted]
+    """Users' containers beside this node: what the node wants to run, and what of it runs. Each side tells all of it first, then
+    what changes. Where no service has an image nobody calls it.
+    """
 
 @_typing.type_check_only
 class ControlAsyncStub(ControlStub):
@@ -56,6 +60,10 @@ class ControlAsyncStub(ControlStub):
     GetStatus: _aio.UnaryUnaryMultiCallable[_control_pb2.StatusRequest, _control_pb2.StatusReply]  # type: ignore[assignment]
     GetMetrics: _aio.UnaryUnaryMultiCallable[_control_pb2.MetricsRequest, _control_pb2.MetricsReply]  # type: ignore[assignment]
     """The Prometheus text exposition of this node's own registry."""
+    Containers: _aio.StreamStreamMultiCallable[_control_pb2.ContainerSeen, _control_pb2.ContainerWanted]  # type: ignore[assignment]
+    """Users' containers beside this node: what the node wants to run, and what of it runs. Each side tells all of it first, then
+    what changes. Where no service has an image nobody calls it.
+    """
 
 class ControlServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -96,5 +104,15 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.MetricsReply, _abc.Awaitable[_control_pb2.MetricsReply]]:
         """The Prometheus text exposition of this node's own registry."""
+
+    @_abc_1.abstractmethod
+    def Containers(
+        self,
+        request_iterator: _MaybeAsyncIterator[_control_pb2.ContainerSeen],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_control_pb2.ContainerWanted], _abc.AsyncIterator[_control_pb2.ContainerWanted]]:
+        """Users' containers beside this node: what the node wants to run, and what of it runs. Each side tells all of it first, then
+        what changes. Where no service has an image nobody calls it.
+        """
 
 def add_ControlServicer_to_server(servicer: ControlServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

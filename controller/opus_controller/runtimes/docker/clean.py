@@ -34,7 +34,7 @@ def remove_containers(run: str, url: str) -> tuple[list[str], list[str]]:
     try:
         engine = Engine.find(url)
         try:
-            found = list(engine.of_run(run).values())
+            found = [*engine.beside(run).values(), *engine.of_run(run).values()]
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 list(pool.map(engine.remove, [seen.identity for seen in found]))
             return sorted(seen.name for seen in found), []

@@ -23,6 +23,10 @@ from opus_controller.net import namespaces
 
 RUN_LABEL = "opus.run"
 HOST_LABEL = "opus.host"
+APP_LABEL = "opus.app"
+"""Of a user's container beside its host's own."""
+START_LABEL = "opus.start"
+"""Of such a one: the host's incarnation, and which start of the service in it."""
 DEFAULT_URL = "unix:///var/run/docker.sock"
 ANSWER_S = 60
 PROBE_S = 15
@@ -118,16 +122,56 @@ class Engine:
                 return None
             raise
 
+    def stop(self, identity: str, grace_s: int) -> None:
+        """Its stop signal, and SIGKILL after a while; no error if it has ended or is gone."""
+        try:
+            with _spoken(f"stop container {identity[:12]}"):
+                self.client.api.stop(identity, timeout=grace_s)
+        except PlatformError as error:
+            if not isinstance(error.__cause__, docker.errors.NotFound):
+                raise
+
     def of_run(self, run: str) -> dict[str, Seen]:
-        """The run's containers, running or not, by host: those that carry both its labels and exactly its names."""
-        return {host: seen for of, host, seen in self._labelled(run) if of == run}
+        """The run's hosts' containers, running or not: those that carry both its labels and exactly its names."""
+        return {host: seen for of, host, app, seen in self._labelled(run) if of == run and not app}
+
+    def beside(self, run: str) -> dict[tuple[str, str], Seen]:
+        """Users' containers beside the run's hosts, by host and application, known like them."""
+        return {(host, app): seen for of, host, app, seen in self._labelled(run) if of == run and app}
 
     def runs(self) -> dict[str, list[str]]:
         """Every run with containers: run to names."""
         found: dict[str, list[str]] = {}
-        for run, _, seen in self._labelled(None):
+        for run, _, _, seen in self._labelled(None):
             found.setdefault(run, []).append(seen.name)
         return found
+
+    def label(self, identity: str, name: str) -> str:
+        """A container's label; empty if it has none."""
+        with _spoken(f"inspect container {identity[:12]}"):
+            return str((self.client.api.inspect_container(identity)["Config"]["Labels"] or {}).get(name, ""))
+
+    # --- images ---
+
+    def has_image(self, name: str) -> bool:
+        try:
+            with _spoken(f"inspect image {name}"):
+                self.client.images.get(name)
+        except PlatformError as error:
+            if isinstance(error.__cause__, docker.errors.ImageNotFound):
+                return False
+            raise
+        return True
+
+    def lacking(self, image: str, programs: Iterable[str]) -> list[str]:
+        """Those of the programs that are not in an image which has a shell."""
+        words = list(programs)
+        script = 'for each in "$@"; do command -v "$each" >/dev/null || echo "$each"; done'
+        with _spoken(f"look into image {image}"):
+            said: bytes = self.client.containers.run(
+                image, ["-c", script, "sh", *words], entrypoint="sh", remove=True, network_mode="none", read_only=True
+            )
+        return [word for word in words if word in said.decode().splitlines()]
 
     def pause(self, identity: str, *, paused: bool) -> None:
         """No error if it is so already, or the container has ended."""
@@ -168,8 +212,8 @@ class Engine:
     def close(self) -> None:
         self.client.close()
 
-    def _labelled(self, run: str | None) -> Iterable[tuple[str, str, Seen]]:
-        """(run, host, container), of containers whose labels and name say the same."""
+    def _labelled(self, run: str | None) -> Iterable[tuple[str, str, str, Seen]]:
+        """(run, host, application or none, container), of containers whose labels and name say the same."""
         label = RUN_LABEL if run is None else f"{RUN_LABEL}={run}"
         with _spoken("list its containers"):
             summaries = self.client.api.containers(all=True, filters={"label": label})
@@ -177,11 +221,12 @@ class Engine:
             labels = summary.get("Labels") or {}
             name = next((name.removeprefix("/") for name in summary.get("Names") or ()), "")
             parsed = namespaces.parse(name)
-            told = (labels.get(RUN_LABEL, ""), labels.get(HOST_LABEL, ""))
-            if parsed is not None and parsed.host and told == (parsed.run, parsed.host):
+            of, host, app = (labels.get(label, "") for label in (RUN_LABEL, HOST_LABEL, APP_LABEL))
+            named = f"{host}.{app}" if app else host
+            if parsed is not None and host and (of, named) == (parsed.run, parsed.host):
                 state = summary["State"]
                 running, paused = state in ("running", "paused"), state == "paused"
-                yield *told, Seen(summary["Id"], name, running, paused, 0, 0, False, "")
+                yield of, host, app, Seen(summary["Id"], name, running, paused, 0, 0, False, "")
 
 
 def _seen(document: dict[str, Any]) -> Seen:

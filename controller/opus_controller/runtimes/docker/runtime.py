@@ -19,10 +19,12 @@ from opus_controller.model.plan import Host, Plan
 from opus_controller.net import namespaces
 from opus_controller.net.choose import Choice
 from opus_controller.runtimes.docker import clean, keeper
+from opus_controller.runtimes.docker.beside import Beside
 from opus_controller.runtimes.docker.container import memory_of, options
 from opus_controller.runtimes.docker.engine import Engine, Seen
 from opus_controller.runtimes.docker.image import Image, find_image
 from opus_controller.runtimes.docker.watch import EngineWatch
+from opus_controller.runtimes.hosts import services
 from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.hosts.control import Tap
 from opus_controller.runtimes.hosts.machine import in_thread
@@ -66,6 +68,8 @@ class DockerRuntime(HostsRuntime):
         self._image: Image | None = None
         self._hosts: dict[str, Host] = {}
         self._watch: EngineWatch | None = None
+        self._beside: Beside | None = None
+        """Users' containers; None where there are none, or they are another process' affair."""
         self._places = asyncio.Semaphore(AT_ONCE)
         self._starting: set[str] = set()
         self._settling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -85,15 +89,37 @@ class DockerRuntime(HostsRuntime):
 
     async def _hand_over(self) -> None:
         """From here on a process of its own watches the containers."""
+        await self.nodes.stop_tending()
         await self._stop_watching_engine()
         self.state.keeper = await in_thread(lambda: keeper.start(self.state))
         self.state.save()
 
+    def _check(self, plan: Plan) -> None:
+        """The engine, the node's image, users' images, and programs that are to be in the node's."""
+        self._engine = Engine.find(self._url)
+        self._image = find_image(self._engine)
+        for app, image in services.images(plan):
+            if not self._engine.has_image(image):
+                raise PlatformError(
+                    f"{app}: its image {image} is not at {self._engine.url}; docker pull {image}, or docker build --tag {image}"
+                )
+        wanted = services.programs(plan)
+        lacking = self._engine.lacking(self._image.tag, [word for _, word in wanted]) if wanted else []
+        for app, word in wanted:
+            if word in lacking:
+                raise PlatformError(
+                    f"{app}: its program {word} is not in the node's image {self._image.tag}; make that on a base that has it "
+                    "(scripts/image.py --base IMAGE), or run an image of your own (image: in place of command:)"
+                )
+
+    def _beside_of(self, plan: Plan) -> Beside | None:
+        if self._beside is None and services.images(plan):
+            self._beside = Beside(plan, self.state, lambda: self.engine)
+        return self._beside
+
     async def _make_hosts(self, plan: Plan, names: list[str]) -> dict[str, Any]:
         began = time.monotonic()
         self._hosts = {host.name: host for host in plan.hosts}
-        self._engine = await in_thread(lambda: Engine.find(self._url))
-        self._image = await in_thread(lambda: find_image(self.engine))
         self.state.engine = self.engine.url
         await in_thread(lambda: self._make_places(set(self.state.hosts) - set(names)))
         await self._watch_engine()
@@ -106,7 +132,7 @@ class DockerRuntime(HostsRuntime):
         self.state.save()
         return {
             "engine": {"url": self.engine.url, "version": self.engine.version, "storage": self.engine.storage},
-            "image": {"tag": self._image.tag, "bytes": self._image.size},
+            "image": {"tag": there(self._image).tag, "bytes": there(self._image).size},
             "start_s": {"wired": round(wired - began, 3), "spawned": round(time.monotonic() - wired, 3)},
         }
 
@@ -202,13 +228,21 @@ class DockerRuntime(HostsRuntime):
     async def _pause(self, hosts: list[str], *, paused: bool) -> None:
         """By the engine: all of a container's processes, whatever they are."""
 
-        async def change(name: str) -> None:
-            await in_thread(lambda: self.engine.pause(self.state.hosts[name].container, paused=paused))
+        async def change(container: str) -> None:
+            await in_thread(lambda: self.engine.pause(container, paused=paused))
 
         for name in hosts:
             if self.nodes.is_alive(name):
                 self.nodes.paused(name, paused)
-        await asyncio.gather(*map(change, hosts))
+        await asyncio.gather(*map(change, await self._containers_of(hosts)))
+
+    async def _containers_of(self, hosts: list[str]) -> list[str]:
+        """Their own, and those beside them, whichever process has had these started."""
+        own = [self.state.hosts[name].container for name in hosts]
+        if not hosts or not services.images(self.state.plan()):
+            return own
+        beside = await in_thread(lambda: self.engine.beside(self.run))
+        return own + [seen.identity for (host, _), seen in beside.items() if host in hosts and seen.running]
 
     async def _thaw(self, names: list[str]) -> None:
         """What is killed while it is paused dies when it goes on."""
@@ -232,6 +266,8 @@ class DockerRuntime(HostsRuntime):
         log.info("%s %s", keeper.READY, self.run)
         for name in self._hosts:
             self._look(name)
+        self.nodes.beside = self._beside_of(self.state.plan())
+        self.nodes.tend()
         while self.state.directory.exists():  # noqa: ASYNC110  (what goes is a directory)
             await asyncio.sleep(1.0)
 
@@ -254,6 +290,8 @@ class DockerRuntime(HostsRuntime):
     def _look(self, name: str) -> None:
         if name in self.state.hosts and self._watch is not None:
             self._do(self._settle(name))
+            if self._beside is not None:
+                self._beside.look(name)
 
     def _engine_lost(self) -> None:
         self._lost_at = time.monotonic()
@@ -319,6 +357,8 @@ class DockerRuntime(HostsRuntime):
         """The engine is back: what ended by itself is told, and what ended with the engine is started again."""
         lost, self._lost_at = self._lost_at, None
         await asyncio.gather(*(self._settle(name) for name in self.state.hosts))
+        for name in self.state.hosts:
+            self._look(name)
         for name, ended in list(self._ended_at.items()):
             if lost is not None and ended >= lost - ENGINE_ENDS_S and self._is_missing(name):
                 log.warning("%s: %s ended with the engine: started again", self.run, name)
@@ -350,6 +390,8 @@ class DockerRuntime(HostsRuntime):
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._beside is not None:
+            await self._beside.stop()
 
     async def _end_hosts(self) -> None:
         await self._stop_watching_engine()
@@ -362,6 +404,8 @@ class DockerRuntime(HostsRuntime):
             return
         logs = Path(self.state.record) / "logs"
         logs.mkdir(exist_ok=True)
+        if self._beside is not None:
+            self._beside.keep_logs()
 
         def keep(host: states.HostState) -> None:
             with suppress(OSError, PlatformError):

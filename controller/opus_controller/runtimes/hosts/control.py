@@ -74,6 +74,15 @@ class NodeControl:
             self._tap(self._host, request)
         return self._stub.Watch(request)
 
+    def containers(self) -> Any:
+        """The open stream of `ContainerWanted`: read it, answer by `tell_container`, `cancel()` ends it."""
+        return self._stub.Containers()
+
+    async def tell_container(self, stream: Any, seen: control_pb2.ContainerSeen) -> None:
+        if self._tap is not None:
+            self._tap(self._host, seen)
+        await stream.write(seen)
+
     async def close(self) -> None:
         await self._channel.close()
 
@@ -149,7 +158,7 @@ def boot_request(plan: Plan, host: Host, *, origin_ns: int, incarnation: int, pa
 def _service(service: Service | None) -> control_pb2.Service | None:
     if service is None:
         return None
-    told = service.model_dump(exclude={"image", "files", "model_start_ns", "model_answer_ns"})
+    told = service.model_dump(exclude={"files", "model_start_ns", "model_answer_ns"})
     files = service.files
     return control_pb2.Service(**told, digest=files.digest if files else "", size=files.size if files else 0)
 

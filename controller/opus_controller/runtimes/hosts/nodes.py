@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from opus_proto.v1 import control_pb2
 
@@ -19,7 +19,7 @@ from opus_controller.model.history import Histories
 from opus_controller.model.plan import Host, Plan, Workload
 from opus_controller.runtimes.hosts.control import READY_S, NodeControl, Tap, Watch, boot_request
 from opus_controller.runtimes.hosts.machine import last_lines
-from opus_controller.runtimes.hosts.processes import Process, wait_gone
+from opus_controller.runtimes.hosts.processes import Process, ended_how, wait_gone
 from opus_controller.runtimes.hosts.state import RunState
 
 T = TypeVar("T")
@@ -40,6 +40,16 @@ _SAMPLED = (
 )
 
 
+class Beside(Protocol):
+    """Whoever starts users' containers beside nodes, at the nodes' asking."""
+
+    async def tend(self, host: str, control: NodeControl) -> None:
+        """Do what this node asks for, until cancelled."""
+
+    def processes(self, host: str) -> list[Process]:
+        """What has to be ended with this host."""
+
+
 @dataclass
 class Node:
     """One host's process, and what is known of it."""
@@ -48,6 +58,7 @@ class Node:
     control: NodeControl | None = None
     watch: Watch | None = None
     watching: asyncio.Task[None] | None = None
+    tending: asyncio.Task[None] | None = None
     alive: bool = False
     wanted: bool = False
     """It is to live: started and not killed by this run. A host that is wanted and not alive has died by itself."""
@@ -73,12 +84,14 @@ class Nodes:
         now: Callable[[], int],
         start: Callable[[str], Awaitable[Process]],
         tap: Tap | None,
+        beside: Beside | None = None,
     ) -> None:
         self._plan = plan
         self._state = state
         self._now = now
         self._start = start
         self._tap = tap
+        self.beside = beside
         self._names = {host.address: host.name for host in plan.hosts}
         self._nodes = {host.name: Node(host) for host in plan.hosts}
         for node in self._nodes.values():
@@ -116,6 +129,18 @@ class Nodes:
                 node.ended.clear()
                 node.control = self._line_to(name)
 
+    def tend(self) -> None:
+        """Users' containers beside living nodes are this process' affair from now on."""
+        for name, node in self._nodes.items():
+            if self.beside is not None and node.control is not None and node.tending is None:
+                node.tending = asyncio.create_task(self.beside.tend(name, node.control), name=f"tend {name}")
+
+    async def stop_tending(self) -> None:
+        """They are another's."""
+        for node in self._nodes.values():
+            await _cancelled(node.tending)
+            node.tending = None
+
     async def start_workload(self, workload: Iterable[Workload]) -> None:
         for load in workload:
             self._workload.setdefault(load.client, []).append(load)
@@ -144,6 +169,8 @@ class Nodes:
         await self._line(name).boot(request)
         node.watch = Watch(name, self._line(name), self._deliver)
         node.watching = asyncio.create_task(node.watch.run(), name=f"watch {name}")
+        if self.beside is not None:
+            node.tending = asyncio.create_task(self.beside.tend(name, self._line(name)), name=f"tend {name}")
 
     async def _send_workload(self, name: str) -> None:
         await self._line(name).start_workload(self._workload.get(name, ()))
@@ -172,9 +199,11 @@ class Nodes:
                 self._kill_programs(name, programs)
 
     def programs(self, name: str) -> list[Process]:
-        """Users' programs that the host's node has started: what shares its session. None where there are no services."""
+        """Users' programs that the host's node has started, which share its session, or has had started. None where there are no
+        services."""
         process = self._state.hosts[name].node
-        return process.session() if process is not None and self._has_services else []
+        beside = self.beside.processes(name) if self.beside is not None else []
+        return [*process.session(), *beside] if process is not None and self._has_services else []
 
     def _kill_programs(self, name: str, programs: Iterable[Process]) -> None:
         """A process may have been forking while they were found: until there is none."""
@@ -215,13 +244,11 @@ class Nodes:
 
     async def _bury(self, name: str) -> None:
         node = self._nodes[name]
-        control, watch, watching = node.control, node.watch, node.watching
-        node.control = node.watch = node.watching = None
+        control, watch, tasks = node.control, node.watch, (node.watching, node.tending)
+        node.control = node.watch = node.watching = node.tending = None
         node.status = control_pb2.StatusReply()
-        if watching is not None:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+        for task in tasks:
+            await _cancelled(task)
         if watch is not None:
             node.dropped_before += watch.dropped
         if control is not None:
@@ -241,7 +268,7 @@ class Nodes:
         self._histories.ended(name, self._now())
         if name in self._returned:
             self._returned.remove(name)
-        how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+        how = ended_how(status)
         lines = log if log is not None else last_lines(Path(self._state.hosts[name].log), LAST_LINES)
         self._died[name] = "\n".join(part for part in (f"{how} ({why})" if why else how, lines) if part)
         burying = asyncio.get_running_loop().create_task(self._bury(name))  # whoever waits for its answer waits in vain
@@ -337,6 +364,14 @@ class Nodes:
         if self._room is None:
             self._room = asyncio.get_running_loop().create_future()
         return self._room
+
+
+async def _cancelled(task: asyncio.Task[None] | None) -> None:
+    """It is cancelled, and over."""
+    if task is not None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def _each(items: Iterable[str], do: Callable[[str], Awaitable[T]]) -> None:

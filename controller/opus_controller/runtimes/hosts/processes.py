@@ -64,6 +64,11 @@ class Process:
         return False
 
 
+def ended_how(status: int) -> str:
+    """In words, of a status as os.waitstatus_to_exitcode gives it."""
+    return f"ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+
+
 def end(processes: Iterable[Process], *, grace_s: float = 0.0, wait_s: float = 10.0) -> list[Process]:
     """SIGTERM and `grace_s` to comply (0: none of that), then SIGKILL, then wait until they are gone.
 

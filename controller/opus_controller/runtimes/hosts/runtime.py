@@ -29,7 +29,7 @@ from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.hosts.control import Tap
 from opus_controller.runtimes.hosts.hands import network_of
 from opus_controller.runtimes.hosts.machine import CpuMeter, in_thread, raise_file_limit
-from opus_controller.runtimes.hosts.nodes import Nodes
+from opus_controller.runtimes.hosts.nodes import Beside, Nodes
 from opus_controller.runtimes.hosts.probes import Probes, sample_pairs
 from opus_controller.runtimes.hosts.processes import Process
 
@@ -80,6 +80,14 @@ class HostsRuntime(ABC):
         self._facts: dict[str, Any] = {}
 
     # --- how hosts are made: the subclass' affair ---
+
+    @abstractmethod
+    def _check(self, plan: Plan) -> None:
+        """Blocks. PlatformError if this machine or this runtime lacks what the plan's services need."""
+
+    def _beside_of(self, plan: Plan) -> Beside | None:
+        """Who starts users' containers beside nodes; None where there are none."""
+        return None
 
     @abstractmethod
     async def _make_hosts(self, plan: Plan, names: list[str]) -> dict[str, Any]:
@@ -152,11 +160,11 @@ class HostsRuntime(ABC):
     # --- up ---
 
     async def up(self, plan: Plan) -> None:
-        services.check(plan)
+        await in_thread(lambda: self._check(plan))
         files = raise_file_limit()
         self._state = await in_thread(lambda: states.make(plan, mode=self._mode, runtime=self.kind, record=self._record))
         self._network = Network.of(plan)
-        self._nodes = Nodes(plan, self._state, self.now, self._start_host, self._tap)
+        self._nodes = Nodes(plan, self._state, self.now, self._start_host, self._tap, self._beside_of(plan))
         absent = set(plan.absent)
         names = [host.name for host in plan.hosts if host.name not in absent]
         facts = await self._make_hosts(plan, names)

@@ -18,23 +18,28 @@ STORE: Final = "store"
 """A host's directory of files by digest, in its control directory."""
 
 
-def check(plan: Plan) -> None:
-    """PlatformError for what no host of this version can run."""
-    for app in plan.apps:
-        if app.service is not None and app.service.image:
-            raise PlatformError(
-                f"{app.name}: a service from an image ({app.service.image}) cannot be run yet; use a command, "
-                "or --runtime sim, which runs no program"
-            )
+def programs(plan: Plan) -> list[tuple[str, str]]:
+    """(application, program that its command names); none of those that lie among a service's own files."""
+    words = [(app.name, app.service.command[0]) for app in plan.apps if app.service is not None and app.service.command]
+    return [(app, word) for app, word in words if "{" not in word]
 
 
-def check_programs(plan: Plan) -> None:
-    """PlatformError if a program is missing on this machine, which its hosts share."""
-    for app in plan.apps:
-        word = app.service.command[0] if app.service is not None and app.service.command else ""
-        if word and "{" not in word and shutil.which(word, path=PATH) is None:
+def images(plan: Plan) -> list[tuple[str, str]]:
+    """(application, image of its service)."""
+    return [(app.name, app.service.image) for app in plan.apps if app.service is not None and app.service.image]
+
+
+def check_without_containers(plan: Plan) -> None:
+    """PlatformError if a service is an image, or its program is missing on this machine, which its hosts share."""
+    for app, image in images(plan):
+        raise PlatformError(
+            f"{app}: a service from an image ({image}) needs hosts that are containers: --runtime docker; or use a command, "
+            "or --runtime sim, which runs no program"
+        )
+    for app, word in programs(plan):
+        if shutil.which(word, path=PATH) is None:
             raise PlatformError(
-                f"{app.name}: its program {word} is not on this machine; install it (nginx: apt-get install "
+                f"{app}: its program {word} is not on this machine; install it (nginx: apt-get install "
                 "--no-install-recommends nginx-light), or use --runtime sim, which runs no program"
             )
 

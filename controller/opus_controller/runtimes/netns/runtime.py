@@ -25,8 +25,10 @@ class NetnsRuntime(HostsRuntime):
     kind = "netns"
     _zygote: Zygote | None = None
 
+    def _check(self, plan: Plan) -> None:
+        services.check_without_containers(plan)
+
     async def _make_hosts(self, plan: Plan, names: list[str]) -> dict[str, Any]:
-        services.check_programs(plan)
         began = time.monotonic()
         self._zygote = self._a_zygote()
         zygote = asyncio.create_task(self._zygote.start(exit_with=self.exit_with))
