@@ -6,6 +6,8 @@ Its data lie in the tree's build directory and stay, so that the node's image ne
 from __future__ import annotations
 
 import fcntl
+import io
+import json
 import os
 import shutil
 import signal
@@ -130,5 +132,20 @@ def nginx_image(engine: OwnEngine) -> str:
                 command = 'CMD ["sh", "-c", "exec nginx -p $OPUS_DATA -c $OPUS_FILES/nginx.conf -e stderr"]'
                 client.api.import_image_from_file(str(archive), repository=NGINX_IMAGE, tag="latest", changes=[command])
         return NGINX_IMAGE
+    finally:
+        client.close()
+
+
+WEB_IMAGE = "opus-test-web"
+WEB = "echo serving; exec python3 -m http.server $OPUS_PORT --bind 127.0.0.1 --directory /etc"
+
+
+def web_image(engine: OwnEngine) -> str:
+    """A server that needs no files, made of what the node's image has."""
+    client = engine.client()
+    recipe = f"FROM {wanted_tag()}\nENTRYPOINT []\nCMD {json.dumps(['sh', '-c', WEB])}\n"
+    try:
+        client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=WEB_IMAGE, rm=True, network_mode="none")
+        return WEB_IMAGE
     finally:
         client.close()

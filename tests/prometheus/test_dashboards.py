@@ -45,19 +45,26 @@ groups:
 """
 SCENARIO = """\
 name: observed
-description: A power-off, a site cut off and healed, a link changed and healed
+description: A power-off, a site cut off and healed, a link changed and healed, a service's replica lost
 topology: four.yaml
 settle: 8s
-duration: 62s
+duration: 78s
 seed: 1
+seeds: [a-1]
 applications:
   - {name: web, replicas: 2}
+  - name: page
+    replicas: 2
+    service:
+      {command: [python3, -m, http.server, "8080", --bind, 127.0.0.1, --directory, "{files}"], port: 8080, files: page}
 workload:
   - {clients: all, app: web, total_rate: 30/s, deadline: 2s}
+  - {clients: all, app: page, total_rate: 6/s, deadline: 2s}
 timeline:
   - {at: 20s, name: loss, power-off: a replica of web}
   - {at: 32s, name: cut, partition: a site without replicas of web, for: 8s}
   - {at: 48s, name: slow, link: a <-> c, add: {rtt: 100ms, loss: 20%}, for: 10s}
+  - {at: 62s, name: death, crash: a replica of page}
 expectations: []
 """
 LAG_S = 10.0
@@ -101,6 +108,8 @@ def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         request.getfixturevalue("lane_engine")
     place = tmp_path_factory.mktemp("observed")
     (place / "four.yaml").write_text(TOPOLOGY)
+    (place / "page").mkdir()
+    (place / "page" / "index.html").write_text("a page\n" * 1000)
     (place / "observed.yaml").write_text(SCENARIO)
     out = place / "observed-run"
     log = place / "said"
@@ -254,12 +263,33 @@ def test_a_changed_link_shows_what_is_asked_and_what_is_measured(kept: Look, obs
     assert max(kept.points(dropped, before, cause="loss")) == 0 < max(kept.points(dropped, during, cause="loss"))
 
 
+def test_a_lost_replica_of_a_service_shows_and_so_does_what_takes_its_place(kept: Look, observed: Observed) -> None:
+    fault = observed.faults["death"]
+    (victim,) = fault["victims"]
+    before, after = (fault["at"] - 2, fault["at"]), (fault["at"], fault["at"] + LAG_S)
+    ready = promdata.find("services", "Programs ready", "ready")
+    assert max(kept.points(ready, before)) == 2
+    assert min(kept.points(ready, after)) == 1
+    assert kept.points(ready, (fault["at"] + LAG_S, kept.end - 2))[-1] >= 2, "one that was demoted goes on for a while"
+    hosts = promdata.find("services", "Hosts whose program is ready")
+    assert max(kept.points(hosts, before, host=victim)) == 1
+    started = promdata.find("services", "Programs started and ended")
+    assert max(kept.points(started, after, change="started")) > 0
+    result = json.loads((observed.directory / "result.json").read_text())
+    (told,) = result["services"]
+    received = kept.api.over(kept.fill(promdata.find("services", "Files by host").expr), kept.start, kept.end)
+    assert {float(one["values"][-1][1]) for one in received} == {told["files_bytes"]}, "whole, and only what was shipped"
+
+
 def test_what_is_shown_is_what_the_report_says(kept: Look, observed: Observed) -> None:
     result = json.loads((observed.directory / "result.json").read_text())
-    (availability,) = kept.api.now(kept.fill(promdata.find("overview", "Availability so far").expr), kept.end)
-    assert float(availability["value"][1]) == pytest.approx(result["requests"]["availability"], abs=0.01)
-    (stretch,) = kept.api.now(kept.fill(promdata.find("overlay", "Stretch so far").expr), kept.end)
-    assert float(stretch["value"][1]) == pytest.approx(result["stretch"], rel=0.1)
+    shown = kept.api.now(kept.fill(promdata.find("overview", "Availability so far").expr), kept.end)
+    apps = {app["app"]: app["figures"] for app in result["by_app"]}
+    told = {app: figures["requests"]["availability"] for app, figures in apps.items()}
+    assert {one["metric"]["app"]: float(one["value"][1]) for one in shown} == pytest.approx(told, abs=0.01)
+    shown = kept.api.now(kept.fill(promdata.find("overlay", "Stretch so far").expr), kept.end)
+    told = {app: figures["stretch"] for app, figures in apps.items()}
+    assert {one["metric"]["app"]: float(one["value"][1]) for one in shown} == pytest.approx(told, rel=0.1)
 
 
 def test_the_runs_prometheus_is_gone_and_how_to_look_again_is_said(observed: Observed) -> None:

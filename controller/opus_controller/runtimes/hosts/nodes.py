@@ -6,7 +6,6 @@ import asyncio
 import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -29,6 +28,7 @@ AT_ONCE = 64
 MOST_RECORDS = 500_000
 """Records kept for the player; beyond that the nodes' own (bounded, counting) buffers hold them."""
 STATUS_S = 3.0
+CANCEL_AGAIN_S = 0.2
 ENDED_S = 20.0
 """For a killed process to be gone."""
 NODE_PORT = 7000
@@ -367,11 +367,12 @@ class Nodes:
 
 
 async def _cancelled(task: asyncio.Task[None] | None) -> None:
-    """It is cancelled, and over."""
-    if task is not None:
+    """It is over. Once may not be enough: of a call that ends at the same moment, gRPC tells the end and not the cancellation."""
+    while task is not None and not task.done():
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait((task,), timeout=CANCEL_AGAIN_S)
+    if task is not None and not task.cancelled():
+        task.result()  # raises what ended it
 
 
 async def _each(items: Iterable[str], do: Callable[[str], Awaitable[T]]) -> None:
