@@ -99,7 +99,7 @@ def test_for_undoes_it_after_that_time() -> None:
 
     async def strike(bed: Bed) -> None:
         await bed.strike(crash="a-2", for_="5s", name="short")
-        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "undo short"]
+        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "after short"]
         await later
         assert await bed.in_force() == []
 
@@ -120,12 +120,56 @@ def test_what_has_been_undone_is_not_undone_again_later() -> None:
         bed.runtime.sleep_until = sleep_until  # type: ignore[method-assign]
         await bed.strike(partition="site a", for_="5s", name="cut")
         await bed.strike(heal="cut")
-        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "undo cut"]
+        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "after cut"]
         held.set()
         await later
 
     on(bed, strike)
     assert [record["fault"] for record in bed.records] == ["partition", "heal"]
+
+
+def test_what_flaps_comes_and_goes_on_the_same_hosts_until_its_end() -> None:
+    bed = Bed(small_plan())
+
+    async def strike(bed: Bed) -> None:
+        await bed.strike(partition="1 of site a", name="loose", for_="5s", flap="2s")
+        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "after loose"]
+        await later
+        assert await bed.in_force() == []
+
+    on(bed, strike)
+    told = [(record["t"] / SECOND, record["fault"], record["name"]) for record in bed.records]
+    assert told == [
+        (0, "partition", "loose"),
+        (1, "heal", "heal-loose-2"),
+        (2, "partition", "loose-2"),
+        (3, "heal", "heal-loose-2-2"),
+        (4, "partition", "loose-3"),
+        (5, "heal", "heal-loose"),
+    ]
+    cut_off = {tuple(record["victims"]) for record in bed.records if record["fault"] == "partition"}
+    assert len(cut_off) == 1
+
+
+def test_clearing_what_flaps_ends_it() -> None:
+    bed = Bed()
+
+    async def strike(bed: Bed) -> None:
+        held = asyncio.Event()
+
+        async def sleep_until(t_ns: int) -> None:
+            await held.wait()
+
+        bed.runtime.sleep_until = sleep_until  # type: ignore[method-assign]
+        await bed.strike(link="a <-> b", add={"rtt": "20ms"}, name="loose", for_="50s", flap="2s")
+        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "after loose"]
+        assert await bed.clear() == ["loose"]
+        held.set()
+        await asyncio.wait([later])
+        assert await bed.in_force() == []
+
+    on(bed, strike)
+    assert [record["fault"] for record in bed.records] == ["link", "heal"]
 
 
 def test_a_hand_may_heal_what_the_plan_would_have_healed(tmp_path: Path) -> None:
@@ -165,6 +209,9 @@ def test_a_hand_may_heal_what_the_plan_would_have_healed(tmp_path: Path) -> None
         ({"pause": "a-1", "name": "loss"}, 'there is an event "loss"'),
         ({"pause": "a-1", "name": "planned"}, 'there is an event "planned"'),
         ({"pause": "a-1", "for": "soon"}, '"soon"'),
+        ({"crash": "a-1", "for": "5s", "flap": "1s"}, "flap needs an end"),
+        ({"pause": "a-1", "flap": "1s"}, "flap needs an end"),
+        ({"pause": "a-1", "for": "5h", "flap": "1ms"}, "allowed: a longer period"),
         ({"melt": "a-1"}, "melt"),
     ],
 )

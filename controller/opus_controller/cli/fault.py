@@ -19,6 +19,10 @@ _WHO = "As in a scenario, quotes or not: use1-3, site eu-west-1, 20% of hosts, a
 Who = Annotated[list[str], typer.Argument(help=_WHO, metavar="WHO", autocompletion=complete_who, show_default=False)]
 Site = Annotated[str, typer.Argument(autocompletion=complete_sites, show_default=False)]
 For = Annotated[str | None, typer.Option("--for", help="Undone after so long: 10s.", metavar="DURATION")]
+Flap = Annotated[
+    str | None,
+    typer.Option("--flap", help="With --for: again and again, half of each period in force, half not: 2s.", metavar="DURATION"),
+]
 Named = Annotated[str | None, typer.Option("--name", help="By which to undo it; made of its kind and the time unless given.")]
 
 
@@ -43,22 +47,24 @@ def kill(
     as_json: JsonOption = False,
 ) -> None:
     """End hosts' processes."""
-    _strike({"power-off" if power_off else "crash": _phrase(who)}, for_, name, run, as_json=as_json)
+    _strike({"power-off" if power_off else "crash": _phrase(who)}, {"for": for_, "name": name}, run, as_json=as_json)
 
 
 def restart(who: Who, name: Named = None, run: RunOption = None, as_json: JsonOption = False) -> None:
     """Start dead hosts anew: by name, or "same as" a kill."""
-    _strike({"restart": _phrase(who)}, None, name, run, as_json=as_json)
+    _strike({"restart": _phrase(who)}, {"name": name}, run, as_json=as_json)
 
 
-def pause(who: Who, for_: For = None, name: Named = None, run: RunOption = None, as_json: JsonOption = False) -> None:
+def pause(
+    who: Who, for_: For = None, flap: Flap = None, name: Named = None, run: RunOption = None, as_json: JsonOption = False
+) -> None:
     """Stop hosts' processes; they know nothing of it."""
-    _strike({"pause": _phrase(who)}, for_, name, run, as_json=as_json)
+    _strike({"pause": _phrase(who)}, {"for": for_, "flap": flap, "name": name}, run, as_json=as_json)
 
 
 def resume(who: Who, name: Named = None, run: RunOption = None, as_json: JsonOption = False) -> None:
     """Let paused hosts go on: by name, or "same as" a pause."""
-    _strike({"resume": _phrase(who)}, None, name, run, as_json=as_json)
+    _strike({"resume": _phrase(who)}, {"name": name}, run, as_json=as_json)
 
 
 def cut(
@@ -68,6 +74,7 @@ def cut(
     ] = None,
     one_way: Annotated[bool, typer.Option("--one-way", help="Only packets to the other side are lost.")] = False,
     for_: For = None,
+    flap: Flap = None,
     name: Named = None,
     run: RunOption = None,
     as_json: JsonOption = False,
@@ -76,7 +83,7 @@ def cut(
     event: dict[str, Any] = {"partition": _phrase(who)}
     event |= {} if other is None else {"from": other}
     event |= {"both_ways": False} if one_way else {}
-    _strike(event, for_, name, run, as_json=as_json)
+    _strike(event, {"for": for_, "flap": flap, "name": name}, run, as_json=as_json)
 
 
 def shape(
@@ -92,6 +99,7 @@ def shape(
     put: Annotated[bool, typer.Option("--set", help="In place of what the path has, not on top of it.")] = False,
     one_way: Annotated[bool, typer.Option("--one-way", help="Only from A to B.")] = False,
     for_: For = None,
+    flap: Flap = None,
     name: Named = None,
     run: RunOption = None,
     as_json: JsonOption = False,
@@ -105,7 +113,7 @@ def shape(
             "fault shape: nothing to change; allowed: --rtt, --delay, --jitter, --loss, ... (opus fault shape --help)"
         )
     event = {"link": f"{a} {'->' if one_way else '<->'} {b}", "set" if put else "add": changes}
-    _strike(event, for_, name, run, as_json=as_json)
+    _strike(event, {"for": for_, "flap": flap, "name": name}, run, as_json=as_json)
 
 
 def heal(
@@ -115,7 +123,7 @@ def heal(
     as_json: JsonOption = False,
 ) -> None:
     """Take a cut or a shape back."""
-    _strike({"heal": fault}, None, name, run, as_json=as_json)
+    _strike({"heal": fault}, {"name": name}, run, as_json=as_json)
 
 
 def clear(
@@ -156,10 +164,9 @@ def _phrase(who: list[str]) -> str:
     return " ".join(who)
 
 
-def _strike(event: dict[str, Any], for_: str | None, name: str | None, run: str | None, *, as_json: bool) -> None:
+def _strike(event: dict[str, Any], more: dict[str, str | None], run: str | None, *, as_json: bool) -> None:
     need_root("breaking hosts and links")
-    event |= {} if for_ is None else {"for": for_}
-    event |= {} if name is None else {"name": name}
+    event |= {key: value for key, value in more.items() if value is not None}
     (record,) = ask_controller(run, {"do": "strike", "event": event})["struck"]
     if as_json:
         print_json(record)

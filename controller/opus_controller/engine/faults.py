@@ -144,7 +144,7 @@ class Faults:
     async def _resolve_victims(self, fault: Fault) -> tuple[str, ...]:
         """Of a host fault its hosts, of a partition its first side. Live state is asked for before anything changes."""
         match fault:
-            case HostFault(same_as=name) if name:
+            case HostFault(same_as=name) | Partition(same_as=name) if name:
                 return self._meant.get(name, ())
             case HostFault(target=target) | Partition(a=target):
                 return resolve(target, self._plan, await self._live(target), self._since)

@@ -15,11 +15,13 @@ from typing import Any
 
 from opus_controller.engine.faults import Faults
 from opus_controller.engine.runtime import Record, Runtime
-from opus_controller.model.by_hand import HandCompiler, Known, undoing
+from opus_controller.model.by_hand import HandCompiler, Known, Wish
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import Fault, Plan
+from opus_controller.model.scenario_form import UNDONE_BY
 from opus_controller.model.timeline import free
+from opus_controller.model.undoing import undoing
 from opus_controller.model.units import shown
 
 
@@ -40,7 +42,8 @@ class Hands:
         self._record = record
         self._compiler = HandCompiler(plan)
         self._asking = asyncio.Lock()
-        self._undoing: dict[str, asyncio.Task[None]] = {}
+        self._later: dict[str, asyncio.Task[None]] = {}
+        """What goes on with faults, by their names."""
         self.targets: dict[str, str] = dict(targets or {})
         """Of what hands have done, by name: at whom it was aimed."""
         self.done = 0
@@ -61,7 +64,7 @@ class Hands:
 
     async def stop(self) -> None:
         """Forget what was to be undone later."""
-        tasks = list(self._undoing.values())
+        tasks = list(dict.fromkeys(self._later.values()))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -82,8 +85,8 @@ class Hands:
             raise ScenarioError(f"{wish.fault.kind}: nobody is {head['target']} now; see: opus status")
         if wish.fault.name in self._faults.ledger.in_force:
             self.targets[wish.fault.name] = head["target"]
-        if wish.undoing is not None:
-            self._undo_later(wish.fault.name, wish.undoing)
+        if wish.later:
+            self._go_on_later(wish)
         return head
 
     async def _carry_out(self, fault: Fault) -> Record:
@@ -99,16 +102,24 @@ class Hands:
 
     # --- undo ---
 
-    def _undo_later(self, name: str, by: Fault) -> None:
-        async def undo() -> None:
-            await self._runtime.sleep_until(by.at_ns)
-            async with self._asking:
-                if name in self._faults.ledger.in_force:
-                    await self._carry_out(by)
+    def _go_on_later(self, wish: Wish) -> None:
+        """Undo it after a while, or let it come and go; clearing whatever is in force of it ends that."""
+        names = [fault.name for fault in (wish.fault, *wish.later) if fault.kind not in UNDONE_BY.values()]
 
-        task = asyncio.create_task(undo(), name=f"undo {name}")
-        self._undoing[name] = task
-        task.add_done_callback(lambda task: self._undoing.pop(name, None))
+        async def go_on() -> None:
+            last = names[0]
+            for fault in wish.later:
+                await self._runtime.sleep_until(fault.at_ns)
+                async with self._asking:
+                    if fault.name in names:
+                        self.targets[fault.name], last = self.targets.get(last, ""), fault.name
+                    elif last not in self._faults.ledger.in_force:
+                        return
+                    await self._carry_out(fault)
+
+        task = asyncio.create_task(go_on(), name=f"after {wish.fault.name}")
+        self._later.update(dict.fromkeys(names, task))
+        task.add_done_callback(lambda task: [self._later.pop(name, None) for name in names])
 
     def _to_clear(self, names: Sequence[str]) -> list[str]:
         there = self._faults.ledger.in_force
@@ -119,7 +130,7 @@ class Hands:
         return list(dict.fromkeys(names)) or [name for name in reversed(there) if name in self.targets]
 
     async def _undo(self, name: str) -> Record:
-        later = self._undoing.get(name)
+        later = self._later.get(name)
         kind = self._faults.kinds[name]
         taken = {*self._faults.kinds, *self._planned}
         head = await self._carry_out(undoing(name, kind, self._runtime.now(), free(f"clear-{name}", taken)))

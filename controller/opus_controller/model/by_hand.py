@@ -19,9 +19,10 @@ from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import Fault, Heal, HostFault, Partition, Plan, Target
 from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Selector
-from opus_controller.model.timeline import HostFaultKind, free
+from opus_controller.model.timeline import free
 from opus_controller.model.topology import Topology
 from opus_controller.model.topology_hosts import Site
+from opus_controller.model.undoing import HostFaultKind, flapping, undoing
 from opus_controller.model.units import format_duration, shown
 
 
@@ -41,10 +42,10 @@ class Known:
 
 @dataclass(frozen=True)
 class Wish:
-    """The fault, and what undoes it after a while."""
+    """The fault, and what follows: its undoing after a while, or a flapping."""
 
     fault: Fault
-    undoing: Fault | None = None
+    later: tuple[Fault, ...] = ()
 
 
 class HandCompiler:
@@ -67,7 +68,16 @@ class HandCompiler:
         if event.for_ is None:
             return Wish(fault)
         undo = free(f"{UNDONE_BY[event.action]}-{name}", {*taken, name})
-        return Wish(fault, undoing(name, fault.kind, at_ns + event.for_, undo))
+        last = undoing(name, fault.kind, at_ns + event.for_, undo)
+        if event.flap is None:
+            return Wish(fault, (last,))
+        taken.update((name, undo))
+
+        def fresh(wanted: str) -> str:
+            taken.add(found := free(wanted, taken))
+            return found
+
+        return Wish(fault, tuple(flapping(fault, last, event.flap, fresh)[1:]))
 
     def _fault(self, event: EventForm, name: str, at_ns: int, known: Known) -> Fault:
         if event.action in HOST_FAULTS:
@@ -124,14 +134,6 @@ class HandCompiler:
 
     def _target(self, selectors: Sequence[Selector], name: str, without: Collection[str]) -> Target:
         return self._aim.target(selectors, lambda part: Random(f"{self._plan.seed}/hand/{name}{part}"), without)
-
-
-def undoing(name: str, kind: str, at_ns: int, by: str) -> Fault:
-    """The fault called `by` that takes back, at `at_ns`, the fault `name` of this kind."""
-    undo = UNDONE_BY[kind]
-    if undo == "heal":
-        return Heal(kind="heal", at_ns=at_ns, name=by, undoes=name)
-    return HostFault(kind=cast(HostFaultKind, undo), at_ns=at_ns, name=by, target=Target(text=f"same as {name}"), same_as=name)
 
 
 def _read(asked: Mapping[str, Any]) -> EventForm:

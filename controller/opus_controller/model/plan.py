@@ -193,6 +193,8 @@ class Partition(Frozen):
     """No hosts and no role: everyone else."""
     both_ways: bool = True
     """False: only packets from `a` to `b` are lost."""
+    same_as: str = ""
+    """The `name` of an earlier partition: `a` are the hosts that it cut off, whoever `a` would be by now."""
 
 
 class Heal(Frozen):

@@ -53,6 +53,8 @@ def _fault(fault: Fault, hosts: set[str], sites: tuple[str, ...], named: set[str
         case Partition():
             yield from _target(fault.a, hosts)
             yield from _target(fault.b, hosts)
+            if fault.same_as and fault.same_as not in named:
+                yield "the same hosts as an event that there is not"
         case LinkChange():
             if fault.source not in sites or fault.target not in sites:
                 yield "a site that there is not"

@@ -37,6 +37,10 @@ ACTIONS: Final = (*HOST_FAULTS, "partition", "heal", "link")
 UNDONE_BY: Final = {"crash": "restart", "power-off": "restart", "pause": "resume", "partition": "heal", "link": "heal"}
 """What `for: 10s` adds at its end."""
 
+FLAPPING: Final = ("pause", "partition", "link")
+"""What may come and go with a frequency."""
+MAX_CYCLES: Final = 1_000
+
 MAX_REPLICAS: Final = 1_000
 MAX_SEED: Final = 2**63 - 1
 
@@ -126,6 +130,8 @@ class EventForm(Form):
     """By which later events and expectations refer to it."""
     for_: Span | None = Field(default=None, alias="for")
     """Undone after so long: a restart, a resume or a heal is added."""
+    flap: Span | None = None
+    """Of what lasts (with `for`): again and again, in force for the first half of every such period and undone for the second."""
     crash: Selectors | None = None
     """The process dies; its kernel resets connections."""
     power_off: Selectors | None = Field(default=None, alias="power-off")
@@ -173,6 +179,10 @@ class EventForm(Form):
             raise ValueError("a link event that changes nothing; allowed: set: {...} or add: {...}, such as add: {rtt: 80ms}")
         if self.for_ is not None and action not in UNDONE_BY:
             raise ValueError(f"for undoes what lasts; allowed with {', '.join(UNDONE_BY)}, not with {action}")
+        if self.flap is not None and (self.for_ is None or action not in FLAPPING):
+            raise ValueError(f"flap needs an end; allowed with `for`, and with {', '.join(FLAPPING)}")
+        if self.flap is not None and self.for_ is not None and self.for_ > MAX_CYCLES * self.flap:
+            raise ValueError(f"flap: more than {MAX_CYCLES} periods in `for`; allowed: a longer period")
 
 
 def _seeds(value: object) -> object:

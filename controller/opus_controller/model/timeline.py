@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, cast
+from typing import cast
 
 from opus_controller.model.aim import Aim, path_change
 from opus_controller.model.document import KeyPath, Problems
@@ -15,9 +15,9 @@ from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventFor
 from opus_controller.model.selectors import ALLOWED_STATIC, Selector
 from opus_controller.model.shapes import composed
 from opus_controller.model.topology import Topology
+from opus_controller.model.undoing import HostFaultKind, flapping
 from opus_controller.model.units import format_duration, shown
 
-HostFaultKind = Literal["crash", "power-off", "restart", "pause", "resume"]
 Draws = Callable[[str], Random]
 """A stream of randomness for a purpose, always the same for the same purpose."""
 
@@ -73,7 +73,23 @@ class TimelineCompiler:
             if fault := self._fault(step, names):
                 faults.append(fault)
             self._past.setdefault(step.name, (step, ()))
-        return tuple(faults)
+        return self._with_flapping(steps, faults, names)
+
+    def _with_flapping(self, steps: Sequence[Step], faults: list[Fault], taken: set[str]) -> tuple[Fault, ...]:
+        """Those that come and go, written out; until here each stood for its whole time."""
+        named = {fault.name: fault for fault in faults}
+        undone = {step.undoes: step.name for step in steps if step.undoes}
+
+        def fresh(wanted: str) -> str:
+            taken.add(found := free(wanted, taken))
+            return found
+
+        for step in steps:
+            period, first, last = step.event.flap, named.get(step.name), named.get(undone.get(step.name, ""))
+            if period is not None and not step.undoes and first is not None and last is not None:
+                series = flapping(first, last, period, fresh)
+                faults = [fault for fault in faults if fault not in (first, last)] + series
+        return tuple(sorted(faults, key=lambda fault: fault.at_ns))
 
     # --- names and order ---
 
