@@ -18,6 +18,8 @@ import grpc.aio
 from opus_proto.v1 import control_pb2 as pb
 from opus_proto.v1 import control_pb2_grpc
 
+from opus_node.choices import choosing
+from opus_node.core.choice import LATENCY
 from opus_node.core.types import SECOND, Abilities, AppConfig, History, NodeConfig
 from opus_node.errors import LocalError
 from opus_node.process import BootSpec, NodeProcess
@@ -108,7 +110,7 @@ def boot_spec(request: pb.BootRequest) -> BootSpec:
     if not request.seeds:
         raise ValueError("boot: no seeds; the first node is its own")
     settings = {field.name: value for field, value in request.settings.ListFields()}
-    apps = tuple(AppConfig(app.name, app.replicas, app.HasField("service")) for app in request.apps)
+    apps = tuple(_app(app) for app in request.apps)
     config = NodeConfig(apps=apps, **settings)
     if request.HasField("abilities"):
         told = request.abilities
@@ -119,6 +121,19 @@ def boot_spec(request: pb.BootRequest) -> BootSpec:
     seeds = tuple(request.seeds)
     services = tuple(_service(app, seeds) for app in request.apps if app.HasField("service"))
     return BootSpec(request.node_id, request.seed, request.origin_ns, request.incarnation, seeds, config, services)
+
+
+def _app(app: pb.App) -> AppConfig:
+    """ValueError if this node does not know its choice."""
+    return AppConfig(
+        app.name,
+        app.replicas,
+        app.HasField("service"),
+        service_time=app.service_time_ns,
+        queue=app.queue_ns,
+        hedge=app.hedge_ns,
+        **choosing(app.choice or LATENCY),
+    )
 
 
 def _service(app: pb.App, seeds: tuple[str, ...]) -> ServiceSpec:
@@ -167,6 +182,7 @@ def status(node: NodeProcess) -> pb.StatusReply:
         state_bytes=now.state_bytes,
         requests_served=now.requests_served,
         requests_routed=now.requests_routed,
+        requests_shed=now.requests_shed,
         control_bytes_sent=stats.control_bytes_sent,
         control_bytes_received=stats.control_bytes_received,
         timer_lag_p99_ns=p99,

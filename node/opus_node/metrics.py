@@ -50,6 +50,7 @@ SECTIONS: Final[dict[str, dict[str, Spec]]] = {
         "opus_state_bytes": Spec("gauge", "Their size, as messages would encode them."),
         "opus_requests_served_total": Spec("counter", "Requests answered as a replica."),
         "opus_requests_routed_total": Spec("counter", "Requests passed on as an agent."),
+        "opus_requests_shed_total": Spec("counter", "Requests turned away as a replica or an agent, for want of room."),
     },
     "A user's program at a node": {
         "opus_service_ready": Spec("gauge", "1 if the program takes requests now; absent where no program serves.", ("app",)),
@@ -157,6 +158,7 @@ class NodeMetrics(Collector):
         yield _make.one("opus_state_bytes", now.state_bytes)
         yield _make.one("opus_requests_served_total", now.requests_served)
         yield _make.one("opus_requests_routed_total", now.requests_routed)
+        yield _make.one("opus_requests_shed_total", now.requests_shed)
 
     def _of_services(self, services: Mapping[str, ServiceStats]) -> Iterator[Metric]:
         each = services.items()

@@ -16,7 +16,8 @@ Kinds from nodes are the core's notices (`kind` of each class in opus_node.core.
 node identities); kinds from the engine are "fault" {"name", "fault", "target", "victims", "undoes"}, "churn" {"change":
 "crash", "power-off" or "return", "hosts", "skipped", "due_t", "done_t"}, "host_up", "host_down" {"cause"}, "workload_start",
 "end". Kind "sample" goes to samples/hosts.ndjson instead: {"entries", "state_bytes", "is_agent", "nodes", "requests_served",
-"requests_routed", "control_bytes_sent", "control_bytes_received", ...}, counters cumulated since the host's boot.
+"requests_routed", "requests_shed", "control_bytes_sent", "control_bytes_received", ...}, counters cumulated since the host's
+boot.
 """
 
 

@@ -102,7 +102,15 @@ class _Compiler:
             duration_ns=self._form.duration,
             seeds=seeds,
             apps=tuple(
-                App(name=app.name, replicas=app.replicas, service=service)
+                App(
+                    name=app.name,
+                    replicas=app.replicas,
+                    service=service,
+                    service_time_ns=app.service_time,
+                    queue_ns=app.queue,
+                    choice=app.choice,
+                    hedge_ns=app.hedge or 0,
+                )
                 for app, service in zip(self._form.applications, services, strict=True)
             ),
         )

@@ -92,6 +92,14 @@ class App(Frozen):
     replicas: int = Field(ge=1)
     service: Service | None = None
     """None: the nodes themselves answer."""
+    service_time_ns: int = Field(default=0, ge=0)
+    """What a request takes on one core, emulated: a host answers cores / this. 0: nothing."""
+    queue_ns: int = Field(default=250_000_000, ge=0)
+    """A request that would wait longer for its turn at a replica is turned away."""
+    choice: str = "latency"
+    """How a request's replica is chosen: opus_node.core.choice, or an entry point of the group opus.choices."""
+    hedge_ns: int = Field(default=0, ge=0)
+    """Without an answer for so long, a second replica is asked; 0: never."""
 
 
 class OverlaySettings(Frozen):
@@ -108,6 +116,7 @@ class OverlaySettings(Frozen):
     timeout_rtts: float | None = None
     timeout_slack: int | None = None
     wave: int | None = None
+    load_staleness: int | None = None
     direct: bool | None = None
 
 

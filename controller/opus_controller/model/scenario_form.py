@@ -5,6 +5,7 @@ One clock: every time is since the run's origin, the instant at which the first 
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -51,6 +52,18 @@ def _integer(least: int, most: int) -> Any:
     ]
 
 
+CHOICES: Final = ("latency", "latency-load", "capacity")
+"""Of `opus_node.core.choice`; others are installed as entry points."""
+CHOICE_GROUP: Final = "opus.choices"
+
+
+def parse_choice(value: object) -> str:
+    return choice(*CHOICES, *sorted(entry_points(group=CHOICE_GROUP).names))(value)
+
+
+Choice = Annotated[str, BeforeValidator(parse_choice), WithJsonSchema({"type": "string", "examples": list(CHOICES)})]
+
+
 class AppForm(Form):
     """A service that the overlay runs."""
 
@@ -59,6 +72,21 @@ class AppForm(Form):
     """m, the number of hosts that serve it at any time."""
     service: ServiceForm | None = None
     """A program of one's own that serves it; the nodes themselves answer unless given."""
+    service_time: Duration = 0
+    """What one request takes on one core, emulated: a host of two cores and 20ms answers 100 a second. Nothing unless given."""
+    queue: Duration = 250 * SECOND // 1000
+    """The load limit: a replica turns a request away that would wait longer for its turn, and names another."""
+    choice: Choice = "latency"
+    """How a request's replica is chosen: latency; latency-load (farther ones before near ones overload); capacity; or a
+    function of one's own, an entry point of the group opus.choices."""
+    hedge: Span | None = None
+    """A request without an answer for so long is asked of a second replica too, for a tenth of the requests at most."""
+
+    @model_validator(mode="after")
+    def _whose_time(self) -> AppForm:
+        if self.service is not None and self.service_time:
+            raise ValueError("service_time is emulated, but a program serves; allowed: one of service and service_time")
+        return self
 
 
 class OverlayForm(Form):
@@ -75,6 +103,7 @@ class OverlayForm(Form):
     timeout_rtts: real(1, 100) | None = None  # type: ignore[valid-type]
     timeout_slack: Duration | None = None
     wave: _integer(1, 100) | None = None  # type: ignore[valid-type]
+    load_staleness: Span | None = None
     direct: Flag | None = None
 
     @model_validator(mode="after")

@@ -134,6 +134,7 @@ def _all_requests(run: Run) -> result.AllRequests:
         **figures.counts(requests).model_dump(),
         outcomes=figures.outcomes(requests),
         attempts_mean=float(requests.attempts.mean()) if requests.size else None,
+        shed=steady.shed(run.samples, run.starts),
         reachable=figures.reachable_counts(run.judged),
     )
 

@@ -67,6 +67,8 @@ class AllRequests(Requests):
     """How many ended how: ok, deadline, refused."""
     attempts_mean: float | None
     """Messages that clients sent for a request."""
+    shed: int = 0
+    """Times that replicas and agents turned a request away for want of room, up to the last sample; others were asked then."""
     reachable: Requests
     """Of clients that had a path, both ways, to a live replica when they issued them."""
 

@@ -47,6 +47,15 @@ def control_rates(samples: Iterable[Sample], starts: Mapping[str, Sequence[int]]
     return {host: grown * 1e9 / spent for host, (spent, grown) in sums.items() if spent}
 
 
+def shed(samples: Iterable[Sample], starts: Mapping[str, Sequence[int]]) -> int:
+    """Requests turned away, over all hosts and all their lives, each as its last sample counted."""
+    most: dict[tuple[str, int], int] = {}
+    for sample in samples:
+        life = (sample["host"], bisect_right(starts.get(sample["host"], ()), int(sample["t"])))
+        most[life] = max(most.get(life, 0), int(sample.get("requests_shed", 0)))
+    return sum(most.values())
+
+
 def control_bytes_per_s(rates: Mapping[str, float]) -> result.ControlBytes:
     """Mean, 99th percentile and maximum over hosts."""
     if not rates:

@@ -167,6 +167,8 @@ def headline(result: Result) -> list[tuple[str, str]]:
     if result.churn is not None:
         rows.append(("churn", churn(result.churn, result.hosts)))
     rows += [(f"service {one.app}", service(one)) for one in result.services]
+    if asked.shed:
+        rows.insert(2, ("turned away", f"{asked.shed:,} times for want of room, before they were answered elsewhere or refused"))
     if not asked.issued:
         kept = {"agents, replicas", "state", "control traffic", "churn", *(f"service {one.app}" for one in result.services)}
         return [("requests", "none"), *(row for row in rows if row[0] in kept)]

@@ -69,7 +69,7 @@ class AgentRole:
         self._retire = retire
         self._seed = ctx.me in seeds
         self.sets = ReplicaSets()
-        self.relay = Relay(ctx, prober, self._report)
+        self.relay = Relay(ctx, prober, self._report, self._other)
         delays = self.relay.delays
         self.swim = Swim(ctx, prober, self.sets, learn, self._changed, self._measured, delays, seeds)
         self.leases = Leases(ctx, self.swim, self.relay)
@@ -108,6 +108,11 @@ class AgentRole:
         self.relay.tick()
         self.stewards.consider()
         self._tick_timer = ctx.timers.at(ctx.now + self.swim.tick(), self._tick)
+
+    def _other(self) -> NodeId:
+        """The nearest other agent; empty if there is none."""
+        live = [one for one in self.swim.members.values() if one.live and one.node != self._ctx.me]
+        return min(live, key=lambda one: (one.rtt.delay(), one.node)).node if live else ""
 
     def _step_down(self) -> None:
         if not self._seed:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
+from opus_node.core.choice import LATENCY, Choice, choice_of, pick
 from opus_node.core.context import Context
-from opus_node.core.messages import Demand, ProbeReply, ReplicaSet
+from opus_node.core.load import Heard
+from opus_node.core.messages import Demand, Load, ProbeReply, ReplicaSet
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import Rtt
-from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
 KEPT = 3
 """Entries for one application (DESIGN section 4)."""
@@ -25,6 +27,9 @@ IDLE: Nanos = 170 * SECOND
 """Connections are closed when they were idle for three minutes (`transport`)."""
 RECENT: Nanos = 300 * SECOND
 """Who has not asked for so long may dial."""
+HEDGE_SHARE = 0.1
+HEDGE_BURST = 10.0
+"""Hedges are at most this share of requests, saved up for so many: an overload must not be answered with twice the load."""
 SUSPECT_FIRST: Nanos = 500 * MILLISECOND
 SUSPECT_MAX: Nanos = 16 * SECOND
 
@@ -32,11 +37,12 @@ SUSPECT_MAX: Nanos = 16 * SECOND
 class Entry:
     """One replica; one with `strikes` is not gone to directly until it answers a probe."""
 
-    __slots__ = ("asked_at", "node", "rtt", "strikes", "used_at")
+    __slots__ = ("asked_at", "load", "node", "rtt", "strikes", "used_at")
 
     def __init__(self, node: NodeId) -> None:
         self.node = node
         self.rtt = Rtt()
+        self.load = Heard()
         self.strikes = 0
         self.asked_at: Nanos = 0
         self.used_at: Nanos = 0
@@ -49,12 +55,15 @@ class AppCache:
     __slots__ = (
         "_app",
         "_asked_at",
+        "_choice",
         "_ctx",
         "_fresh_at",
+        "_hedges",
         "_pause",
         "_prober",
         "_rate_at",
         "_requests",
+        "config",
         "entries",
         "epoch",
         "rate",
@@ -67,6 +76,10 @@ class AppCache:
         self._ctx = ctx
         self._prober = prober
         self._app = app
+        self.config = next((one for one in ctx.config.apps if one.name == app), AppConfig(app))
+        self._choice: Choice | None = None if self.config.choice == LATENCY and not self.config.choose else choice_of(self.config)
+        """None: by latency alone."""
+        self._hedges = HEDGE_BURST
         self.entries: dict[NodeId, Entry] = {}
         self.epoch = -1
         self.steward: NodeId = ""
@@ -85,6 +98,14 @@ class AppCache:
     def count(self) -> None:
         self._requests += 1
         self._asked_at = self._ctx.now
+        self._hedges = min(HEDGE_BURST, self._hedges + HEDGE_SHARE)
+
+    def may_hedge(self) -> bool:
+        """Whether one more hedge is within the budget, which it then takes."""
+        if self._hedges < 1.0:
+            return False
+        self._hedges -= 1.0
+        return True
 
     def demand(self) -> Demand:
         """Requests per second, smoothed over about three calls (one a lease)."""
@@ -153,8 +174,12 @@ class AppCache:
         self.entries[node] = entry
 
     def best(self, tried: list[NodeId]) -> Entry | None:
-        """The nearest that answers. Silent ones are probed here, with growing pauses, instead of risking a request."""
+        """The one to go to: the nearest that answers, or as the application chooses; none that has just turned a request away.
+
+        Silent ones are probed here, with growing pauses, instead of risking a request.
+        """
         found: Entry | None = None
+        able: list[Entry] = []
         now = self._ctx.now
         for entry in self.entries.values():
             if entry.strikes:
@@ -162,9 +187,15 @@ class AppCache:
                     entry.asked_at = now
                     entry.strikes += 1
                     self._prober.ask(entry.node, self._measured)
-            elif entry.node not in tried and (found is None or entry.rtt.srtt < found.rtt.srtt):
-                found = entry
-        return found
+            elif entry.node not in tried and not entry.load.full(now):
+                able.append(entry)
+                if found is None or entry.rtt.srtt < found.rtt.srtt:
+                    found = entry
+        if self._choice is None or len(able) < 2:
+            return found
+        staleness = self._ctx.config.load_staleness
+        options = [entry.load.option(entry.node, entry.rtt.srtt, now, staleness) for entry in able]
+        return self.entries[pick(self._choice, options, self._ctx.rng).node]
 
     def tend(self, until: Nanos) -> None:
         """Keeps the best one's connection from being closed as idle before `until`: dialling costs two round trips more."""
@@ -185,6 +216,20 @@ class AppCache:
     def refused(self, node: NodeId) -> None:
         """It is no replica any more."""
         self.entries.pop(node, None)
+
+    def heard(self, node: NodeId, load: tuple[Load, ...]) -> None:
+        """How busy it is, as it says."""
+        entry = self.entries.get(node) if load else None
+        if entry is not None:
+            entry.load.take(load, self._ctx.now)
+
+    def turned_away(self, node: NodeId) -> None:
+        """It had no room for a request."""
+        entry = self.entries.get(node)
+        if entry is not None:
+            entry.strikes = 0
+            entry.used_at = self._ctx.now
+            entry.load.turned_away(self._ctx.now)
 
     def answered(self, node: NodeId, rtt: Nanos) -> None:
         entry = self.entries.get(node)

@@ -2,6 +2,8 @@
 
     direct to a cached replica --silent--> agent and another replica --silent--> waves over backups, with growing pauses
     agent --silent--> a wave over backups (and the agent is put to the question)
+    either --busy--> whom it names, then one other way at a time; after SHEDS of them, refused
+    no answer for the application's `hedge` --> a second replica as well, within a budget
 
 Every request ends in exactly one RequestDone, at the latest at its deadline. Retries are bounded in rate, not in memory
 of the dead: after a total cut the old ways are tried again with every request, so the first ones after a heal succeed.
@@ -13,7 +15,7 @@ from opus_node.core.attach import Attachment
 from opus_node.core.cache import AppCache
 from opus_node.core.context import Context
 from opus_node.core.events import ClientReply, Request, RequestDone
-from opus_node.core.messages import Demand, Reply, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.messages import BUSY, Demand, Reply, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.prober import Prober
 from opus_node.core.relay import ATTEMPT_BITS, HEDGE_UNKNOWN, Relay
 from opus_node.core.replica import Replica
@@ -30,6 +32,8 @@ REPLY_SLACK: Nanos = 100 * MILLISECOND
 ROUND_FIRST: Nanos = 100 * MILLISECOND
 ROUND_MAX: Nanos = 1 * SECOND
 """Pauses between rounds of retries double from the first to this."""
+SHEDS = 5
+"""A request that was turned away so often is refused: more tries would only carry the overload on."""
 BITS = 8 * SECOND
 
 DIRECT, AGENT, SELF = "direct", "agent", "self"
@@ -53,7 +57,10 @@ class Flight:
 class Pending:
     """One request under way."""
 
-    __slots__ = ("event", "first", "flights", "issued_at", "next_round_at", "rounds", "timer", "transfer", "tried")
+    __slots__ = (
+        *("event", "first", "flights", "hedge_at", "issued_at", "next_round_at", "rounds", "sheds", "timer", "transfer"),
+        "tried",
+    )
 
     def __init__(self, event: Request, issued_at: Nanos, first: bool, transfer: Nanos) -> None:
         self.event = event
@@ -64,6 +71,10 @@ class Pending:
         self.flights: list[Flight] = []
         self.tried: list[NodeId] = []
         self.rounds = 0
+        self.sheds = 0
+        """How often it was turned away."""
+        self.hedge_at: Nanos = 0
+        """0: never, or it was."""
         self.next_round_at: Nanos = 0
         self.timer: Timer | None = None
 
@@ -111,7 +122,9 @@ class Client:
         transfer = (asked + event.reply_bytes) * BITS // ctx.config.abilities.bandwidth
         pending = Pending(event, ctx.now, not cache.used, 2 * transfer)
         cache.used = True
-        if self._replica.serves(event.app) and not self._replica.programs.has(event.app):
+        if cache.config.hedge:
+            pending.hedge_at = ctx.now + cache.config.hedge
+        if self._replica.serves(event.app) and not self._replica.takes_time(event.app):
             self._replica.served += 1
             self._finish(pending, "ok", ctx.me, ctx.now, 0, SELF)
         elif event.deadline <= ctx.now:
@@ -125,8 +138,7 @@ class Client:
             self._watch(pending)
 
     def _first_try(self, pending: Pending, cache: AppCache) -> None:
-        if self._replica.serves(pending.event.app):  # by the program here
-            self._by_own_program(pending)
+        if self._replica.serves(pending.event.app) and self._by_myself(pending):
             return
         if self.relay is not None:
             if not self._by_own_agent(pending, 1):
@@ -152,14 +164,16 @@ class Client:
         self._fly(pending, target.node, DIRECT, target.rtt, HEDGE_UNKNOWN)
         return True
 
-    def _by_own_program(self, pending: Pending) -> None:
-        """This node is a replica: its program is asked, without a message."""
+    def _by_myself(self, pending: Pending) -> bool:
+        """This node is a replica: its program is asked, or its processor, without a message; False if there is no room."""
         now, cache = self._ctx.now, self.cache(pending.event.app)
         flight = Flight(self._number(pending), self._ctx.me, SELF, now, now + self._usual(cache) + pending.transfer)
         pending.flights.append(flight)
         pending.tried.append(flight.peer)
-        taken = self._replica.programs.ask(self._message(pending.event, flight))
+        taken = self._replica.take(self._message(pending.event, flight))
         flight.state = Flight.ACKED if taken else Flight.LOST
+        pending.sheds += not taken
+        return taken
 
     def _fly(self, pending: Pending, peer: NodeId, via: str, rtt: Rtt | None, unknown: Nanos = 400 * MILLISECOND) -> None:
         ctx = self._ctx
@@ -205,6 +219,8 @@ class Client:
                     due = flight.expires
         if not alive and pending.next_round_at < due:
             due = max(pending.next_round_at, self._ctx.now + 1)
+        elif 0 < pending.hedge_at < due:
+            due = pending.hedge_at
         if pending.timer is not None:
             if pending.timer.run is not None and pending.timer.when == due:
                 return
@@ -221,7 +237,22 @@ class Client:
                 if flight.state == Flight.SENT:
                     self._silent(pending.event.app, flight)
                 flight.state = Flight.LOST  # still welcome if it answers after all
+        if 0 < pending.hedge_at <= now:
+            pending.hedge_at = 0
+            self._hedge(pending)
         self._go_on(pending)
+
+    def _hedge(self, pending: Pending) -> None:
+        """One more replica, whoever answers first: the first one may be slow for reasons that only it has."""
+        cache, asked = self.cache(pending.event.app), pending.tried
+        if all(flight.state == Flight.LOST for flight in pending.flights) or not cache.may_hedge():
+            return
+        if self.relay is not None:
+            self._by_own_agent(pending, 1)
+        elif (entry := cache.best(asked)) is not None:
+            self._fly(pending, entry.node, DIRECT, entry.rtt)
+        elif self._attachment.agent and self._attachment.agent not in asked:
+            self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
 
     def _silent(self, app: AppId, flight: Flight) -> None:
         if flight.via is AGENT:
@@ -243,14 +274,13 @@ class Client:
         """Several ways at once: those untried first; when all were tried, all over again."""
         ctx = self._ctx
         if self._replica.serves(pending.event.app):  # appointed meanwhile
-            if not self._replica.programs.has(pending.event.app):
+            if not self._replica.takes_time(pending.event.app):
                 self._replica.served += 1
                 self._finish(pending, "ok", ctx.me, ctx.now, 0, SELF)
                 return
-            if ctx.me not in pending.tried:
-                self._by_own_program(pending)
+            if ctx.me not in pending.tried and self._by_myself(pending):
                 return
-        width = ctx.config.wave
+        width = 1 if pending.sheds else ctx.config.wave
         targets = self._targets(pending)
         if not targets and pending.tried:
             pending.tried = []
@@ -325,12 +355,15 @@ class Client:
             return
         pending, flight = found
         if flight.peer != source:
-            if flight.via is AGENT and self._replica.programs.has(pending.event.app):  # a program's failure, past the agent
+            if flight.via is AGENT and self._replica.takes_time(pending.event.app):  # it could not after all, past the agent
                 flight.state = Flight.LOST
                 self.cache(pending.event.app).refused(source)
                 self._go_on(pending)
             return
         flight.state = Flight.LOST
+        if message.reason == BUSY:
+            self._turned_away(pending, flight, message)
+            return
         if flight.via is DIRECT:
             if self.relay is not None:
                 target = self.relay.target(pending.event.app, source)
@@ -340,6 +373,28 @@ class Client:
                 self.cache(pending.event.app).refused(source)
         self._go_on(pending)
 
+    def _turned_away(self, pending: Pending, flight: Flight, message: RouteRefuse) -> None:
+        """Alive, but without room: whom it names, else one other way, so that an overload is not answered with more load."""
+        app, peer = pending.event.app, flight.peer
+        if flight.via is DIRECT:
+            target = None if self.relay is None else self.relay.target(app, peer)
+            if target is not None:
+                target.load.take(message.load, self._ctx.now)
+                target.load.turned_away(self._ctx.now)
+            elif self.relay is None:
+                self.cache(app).heard(peer, message.load)
+                self.cache(app).turned_away(peer)
+        pending.sheds += 1
+        alone = all(one.state == Flight.LOST for one in pending.flights)
+        if pending.sheds >= SHEDS and alone:
+            self._finish(pending, "refused")
+            return
+        other = message.alternative
+        if alone and other and other != self._ctx.me and other not in pending.tried:
+            via = AGENT if flight.via is AGENT else DIRECT
+            self._fly(pending, other, via, self._attachment.rtt_of(other) if via is AGENT else None)
+        self._go_on(pending)
+
     def on_reply(self, source: NodeId, message: Reply) -> None:
         found = self._flight(message.client, message.request, message.attempt)
         if found is None:
@@ -347,13 +402,16 @@ class Client:
         pending, flight = found
         took = self._ctx.now - flight.sent_at
         cache = self.cache(message.app)
-        if flight.via is AGENT or self._replica.programs.has(message.app):
+        if flight.via is AGENT or self._replica.takes_time(message.app):
             cache.reply.sample(took)
         elif flight.state != Flight.ACKED and flight.peer == source and not pending.transfer > MILLISECOND:
             self._answered(message.app, flight, took)
         self._finish(pending, "ok", source, message.arrived_at, message.hops, self._via(flight), message.content)
         if self.relay is None:
             cache.learn(message.replica_set, source)
+            cache.heard(source, message.load)
+        elif message.load and (target := self.relay.target(message.app, source)) is not None:
+            target.load.take(message.load, self._ctx.now)
 
     def _via(self, flight: Flight) -> str:
         return AGENT if self.relay is not None and flight.via is not SELF else flight.via

@@ -278,5 +278,7 @@ class Snapshot:
     """As a replica, since boot."""
     requests_routed: int
     """As an agent, since boot."""
+    requests_shed: int = 0
+    """Turned away as a replica or as an agent, since boot."""
     fellows: tuple[tuple[AppId, tuple[NodeId, ...]], ...] = ()
     """The whole replica sets of the applications served here."""

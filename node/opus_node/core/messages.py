@@ -109,6 +109,18 @@ class Candidate:
     at: Place = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a replica is, by its own account (`load`); told only where answering takes time."""
+
+    used: int
+    """Per cent of what it can do that was asked of it in the last second."""
+    toll: Nanos
+    """How much longer a round trip a request should rather take than come here."""
+    spare: int
+    """Thousandths of a core that are free."""
+
+
 # Join, attachment, leases (node <-> agent)
 
 
@@ -374,6 +386,8 @@ class RouteAck:
     client: NodeId
     request: int
     attempt: int
+    load: tuple[Load, ...] = ()
+    """At most one: a replica's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +399,11 @@ class RouteRefuse:
     request: int
     attempt: int
     reason: str
+    """`BUSY`, or in words."""
+    alternative: NodeId = ""
+    """With BUSY: who may take it instead; a replica names a replica, an agent an agent. Empty: nobody is known."""
+    load: tuple[Load, ...] = ()
+    """At most one: a replica's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,7 +421,12 @@ class Reply:
     payload: int
     """Bytes."""
     content: bytes = b""
+    load: tuple[Load, ...] = ()
+    """At most one."""
 
+
+BUSY = "busy"
+"""The reason of a refusal that only says: not now, not here (a request turned away, *shed*)."""
 
 Message = (
     FindAgents

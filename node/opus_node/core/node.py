@@ -86,7 +86,7 @@ class NodeCore:
         self._seeds: tuple[NodeId, ...] = ()
         self._prober = Prober(ctx)
         self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
-        self._replica = Replica(ctx, self._agent_id)
+        self._replica = Replica(ctx, self._agent_id, self._deliver)
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
         self._role: AgentRole | None = None
         self._handlers: dict[type, Callable[[NodeId, Any], None]] = {
@@ -211,12 +211,14 @@ class NodeCore:
             state_bytes=entries * ENTRY_BYTES,
             requests_served=replica.served,
             requests_routed=self._routed + (role.relay.routed if role is not None else 0),
+            requests_shed=self._shed + replica.shed + (role.relay.shed if role is not None else 0),
             fellows=tuple((app, one.replica_set.members) for app, one in replica.serving.items()),
         )
 
     # Small links between the parts
 
     _routed = 0
+    _shed = 0
 
     def _demand(self) -> tuple[Demand, ...]:
         self._client.tend(self._ctx.now + self._ctx.config.lease_interval * 12 // 10)
@@ -287,6 +289,7 @@ class NodeCore:
         agents = [agent for agent in role.swim.agents() if agent != ctx.me]
         role.stop()
         self._routed += role.relay.routed
+        self._shed += role.relay.shed
         self._role = None
         self._client.relay = None
         ctx.notices.append(RoleChanged("agent", False))
@@ -401,7 +404,7 @@ class NodeCore:
 
     def _on_route_request(self, source: NodeId, message: RouteRequest) -> None:
         if self._replica.serves(message.app):
-            if self._replica.programs.has(message.app):
+            if self._replica.takes_time(message.app):
                 self._replica.ask(source, message)
                 return
             reply = self._replica.serve(source, message)
@@ -417,8 +420,10 @@ class NodeCore:
 
     def _served(self, event: Served) -> None:
         answer = self._replica.answered(event)
-        if answer is None:
-            return
+        if answer is not None:
+            self._deliver(answer)
+
+    def _deliver(self, answer: Reply | RouteRefuse) -> None:
         if answer.client != self._ctx.me:
             self._ctx.send(answer.client, answer)
         elif isinstance(answer, Reply):

@@ -1,10 +1,12 @@
-"""An agent's side of requests: acknowledge, forward to the nearest replica, hedge when that one is silent.
+"""An agent's side of requests: acknowledge, forward to the nearest replica (or as the application chooses), hedge when that one
+is silent, go on to another when it is busy.
 
     node --RouteRequest--> agent --RouteRequest--> replica --Reply--> node
          <---RouteAck-----       <---RouteAck-----
 
 The agent forgets a request as soon as one replica has acknowledged it. If every replica it tried is silent or refuses,
-it says so to the node, which then tries elsewhere.
+it says so to the node, which then tries elsewhere. Where every replica has just turned a request away it turns away the next
+itself: a refusal from here is quicker, and costs the busy ones nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+from opus_node.core.choice import LATENCY, Choice, choice_of, pick
 from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, expected
 from opus_node.core.held import Held
-from opus_node.core.messages import AppDelay, NearReplicas, ProbeReply, ReplicaSet, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.load import Heard
+from opus_node.core.messages import BUSY, AppDelay, NearReplicas, ProbeReply, ReplicaSet, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import Rtt
 from opus_node.core.timers import Timer
@@ -47,11 +51,12 @@ ATTEMPT_BITS = 16
 class Target:
     """A replica as its agent sees it."""
 
-    __slots__ = ("at", "measured_at", "node", "pause", "refused", "reported_at", "rtt", "strikes")
+    __slots__ = ("at", "load", "measured_at", "node", "pause", "refused", "reported_at", "rtt", "strikes")
 
     def __init__(self, node: NodeId) -> None:
         self.node = node
         self.rtt = Rtt()
+        self.load = Heard()
         self.at: Place = 0
         self.strikes = 0
         self.refused = False
@@ -64,11 +69,13 @@ class Target:
 
 
 class Relayed:
-    __slots__ = ("last", "message", "sent_at", "source", "timer", "tried")
+    __slots__ = ("busy", "last", "message", "sent_at", "source", "timer", "tried")
 
     def __init__(self, source: NodeId, message: RouteRequest) -> None:
         self.source = source
         self.message = message
+        self.busy = False
+        """Whether a replica has turned it away."""
         self.tried: list[NodeId] = []
         self.last: Target | None = None
         self.sent_at: Nanos = 0
@@ -76,10 +83,19 @@ class Relayed:
 
 
 class Relay:
-    __slots__ = ("_ctx", "_key", "_prober", "_relayed", "_report", "_told", "busy", "routed", "serving", "targets")
+    __slots__ = (
+        *("_choices", "_ctx", "_key", "_other", "_prober", "_relayed", "_report", "_told"),
+        *("routed", "serving", "shed", "targets"),
+    )
 
-    def __init__(self, ctx: Context, prober: Prober, report: Callable[[AppId, NodeId], None]) -> None:
-        """`report(app, replica)` tells the steward that a replica is silent."""
+    def __init__(
+        self, ctx: Context, prober: Prober, report: Callable[[AppId, NodeId], None], other: Callable[[], NodeId]
+    ) -> None:
+        """`report(app, replica)` tells the steward that a replica is silent; `other()` is an agent that may have room."""
+        self._other = other
+        self._choices: dict[AppId, Choice] = {
+            app.name: choice_of(app) for app in ctx.config.apps if app.choose or app.choice != LATENCY
+        }
         self._ctx = ctx
         self._prober = prober
         self._report = report
@@ -91,7 +107,8 @@ class Relay:
         """Which set the targets are of."""
         self._relayed: dict[tuple[NodeId, int, int], Relayed] = {}
         self.routed = 0
-        self.busy = 0
+        self.shed = 0
+        """Requests turned away."""
 
     # Replicas
 
@@ -144,11 +161,17 @@ class Relay:
         return None
 
     def choose(self, app: AppId, tried: list[NodeId], attempt: int) -> Target | None:
-        """The best replica not yet tried: least delay, answering ones first; later attempts spread over the set."""
+        """The best replica not yet tried: least delay, or as the application chooses, answering ones first, none that has just
+        turned a request away if there is another; later attempts spread over the set."""
+        now = self._ctx.now
         left = [target for target in self.targets.get(app, ()) if target.node not in tried]
+        left = [target for target in left if not target.load.full(now)] or left
         if len(left) <= 1:
             return left[0] if left else None
         left.sort(key=Target.rank)
+        choice = self._choices.get(app)
+        if choice is not None:
+            return self._chosen(choice, left)
         best, second = left[0], left[1]
         if attempt >= 3 and not tried:
             return self._ctx.rng.choice(left)
@@ -156,6 +179,14 @@ class Relay:
         if alike or (attempt == 2 and not tried):
             return best if self._ctx.rng.random() < 0.5 else second
         return best
+
+    def _chosen(self, choice: Choice, ranked: list[Target]) -> Target:
+        """What `choice` says of those that answer, or of all if none does."""
+        standing = ranked[0].rank()[:2]
+        able = {target.node: target for target in ranked if target.rank()[:2] == standing}
+        now, staleness = self._ctx.now, self._ctx.config.load_staleness
+        options = [target.load.option(node, target.rtt.delay(), now, staleness) for node, target in able.items()]
+        return able[pick(choice, options, self._ctx.rng).node]
 
     def delays(self) -> tuple[AppDelay, ...]:
         """How far the replicas are that it would choose; the same tuple for as long as that is about the same."""
@@ -192,12 +223,14 @@ class Relay:
         if key in self._relayed:
             ctx.send(source, RouteAck(*key))
             return
-        if not self.targets.get(message.app):
+        targets = self.targets.get(message.app)
+        if not targets:
             ctx.send(source, RouteRefuse(*key, "no replica known"))
             return
-        if len(self._relayed) >= RELAYS:
-            self.busy += 1
-            ctx.send(source, RouteRefuse(*key, "busy"))
+        crowded = len(self._relayed) >= RELAYS
+        if crowded or all(target.load.full(ctx.now) for target in targets):
+            self.shed += 1
+            ctx.send(source, RouteRefuse(*key, BUSY, self._other() if crowded else ""))
             return
         ctx.send(source, RouteAck(*key))
         self.routed += 1
@@ -230,7 +263,8 @@ class Relay:
         if target is None:
             del self._relayed[key]
             if ctx.now < message.deadline:
-                ctx.send(relayed.source, RouteRefuse(*key, "replicas silent"))
+                self.shed += relayed.busy
+                ctx.send(relayed.source, RouteRefuse(*key, BUSY if relayed.busy else "replicas silent"))
             return
         relayed.tried.append(target.node)
         relayed.last = target
@@ -269,6 +303,7 @@ class Relay:
             target = self.target(relayed.message.app, source)
         if target is not None:
             target.strikes = 0
+            target.load.take(message.load, self._ctx.now)
         self._forget(key, relayed)
 
     def on_refuse(self, source: NodeId, message: RouteRefuse) -> None:
@@ -277,7 +312,13 @@ class Relay:
         if relayed is None or source not in relayed.tried:
             return
         target = self.target(relayed.message.app, source)
-        if target is not None:
+        if message.reason == BUSY:
+            relayed.busy = True
+            if target is not None:
+                target.strikes = 0
+                target.load.take(message.load, self._ctx.now)
+                target.load.turned_away(self._ctx.now)
+        elif target is not None:
             target.refused = True
         if relayed.last is None or relayed.last.node == source:
             self._try(key, relayed)

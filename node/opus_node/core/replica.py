@@ -1,6 +1,7 @@
 """A replica's side: serving requests at once, beating to the steward, and taking up or laying down the role.
 
-Where a user's program serves (`programs`), requests are laid before it, and refused while it is not ready.
+Where a user's program serves (`programs`), requests are laid before it, and refused while it is not ready. Where answering takes
+time (`work`), they stand in a line; who is turned away is told another replica.
 
 A replica that hears from no steward keeps serving: in v1 it holds no mutable state, so a stale one does no harm. One
 that was retired serves on for a while, so that a change of the set makes no request fail that is already under way.
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from opus_node.core.context import Context
 from opus_node.core.events import RoleChanged, Served
 from opus_node.core.messages import (
+    BUSY,
     AppointReply,
     BeatReply,
     ReplicaBeat,
@@ -25,6 +27,7 @@ from opus_node.core.messages import (
 from opus_node.core.programs import Programs
 from opus_node.core.timers import Timer
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
+from opus_node.core.work import Work
 
 BEAT: Nanos = 1 * SECOND
 GRACE: Nanos = 5 * SECOND
@@ -48,16 +51,18 @@ class Serving:
 
 
 class Replica:
-    __slots__ = ("_agent", "_beat_timer", "_ctx", "programs", "served", "serving")
+    __slots__ = ("_agent", "_beat_timer", "_ctx", "_deliver", "programs", "served", "serving", "work")
 
-    def __init__(self, ctx: Context, agent: Callable[[], NodeId]) -> None:
-        """`agent()` is whom this node is attached to."""
+    def __init__(self, ctx: Context, agent: Callable[[], NodeId], deliver: Callable[[Reply | RouteRefuse], None]) -> None:
+        """`agent()` is whom this node is attached to, `deliver` brings an answer to its client, perhaps this node's own."""
         self._ctx = ctx
+        self._deliver = deliver
         self._agent = agent
         self.serving: dict[AppId, Serving] = {}
         self.served = 0
         self._beat_timer: Timer | None = None
         self.programs = Programs(ctx)
+        self.work = Work(ctx, self._worked)
 
     def serves(self, app: AppId) -> bool:
         """Whether requests for `app` are answered here (also in the grace after retiring)."""
@@ -65,6 +70,15 @@ class Replica:
             return False
         role = self.serving.get(app)
         return role is not None and (role.active or role.until > self._ctx.now) and self.programs.ready(app)
+
+    def takes_time(self, app: AppId) -> bool:
+        """Whether requests for `app` are not answered in the instant in which they arrive."""
+        return self.programs.has(app) or self.work.has(app)
+
+    @property
+    def shed(self) -> int:
+        """Requests turned away since boot."""
+        return self.work.shed + self.programs.busy
 
     def active(self) -> tuple[AppId, ...]:
         return tuple(app for app, role in self.serving.items() if role.active)
@@ -140,13 +154,29 @@ class Replica:
         self.served += 1
         return self._reply(message, ctx.now, message.reply_bytes, b"")
 
+    def take(self, message: RouteRequest) -> bool:
+        """Lay a request before the program, or put it in the line; False if there are too many before it."""
+        return self.programs.ask(message) if self.programs.has(message.app) else self.work.admit(message)
+
     def ask(self, source: NodeId, message: RouteRequest) -> None:
-        """Lay a request before the program. The hop before is told at once: the answer takes its time."""
+        """The same for another node's. The hop before is told at once: the answer takes its time."""
         key = (message.client, message.request, message.attempt)
-        if self.programs.ask(message):
-            self._ctx.send(source, RouteAck(*key))
+        if self.take(message):
+            self._ctx.send(source, RouteAck(*key, self.work.load()))
         else:
-            self._ctx.send(source, RouteRefuse(*key, "busy"))
+            self._ctx.send(source, RouteRefuse(*key, BUSY, self._relief(message), self.work.load()))
+
+    def _relief(self, message: RouteRequest) -> NodeId:
+        """Another replica, for a request that is turned away here."""
+        others = [node for node in self.serving[message.app].replica_set.members if node not in (self._ctx.me, message.client)]
+        return self._ctx.rng.choice(others) if others else ""
+
+    def _worked(self, message: RouteRequest, arrived_at: Nanos) -> None:
+        if message.app not in self.serving:
+            self._deliver(RouteRefuse(message.client, message.request, message.attempt, "no replica any more"))
+            return
+        self.served += 1
+        self._deliver(self._reply(message, arrived_at, message.reply_bytes, b""))
 
     def answered(self, event: Served) -> Reply | RouteRefuse | None:
         """What the program's answer means to the client that asked."""
@@ -170,4 +200,5 @@ class Replica:
             self.serving[message.app].replica_set,
             payload,
             content,
+            self.work.load(),
         )

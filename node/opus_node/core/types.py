@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from random import Random
+from typing import Any, Final
 
 NodeId = str
 """A node's identity is its emulated address ("198.18.0.7"): a peer that knows the name can dial it, so no address book exists."""
@@ -42,6 +44,16 @@ class AppConfig:
     """m, the number of replicas the steward keeps."""
     program: bool = False
     """Whether a user's program beside the node answers requests (`events.Serve`), not the node itself."""
+    service_time: Nanos = 0
+    """What one request takes on one core, emulated (`work`): a host answers cores / service_time a second. 0: nothing."""
+    queue: Nanos = 250 * MILLISECOND
+    """Load limit: a replica turns a request away that would wait longer than this for its turn."""
+    choice: str = "latency"
+    """How a request's replica is chosen, by name (`choice.CHOICES`)."""
+    choose: Callable[[Sequence[Any], Random], int] | None = None
+    """A function of the user's own (`choice.Choice`) in its place."""
+    hedge: Nanos = 0
+    """A request without an answer for so long is asked of a second replica too, the first answer counts; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +103,9 @@ class NodeConfig:
     """... plus this, for scheduling at the far end (1.5 RTT + 30 ms was good on the PlanetLab matrix)."""
     wave: int = 4
     """How many backups are tried at once after a silent agent."""
+
+    load_staleness: Nanos = 5 * SECOND
+    """What was heard of a replica's load counts for so long, then half, and half of that after as long again."""
 
     direct: bool = True
     """Whether a node caches replicas from replies and goes to them directly (one hop) while they answer."""

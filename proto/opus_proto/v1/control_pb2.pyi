@@ -28,8 +28,17 @@ class App(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
     SERVICE_FIELD_NUMBER: _builtins.int
+    SERVICE_TIME_NS_FIELD_NUMBER: _builtins.int
+    QUEUE_NS_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    HEDGE_NS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
+    service_time_ns: _builtins.int
+    """Emulated: what one request takes on one core."""
+    queue_ns: _builtins.int
+    choice: _builtins.str
+    hedge_ns: _builtins.int
     @_builtins.property
     def service(self) -> Global___Service:
         """A user's program serves it; absent: the nodes themselves do."""
@@ -40,10 +49,14 @@ class App(_message.Message):
         name: _builtins.str = ...,
         replicas: _builtins.int = ...,
         service: Global___Service | None = ...,
+        service_time_ns: _builtins.int = ...,
+        queue_ns: _builtins.int = ...,
+        choice: _builtins.str = ...,
+        hedge_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "service", b"service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "name", b"name", "replicas", b"replicas", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "choice", b"choice", "hedge_ns", b"hedge_ns", "name", b"name", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
     _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015
@@ -161,6 +174,7 @@ class Settings(_message.Message):
     TIMEOUT_SLACK_FIELD_NUMBER: _builtins.int
     WAVE_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
+    LOAD_STALENESS_FIELD_NUMBER: _builtins.int
     lease_interval: _builtins.int
     lease_timeout: _builtins.int
     nodes_per_agent: _builtins.int
@@ -173,6 +187,7 @@ class Settings(_message.Message):
     timeout_slack: _builtins.int
     wave: _builtins.int
     direct: _builtins.bool
+    load_staleness: _builtins.int
     def __init__(
         self,
         *,
@@ -188,10 +203,11 @@ class Settings(_message.Message):
         timeout_slack: _builtins.int | None = ...,
         wave: _builtins.int | None = ...,
         direct: _builtins.bool | None = ...,
+        load_staleness: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__direct: _TypeAlias = _typing.Literal["direct"]  # noqa: Y015
     _WhichOneofArgType__direct: _TypeAlias = _typing.Literal["_direct", b"_direct"]  # noqa: Y015
@@ -203,6 +219,8 @@ class Settings(_message.Message):
     _WhichOneofArgType__lease_interval: _TypeAlias = _typing.Literal["_lease_interval", b"_lease_interval"]  # noqa: Y015
     _WhichOneofReturnType__lease_timeout: _TypeAlias = _typing.Literal["lease_timeout"]  # noqa: Y015
     _WhichOneofArgType__lease_timeout: _TypeAlias = _typing.Literal["_lease_timeout", b"_lease_timeout"]  # noqa: Y015
+    _WhichOneofReturnType__load_staleness: _TypeAlias = _typing.Literal["load_staleness"]  # noqa: Y015
+    _WhichOneofArgType__load_staleness: _TypeAlias = _typing.Literal["_load_staleness", b"_load_staleness"]  # noqa: Y015
     _WhichOneofReturnType__near_enough: _TypeAlias = _typing.Literal["near_enough"]  # noqa: Y015
     _WhichOneofArgType__near_enough: _TypeAlias = _typing.Literal["_near_enough", b"_near_enough"]  # noqa: Y015
     _WhichOneofReturnType__nodes_per_agent: _TypeAlias = _typing.Literal["nodes_per_agent"]  # noqa: Y015
@@ -227,6 +245,8 @@ class Settings(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lease_interval) -> _WhichOneofReturnType__lease_interval | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lease_timeout) -> _WhichOneofReturnType__lease_timeout | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__load_staleness) -> _WhichOneofReturnType__load_staleness | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__near_enough) -> _WhichOneofReturnType__near_enough | None: ...
     @_typing.overload
@@ -516,6 +536,7 @@ class StatusReply(_message.Message):
     NOTICES_DROPPED_FIELD_NUMBER: _builtins.int
     QUEUE_DROPPED_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    REQUESTS_SHED_FIELD_NUMBER: _builtins.int
     booted: _builtins.bool
     node_id: _builtins.str
     agent: _builtins.str
@@ -533,6 +554,7 @@ class StatusReply(_message.Message):
     notices_dropped: _builtins.int
     queue_dropped: _builtins.int
     incarnation: _builtins.int
+    requests_shed: _builtins.int
     @_builtins.property
     def replica_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -558,10 +580,11 @@ class StatusReply(_message.Message):
         notices_dropped: _builtins.int = ...,
         queue_dropped: _builtins.int = ...,
         incarnation: _builtins.int = ...,
+        requests_shed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "booted", b"booted", "control_bytes_received", b"control_bytes_received", "control_bytes_sent", b"control_bytes_sent", "entries", b"entries", "incarnation", b"incarnation", "is_agent", b"is_agent", "node_id", b"node_id", "nodes", b"nodes", "notices_dropped", b"notices_dropped", "queue_dropped", b"queue_dropped", "replica_of", b"replica_of", "requests_routed", b"requests_routed", "requests_served", b"requests_served", "state_bytes", b"state_bytes", "steward_of", b"steward_of", "timer_lag_max_ns", b"timer_lag_max_ns", "timer_lag_p99_ns", b"timer_lag_p99_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "booted", b"booted", "control_bytes_received", b"control_bytes_received", "control_bytes_sent", b"control_bytes_sent", "entries", b"entries", "incarnation", b"incarnation", "is_agent", b"is_agent", "node_id", b"node_id", "nodes", b"nodes", "notices_dropped", b"notices_dropped", "queue_dropped", b"queue_dropped", "replica_of", b"replica_of", "requests_routed", b"requests_routed", "requests_served", b"requests_served", "requests_shed", b"requests_shed", "state_bytes", b"state_bytes", "steward_of", b"steward_of", "timer_lag_max_ns", b"timer_lag_max_ns", "timer_lag_p99_ns", b"timer_lag_p99_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -866,25 +866,54 @@ class RouteRequest(_message.Message):
 Global___RouteRequest: _TypeAlias = RouteRequest  # noqa: Y015
 
 @_typing.final
+class Load(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USED_FIELD_NUMBER: _builtins.int
+    TOLL_FIELD_NUMBER: _builtins.int
+    SPARE_FIELD_NUMBER: _builtins.int
+    used: _builtins.int
+    toll: _builtins.int
+    spare: _builtins.int
+    def __init__(
+        self,
+        *,
+        used: _builtins.int = ...,
+        toll: _builtins.int = ...,
+        spare: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spare", b"spare", "toll", b"toll", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Load: _TypeAlias = Load  # noqa: Y015
+
+@_typing.final
 class RouteAck(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CLIENT_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
     client: _builtins.str
     request: _builtins.int
     attempt: _builtins.int
+    @_builtins.property
+    def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]: ...
     def __init__(
         self,
         *,
         client: _builtins.str = ...,
         request: _builtins.int = ...,
         attempt: _builtins.int = ...,
+        load: _abc.Iterable[Global___Load] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "client", b"client", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "client", b"client", "load", b"load", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -898,10 +927,15 @@ class RouteRefuse(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ALTERNATIVE_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
     client: _builtins.str
     request: _builtins.int
     attempt: _builtins.int
     reason: _builtins.str
+    alternative: _builtins.str
+    @_builtins.property
+    def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]: ...
     def __init__(
         self,
         *,
@@ -909,10 +943,12 @@ class RouteRefuse(_message.Message):
         request: _builtins.int = ...,
         attempt: _builtins.int = ...,
         reason: _builtins.str = ...,
+        alternative: _builtins.str = ...,
+        load: _abc.Iterable[Global___Load] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "client", b"client", "reason", b"reason", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "attempt", b"attempt", "client", b"client", "load", b"load", "reason", b"reason", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -931,6 +967,7 @@ class Reply(_message.Message):
     REPLICA_SET_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     client: _builtins.str
     request: _builtins.int
@@ -941,6 +978,8 @@ class Reply(_message.Message):
     content: _builtins.bytes
     @_builtins.property
     def replica_set(self) -> Global___ReplicaSet: ...
+    @_builtins.property
+    def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]: ...
     def __init__(
         self,
         *,
@@ -953,10 +992,11 @@ class Reply(_message.Message):
         replica_set: Global___ReplicaSet | None = ...,
         payload: _builtins.bytes = ...,
         content: _builtins.bytes = ...,
+        load: _abc.Iterable[Global___Load] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["replica_set", b"replica_set"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "arrived_at", b"arrived_at", "attempt", b"attempt", "client", b"client", "content", b"content", "hops", b"hops", "payload", b"payload", "replica_set", b"replica_set", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "arrived_at", b"arrived_at", "attempt", b"attempt", "client", b"client", "content", b"content", "hops", b"hops", "load", b"load", "payload", b"payload", "replica_set", b"replica_set", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

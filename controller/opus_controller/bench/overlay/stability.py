@@ -193,7 +193,7 @@ class _Agent:
         self._ctx = Context(name, config, Random(name))
         me = next(host for host in agents if of.name(host) == name)
         swim = cast(Swim, _View({of.name(host): _member(of.name(host), of.rtt(me, host)) for host in agents if host != me}))
-        self._leases = Leases(self._ctx, swim, Relay(self._ctx, Prober(self._ctx), lambda app, replica: None))
+        self._leases = Leases(self._ctx, swim, Relay(self._ctx, Prober(self._ctx), lambda app, replica: None, lambda: ""))
         self._summaries = Summaries(self._ctx, self._leases, swim)
 
     def take(self, node: str, rtt: int) -> None:

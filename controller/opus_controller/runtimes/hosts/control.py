@@ -20,7 +20,7 @@ from opus_proto.v1 import control_pb2, control_pb2_grpc
 
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.history import History
-from opus_controller.model.plan import Host, Plan, Service, Workload
+from opus_controller.model.plan import App, Host, Plan, Service, Workload
 from opus_controller.runtimes.hosts.state import SOCKET
 
 Tap = Callable[[str, Message], None]
@@ -148,10 +148,22 @@ def boot_request(plan: Plan, host: Host, *, origin_ns: int, incarnation: int, pa
         origin_ns=origin_ns,
         incarnation=incarnation,
         seeds=[addresses[name] for name in plan.seeds],
-        apps=[control_pb2.App(name=app.name, replicas=app.replicas, service=_service(app.service)) for app in plan.apps],
+        apps=[_app(app) for app in plan.apps],
         abilities=control_pb2.Abilities(**host.abilities.model_dump(exclude={"processes"})),
         settings=control_pb2.Settings(**settings),
         history=control_pb2.History(age_ns=past.age, sessions=past.sessions, up_ns=past.up, away_ns=past.away),
+    )
+
+
+def _app(app: App) -> control_pb2.App:
+    return control_pb2.App(
+        name=app.name,
+        replicas=app.replicas,
+        service=_service(app.service),
+        service_time_ns=app.service_time_ns,
+        queue_ns=app.queue_ns,
+        choice=app.choice,
+        hedge_ns=app.hedge_ns,
     )
 
 

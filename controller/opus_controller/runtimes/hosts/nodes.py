@@ -35,7 +35,7 @@ NODE_PORT = 7000
 LAST_LINES = 12
 """Of a log, told of a host that died by itself."""
 _SAMPLED = (
-    *("entries", "state_bytes", "is_agent", "nodes", "requests_served", "requests_routed"),
+    *("entries", "state_bytes", "is_agent", "nodes", "requests_served", "requests_routed", "requests_shed"),
     *("control_bytes_sent", "control_bytes_received", "queue_dropped"),
 )
 

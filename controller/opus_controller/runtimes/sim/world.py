@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
+from opus_node.choices import choosing
 from opus_node.core.events import Boot, Event, Request, RoleChanged, Wake
 from opus_node.core.types import Abilities, AppConfig, History, Nanos, NodeConfig, NodeId
 from opus_node.folds import notice_to_record
@@ -15,7 +16,7 @@ from opus_node.workload import Arrival, Arrivals, WorkloadSpec
 from opus_controller.model.history import Histories
 from opus_controller.model.history import History as Past
 from opus_controller.model.network import Network
-from opus_controller.model.plan import Host, Plan
+from opus_controller.model.plan import App, Host, Plan
 from opus_controller.model.shapes import AccessLink
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost
@@ -224,6 +225,7 @@ def sample_of(now: Nanos, host: SimHost, core: Core) -> dict[str, Any]:
         "nodes": snapshot.nodes,
         "requests_served": snapshot.requests_served,
         "requests_routed": snapshot.requests_routed,
+        "requests_shed": snapshot.requests_shed,
         "control_bytes_sent": host.control_sent,
         "control_bytes_received": host.control_received,
     }
@@ -233,8 +235,20 @@ def config_of(plan: Plan, host: Host, history: Past) -> NodeConfig:
     """What the node is told at boot: applications, its abilities and past, the overlay's settings; nothing of other hosts."""
     abilities = host.abilities
     return NodeConfig(
-        apps=tuple(AppConfig(app.name, app.replicas, app.service is not None) for app in plan.apps),
+        apps=tuple(_told(app) for app in plan.apps),
         abilities=Abilities(abilities.cpu, abilities.memory, abilities.storage, abilities.bandwidth),
         history=History(history.age, history.sessions, history.up, history.away),
         **{name: value for name, value in plan.overlay.model_dump().items() if value is not None},
+    )
+
+
+def _told(app: App) -> AppConfig:
+    return AppConfig(
+        app.name,
+        app.replicas,
+        app.service is not None,
+        service_time=app.service_time_ns,
+        queue=app.queue_ns,
+        hedge=app.hedge_ns,
+        **choosing(app.choice),
     )

@@ -1,0 +1,82 @@
+"""A host's emulated processor: what answering a request costs where an application says so (`AppConfig.service_time`).
+
+    admit --the line is short enough--> waits its turn, is worked on, `done`          capacity = cores / service_time, per second
+          --it is not, or the answer would come too late--> turned away at once, and counted
+
+All applications of a host stand in one line, in the order of arrival; a host with twice the cores works twice as fast. Nothing
+is computed meanwhile: the emulation costs no real processor, so it is the same in every runtime.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from opus_node.core.context import Context
+from opus_node.core.load import PER_CENT, Meter
+from opus_node.core.messages import Load, RouteRequest
+from opus_node.core.types import AppConfig, AppId, Nanos
+
+LINE = 4096
+"""Requests in the line at most, whatever their sizes."""
+MILLICORES = 1000
+
+Done = Callable[[RouteRequest, Nanos], None]
+"""(request, when it arrived): it has been worked on."""
+
+
+class Work:
+    __slots__ = ("_apps", "_ctx", "_done", "_free_at", "_meter", "_waiting", "shed", "turned_away")
+
+    def __init__(self, ctx: Context, done: Done) -> None:
+        self._ctx = ctx
+        self._done = done
+        self._apps: dict[AppId, AppConfig] = {app.name: app for app in ctx.config.apps if app.service_time and not app.program}
+        self._free_at: Nanos = 0
+        self._waiting = 0
+        self._meter: Meter | None = None
+        self.shed = 0
+        """Turned away since boot."""
+        self.turned_away: Counter[AppId] = Counter()
+
+    def has(self, app: AppId) -> bool:
+        return app in self._apps
+
+    def cost(self, app: AppId) -> Nanos:
+        """Of one request, on this host."""
+        return max(1, int(self._apps[app].service_time / self._ctx.config.abilities.cpu))
+
+    def admit(self, message: RouteRequest) -> bool:
+        """Whether it stands in the line now; False: turned away."""
+        ctx, cost = self._ctx, self.cost(message.app)
+        self._count(cost)
+        start = max(ctx.now, self._free_at)
+        wait = start - ctx.now
+        too_long = wait > self._apps[message.app].queue or self._waiting >= LINE
+        if too_long or (start + cost > message.deadline and wait):
+            self.shed += 1
+            self.turned_away[message.app] += 1
+            return False
+        self._free_at = start + cost
+        self._waiting += 1
+        ctx.timers.at(self._free_at, self._worked, (message, ctx.now))
+        return True
+
+    def _worked(self, what: tuple[RouteRequest, Nanos]) -> None:
+        self._waiting -= 1
+        self._done(*what)
+
+    def _count(self, cost: Nanos) -> None:
+        if self._meter is None:
+            self._meter = Meter(self._ctx.now)
+        self._meter.add(cost, self._ctx.now)
+
+    def load(self) -> tuple[Load, ...]:
+        """To be told with whatever goes out; empty on a host whose work is not emulated."""
+        if self._meter is None:
+            return ()
+        now = self._ctx.now
+        used = self._meter.used(now)
+        spare = int(MILLICORES * self._ctx.config.abilities.cpu * max(0.0, 1.0 - used))
+        wait = max(0, self._free_at - now)
+        return (Load(round(PER_CENT * used), self._meter.toll + wait, spare),)
