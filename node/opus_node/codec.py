@@ -98,7 +98,7 @@ def _field(name: str, kind: Any) -> _Field:
     if get_origin(kind) is not tuple:
         return _Field(name, *_converters(kind), required=True)
     item = get_args(kind)[0]
-    if item is str:
+    if item in (int, str):
         return _Field(name, None, tuple)
     to, back = _converters(item)
     return _Field(name, lambda values: [to(value) for value in values], lambda values: tuple([back(value) for value in values]))

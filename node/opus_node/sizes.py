@@ -111,6 +111,16 @@ def _strings(tag: int) -> Sizer:
     return size
 
 
+def _ints(tag: int) -> Sizer:
+    """Packed: one tag and length for all."""
+
+    def size(values: tuple[int, ...]) -> int:
+        length = sum(map(varint, values))
+        return tag + varint(length) + length if values else 0
+
+    return size
+
+
 def _payload(tag: int) -> Sizer:
     return lambda length: tag + varint(length) + length if length else 0
 
@@ -146,7 +156,8 @@ def _field(name: str, kind: Any, number: int) -> Sizer:
         return simple(tag)
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        return _strings(tag) if item is str else _records(tag, item)
+        lists = {int: _ints, str: _strings}.get(item)
+        return lists(tag) if lists is not None else _records(tag, item)
     return _record(tag, _body(kind))
 
 

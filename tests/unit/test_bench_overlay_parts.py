@@ -19,6 +19,7 @@ from opus_controller.bench.overlay.settings import Settings, known
 from opus_controller.bench.overlay.statistics import Estimate
 from opus_controller.bench.worlds import SECOND
 from opus_controller.model.errors import InvalidRun, PlatformError, ScenarioError
+from opus_node.core.placement import OLDEST
 from opus_node.core.types import MILLISECOND, AppConfig, NodeConfig
 
 # Settings
@@ -185,9 +186,14 @@ def test_random_members_outlive_the_rest_by_the_inspection_paradox_alone(knowled
     assert gain(policy, stability.EXPONENTIAL, knowledge, 1500) == pytest.approx(1.0, rel=0.10)
 
 
-def test_the_oldest_live_longest_only_where_age_tells(knowledge: placing.Knowledge) -> None:
-    assert gain(stability.Oldest(5), stability.WEIBULL, knowledge, 500) > 2.4
-    assert gain(stability.Oldest(5), stability.EXPONENTIAL, knowledge, 1500) == pytest.approx(1.0, rel=0.10)
+def test_the_oldest_live_longest_only_where_age_tells(tmp_path: Path, knowledge: placing.Knowledge) -> None:
+    made = data.plan(data.Matrix(matrix_file(tmp_path, 80)).topology(), seed=1, replicas=5)
+
+    def oldest() -> stability.OfCore:
+        return stability.OfCore(made, knowledge.delay, 5, policy=OLDEST)
+
+    assert gain(oldest(), stability.WEIBULL, knowledge, 500) > 2.4
+    assert gain(oldest(), stability.EXPONENTIAL, knowledge, 1500) == pytest.approx(1.0, rel=0.10)
 
 
 def test_the_population_dies_at_the_rate_of_its_law_from_the_first_minute(knowledge: placing.Knowledge) -> None:

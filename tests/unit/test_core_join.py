@@ -46,7 +46,7 @@ def test_a_join_touches_a_small_constant_number_of_hosts() -> None:
     net.boot("jp-x")
     net.run(10 * SECOND)
     assert net.snapshot("jp-x").agent == "usw-1"
-    assert 1 <= len(touched) <= 6
+    assert 1 <= len(touched) <= 8, "seeds, agents, and the first of its neighbours"
 
 
 def test_a_node_without_an_answering_seed_keeps_trying_and_attaches_when_one_appears() -> None:
@@ -180,16 +180,17 @@ def test_an_idle_agent_with_a_near_one_steps_down_and_its_node_finds_the_other()
 
 def test_a_lease_costs_a_resting_node_no_more_than_three_steps() -> None:
     net = six_regions(config=NO_PROMOTION)
-    net.run(60 * SECOND)
+    net.run(180 * SECOND)
     steps: list[object] = []
-    step = net.cores["jp-2"].step
+    resting = next(node for node in net.live() if node not in net.replicas() + net.agents())
+    step = net.cores[resting].step
 
     def counted(event: object, now: int) -> object:
         steps.append(event)
         return step(event, now)  # type: ignore[arg-type]
 
-    net.cores["jp-2"].step = counted  # type: ignore[method-assign,assignment]
-    net.run(120 * SECOND)
+    net.cores[resting].step = counted  # type: ignore[method-assign,assignment]
+    net.run(240 * SECOND)
     leases = 60 / 5
     assert len(steps) <= 3 * leases + 4, [type(one).__name__ for one in steps]
 

@@ -243,7 +243,7 @@ def test_before_boot_nothing_happens() -> None:
 def test_one_app_is_served_without_disturbing_another() -> None:
     config = NodeConfig(apps=(AppConfig("web", 3), AppConfig("mail", 2)))
     net = six_regions(config=config)
-    net.run(15 * SECOND)
+    net.run(40 * SECOND)
     assert len(net.replicas("web")) == 3
     assert len(net.replicas("mail")) == 2
     node = next(node for node in net.live() if node not in net.replicas("web") + net.replicas("mail") + net.agents())

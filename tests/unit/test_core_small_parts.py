@@ -6,8 +6,8 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from opus_node.core.messages import Candidate, ReplicaSet, Summary
-from opus_node.core.placement import choose, first_of, homes
+from opus_node.core.messages import ReplicaSet
+from opus_node.core.placement import first_of
 from opus_node.core.rtt import LONGEST, UNKNOWN, Rtt
 from opus_node.core.sets import ReplicaSets, newer
 from opus_node.core.timers import Timers
@@ -115,53 +115,6 @@ def test_a_set_is_gossiped_a_bounded_number_of_times() -> None:
     carried = sum(1 for _ in range(100) if table.gossip())
     assert carried == 9
     assert table.get("web") is not None
-
-
-def summary(agent: str, rate: float, *nodes: str, rtt_ms: int = 1, near: tuple[str, ...] = ()) -> Summary:
-    candidates = [Candidate(node, agent, rtt_ms * MILLISECOND, SECOND, 1.0, 10**8) for node in nodes]
-    candidates.append(Candidate(agent, agent, 0, SECOND, 1.0, 10**8))
-    return Summary("web", len(nodes), rate, tuple(candidates), near)
-
-
-def test_placement_takes_one_a_region_by_demand() -> None:
-    told = {
-        "a": summary("a", 5.0, "a1", "a2"),
-        "b": summary("b", 50.0, "b1", "b2"),
-        "c": summary("c", 20.0, "c1"),
-        "d": summary("d", 1.0, "d1"),
-    }
-    members = choose("web", 3, (), told, (), 20 * MILLISECOND)
-    assert [member[0] for member in members] == ["b", "c", "a"]
-    assert set(members).isdisjoint({"a", "b", "c", "d"}), "agents serve only when there is nobody else"
-
-
-def test_agents_near_each_other_are_one_region() -> None:
-    told = {
-        "a": summary("a", 50.0, "a1", near=("b",)),
-        "b": summary("b", 40.0, "b1", near=("a",)),
-        "c": summary("c", 1.0, "c1"),
-    }
-    assert choose("web", 2, (), told, (), 20 * MILLISECOND) == ("a1", "c1")
-    assert choose("web", 3, (), told, (), 20 * MILLISECOND) == ("a1", "c1", "b1")
-
-
-def test_placement_keeps_who_serves_and_takes_nobody_who_is_barred() -> None:
-    told = {"a": summary("a", 9.0, "a1", "a2"), "b": summary("b", 5.0, "b1", "b2")}
-    members = choose("web", 3, ("a2",), told, ("b1", "a1"), 20 * MILLISECOND)
-    assert members[0] == "a2"
-    assert "b2" in members
-    assert not {"b1", "a1"} & {*members}
-
-
-def test_agents_serve_when_there_are_too_few_nodes() -> None:
-    told = {"a": summary("a", 1.0, "a1"), "b": summary("b", 1.0)}
-    assert set(choose("web", 3, (), told, (), 20 * MILLISECOND)) == {"a1", "a", "b"}
-    assert len(choose("web", 9, (), told, (), 20 * MILLISECOND)) == 3
-
-
-def test_a_node_two_agents_claim_belongs_to_the_nearer() -> None:
-    told = {"a": summary("a", 1.0, "x", rtt_ms=80), "b": summary("b", 1.0, "x", rtt_ms=2)}
-    assert homes(told)["x"] == "b"
 
 
 @pytest.mark.parametrize("gone", ["n3", "n7", "n0"])

@@ -160,6 +160,9 @@ class AgentRole:
 
     def on_survey(self, source: NodeId, message: Survey) -> None:
         """Its own nodes and other agents it knows already."""
+        if message.by:
+            self.leases.neighbours.errand(message.by, message.nodes)
+            return
         known = {node: held.rtt for node in message.nodes if (held := self.leases.table.get(node)) is not None}
         for node in message.nodes:
             member = self.swim.members.get(node)
@@ -193,13 +196,15 @@ class AgentRole:
             known = self.sets.get(app)
             if known is None:
                 every = EARLY
-            summary = self.summaries.build(app, known, self._rate(app))
             told = self.stewards.acting(app)
             first = self.stewards.first(app)
             for steward in (told,) if told == first else (told, first):
+                if not steward:
+                    continue
+                summary = self.summaries.due(app, steward, known, self._rate(app))
                 if steward == ctx.me:
                     self.stewards.on_summary(ctx.me, summary)
-                elif steward:
+                else:
                     ctx.send(steward, summary)
         self._summary_timer = ctx.timers.at(ctx.now + ctx.jitter(every), self._summarise)
 

@@ -131,6 +131,13 @@ def unpack(place: Place) -> tuple[list[float], float, float]:
     return where, max(height, HEIGHT_LEAST), max(error, _ERROR_STEP)
 
 
+@lru_cache(maxsize=1 << 13)
+def unpacked(place: Place) -> tuple[tuple[float, ...], float]:
+    """(coordinates in ms, height in ms), remembered: places change seldom and are compared often."""
+    where, height, _ = unpack(place)
+    return tuple(where), height
+
+
 def expected(one: Place, other: Place) -> Nanos:
     """The round trip between two places as far as they tell; 0 where either is not known."""
     if not one or not other:

@@ -8,6 +8,7 @@ from opus_node.core.context import Context
 from opus_node.core.coordinates import expected
 from opus_node.core.held import Held
 from opus_node.core.messages import AgentHint, Lease, LeaseReply
+from opus_node.core.neighbours import Neighbours
 from opus_node.core.relay import Relay
 from opus_node.core.siblings import TOWARDS_REPLICAS, Siblings, mix
 from opus_node.core.swim import Member, Swim
@@ -29,7 +30,7 @@ GUESS_SHARE = 0.7
 
 
 class Leases:
-    __slots__ = ("_ctx", "_relay", "_swim", "refused", "siblings", "table")
+    __slots__ = ("_ctx", "_relay", "_swim", "neighbours", "refused", "siblings", "table")
 
     def __init__(self, ctx: Context, swim: Swim, relay: Relay) -> None:
         self._ctx = ctx
@@ -37,6 +38,7 @@ class Leases:
         self._relay = relay
         self.table: dict[NodeId, Held] = {}
         self.siblings = Siblings(ctx, self.table)
+        self.neighbours = Neighbours(ctx, self.table, self.siblings)
         self.refused = 0
 
     def room(self) -> int:
@@ -69,7 +71,8 @@ class Leases:
             self.siblings.take(source, lease.measured)
         news = () if held.told is delays else delays
         held.told = delays
-        ctx.send(source, LeaseReply(lease.seq, True, hints, at, news, self.siblings.wanted(held), self._relay.near(held)))
+        wanted = self.siblings.wanted(held) or self.neighbours.wanted(held, len(self._swim.agents()))
+        ctx.send(source, LeaseReply(lease.seq, True, hints, at, news, wanted, self._relay.near(held)))
 
     def release(self, source: NodeId) -> None:
         self.table.pop(source, None)
@@ -80,6 +83,7 @@ class Leases:
         limit = self._ctx.now - max(config.lease_timeout, 3 * config.lease_interval + SECOND)
         for node in [node for node, held in self.table.items() if held.heard_at < limit]:
             del self.table[node]
+        self.neighbours.forget()
 
     def slept(self, span: Nanos) -> None:
         """This process stood still for `span`; the nodes are not to blame for it."""

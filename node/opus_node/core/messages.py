@@ -98,15 +98,20 @@ class MemberUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node that could serve, or already does: where it hangs (itself, if it is an agent) and what speaks for it."""
+    """A node that could serve, or already does, and what is needed at its place."""
 
     node: NodeId
-    agent: NodeId
     rtt: Nanos
+    """To its agent; 0 from the agent itself."""
     age: Nanos
     cpu: float
     bandwidth: int
     at: Place = 0
+    weight: int = 1
+    """Its share of its agent's demand, relative to the others told of with it."""
+    near: tuple[int, ...] = ()
+    """What was measured: another candidate's position in the summary, the round trip to it in 0.1 ms, and so on. Positions go on
+    beyond the candidates with those in `abroad`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,14 +294,25 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """An agent to the steward of `app`: its nodes in brief."""
+    """An agent to the steward of `app`: its nodes in brief. Without candidates: they are as in the last one of this version."""
 
     app: AppId
     nodes: int
     rate: float
+    version: int
     candidates: tuple[Candidate, ...]
-    near: tuple[NodeId, ...]
-    """Other agents in the same region, by this agent's own measurements: one failure domain, one place to serve."""
+    """The fittest first."""
+    near: tuple[Measured, ...]
+    """The nearest of the other agents."""
+    abroad: tuple[NodeId, ...] = ()
+    """Other agents' nodes that some of the candidates have measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryWanted:
+    """A steward to an agent: it does not have that version."""
+
+    app: AppId
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +320,8 @@ class Survey:
     """A steward to an agent: how far are these from you?"""
 
     nodes: tuple[NodeId, ...]
+    by: NodeId = ""
+    """Not from the agent, but from this node of its; the answer comes with the next summaries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,6 +474,7 @@ Message = (
     | Surveyed
     | AgentReport
     | AgentOrder
+    | SummaryWanted
 )
 
 REQUEST_TRAFFIC = (RouteRequest, Reply)

@@ -58,6 +58,7 @@ from opus_node.core.messages import (
     RouteRefuse,
     RouteRequest,
     Summary,
+    SummaryWanted,
     Survey,
     Surveyed,
     Sync,
@@ -108,6 +109,7 @@ class NodeCore:
             Nack: self._on_nack,
             Sync: self._on_sync,
             Summary: self._on_summary,
+            SummaryWanted: self._on_summary_wanted,
             Appoint: self._on_appoint,
             AppointReply: self._on_appoint_reply,
             ReplicaBeat: self._on_beat,
@@ -369,6 +371,10 @@ class NodeCore:
     def _on_summary(self, source: NodeId, message: Summary) -> None:
         if self._role is not None:
             self._role.stewards.on_summary(source, message)
+
+    def _on_summary_wanted(self, source: NodeId, message: SummaryWanted) -> None:
+        if self._role is not None:
+            self._role.summaries.wanted(message.app, source)
 
     def _on_survey(self, source: NodeId, message: Survey) -> None:
         if self._role is not None:

@@ -1,12 +1,30 @@
-"""Who should serve: pure functions from summaries to members. v1: one a region by demand; sizing and utility come later."""
+"""Who should serve: from what agents tell to members, by the policy that the application names.
+
+    best                the least delay for the demand, weighed against unstable and weak hosts (`landscape`, `kmedian`)
+    nearest-to-demand   nodes nearest to the agents with most demand, one after the other: near, but not well spread
+    oldest              age and nothing else
+    random              by hashing
+    everywhere          all nodes: m = n
+
+All are deterministic. Only the best moves members that live.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from opus_node.core.messages import Candidate, Summary
-from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+from opus_node.core.kmedian import greedy, placed, total
+from opus_node.core.landscape import Landscape
+from opus_node.core.types import AppConfig, AppId, NodeId
+
+BEST, NEAREST, OLDEST, RANDOM, EVERYWHERE = "best", "nearest-to-demand", "oldest", "random", "everywhere"
+POLICIES = (BEST, NEAREST, OLDEST, RANDOM, EVERYWHERE)
+
+MOVE = 0.1
+"""A move must save this share of a member's part of all delay: what it costs is not in the figures."""
+MOVE_ROUGHLY = 0.5
+"""The same while round trips are only guessed."""
 
 
 def score(app: AppId, node: NodeId) -> int:
@@ -19,99 +37,82 @@ def first_of(app: AppId, agents: Iterable[NodeId]) -> NodeId:
     return max(agents, key=lambda node: (score(app, node), node), default="")
 
 
-def homes(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, NodeId]:
-    """node -> agent it hangs at, for all candidates told of; the nearer agent if two claim it."""
-    found: dict[NodeId, tuple[Nanos, NodeId]] = {}
-    for agent in sorted(summaries):
-        for candidate in summaries[agent].candidates:
-            claim = (candidate.rtt, candidate.agent)
-            if candidate.node not in found or claim < found[candidate.node]:
-                found[candidate.node] = claim
-    return {node: agent for node, (_, agent) in found.items()}
-
-
-def regions(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, NodeId]:
-    """agent -> first agent of its region. Balls around centres, not chains: a continent is not one region."""
-    centre: dict[NodeId, NodeId] = {}
-    centres: list[NodeId] = []
-    for agent in sorted(summaries):
-        near = summaries[agent].near
-        centre[agent] = next((one for one in centres if one in near or agent in summaries[one].near), agent)
-        if centre[agent] == agent:
-            centres.append(agent)
-    return centre
-
-
-def places(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, NodeId]:
-    """node -> region, for all candidates told of."""
-    centre = regions(summaries)
-    return {node: centre[agent] for node, agent in homes(summaries).items()}
-
-
-def spread(members: Iterable[NodeId], place: Mapping[NodeId, NodeId]) -> int:
-    """In how many regions the members are; one whose region is unknown counts as one of its own."""
-    return len({place.get(node, node) for node in members})
-
-
-def choose(
-    app: AppId,
-    count: int,
-    keep: Sequence[NodeId],
-    summaries: Mapping[NodeId, Summary],
-    exclude: Iterable[NodeId],
-    near_enough: Nanos,
+def filled(
+    config: AppConfig, land: Landscape, count: int, keep: Sequence[NodeId] = (), among: Sequence[NodeId] = ()
 ) -> tuple[NodeId, ...]:
-    """`keep` filled up to `count` members.
+    """`keep` filled up to `count` members, from `among` if that is not empty, never with who is barred.
 
-    Greedy: the next member comes from the region with fewest members so far, then greatest demand; inside a region
-    from the agent with fewest, then greatest demand, the fittest candidate; agents serve only when there is no one else.
+    Members that no agent tells of any more count, but nothing is known of where they are.
     """
-    members = list(keep[:count])
-    home, centre = homes(summaries), regions(summaries)
+    keep = keep[:count]
+    known = [land.index[node] for node in keep if node in land.index]
+    barred = {*land.barred, *(i for i, one in enumerate(land.candidates) if among and one.node not in among)}
+    more = count - len(keep)
+    if config.policy == BEST:
+        added = _by_delay(land, len(known) + more, known, barred)
+    else:
+        left = [i for i in range(len(land.candidates)) if i not in barred and i not in known]
+        added = _ORDERS[config.policy](config.name, land, left, known)[:more]
+    return (*keep, *(land.candidates[i].node for i in added))
+
+
+def _by_delay(land: Landscape, count: int, known: list[int], barred: set[int]) -> list[int]:
+    """Those to be added."""
+    columns, free = land.columns, [0.0] * len(land.columns)
+    rough = greedy(columns, count, free, known, barred)
+    dues = land.dues(total(columns, rough, free), count)
+    chosen = greedy(columns, count, dues, known, barred) if known else placed(columns, count, dues, (), 0.0, barred)
+    return chosen[len(known) :]
+
+
+def improved(
+    config: AppConfig, land: Landscape, members: Sequence[NodeId], sure: bool = True
+) -> tuple[tuple[NodeId, ...], float]:
+    """(members worth changing to, share of all delay and dues that this saves); the same ones and 0 if there are none.
+
+    `sure`: round trips that matter have been measured.
+    """
+    if config.policy != BEST or any(node not in land.index for node in members):
+        return tuple(members), 0.0
+    columns, current = land.columns, [land.index[node] for node in members]
+    cost = total(columns, current, [0.0] * len(columns))
+    dues = land.dues(cost, len(current))
+    worth = (MOVE if sure else MOVE_ROUGHLY) * cost / len(current)
+    chosen = placed(columns, len(current), dues, current, worth, land.barred)
+    before = total(columns, current, dues)
+    saved = 1 - total(columns, chosen, dues) / before if before > 0 else 0.0
+    return tuple(land.candidates[i].node for i in chosen), saved
+
+
+def _by_hash(app: AppId, land: Landscape, left: list[int], known: list[int]) -> list[int]:
+    return sorted(left, key=lambda i: score(app, land.candidates[i].node))
+
+
+def _by_age(app: AppId, land: Landscape, left: list[int], known: list[int]) -> list[int]:
+    return sorted(left, key=lambda i: (-land.candidates[i].age, score(app, land.candidates[i].node)))
+
+
+def _by_demand(app: AppId, land: Landscape, left: list[int], known: list[int]) -> list[int]:
+    """One of each agent, in order of what its nodes ask for each member they have."""
     taken: dict[NodeId, int] = {}
-    demand: dict[NodeId, float] = {}
-    for agent, summary in summaries.items():
-        demand[centre[agent]] = demand.get(centre[agent], 0.0) + summary.rate
-    for node in members:
-        agent = home.get(node, node)
-        for place in {agent: 0, centre.get(agent, agent): 0}:
-            taken[place] = taken.get(place, 0) + 1
-    barred = {*exclude, *members}
-    pools: dict[NodeId, list[Candidate]] = {}
-    for agent in sorted(summaries):
-        pool = [one for one in summaries[agent].candidates if one.node not in barred and home[one.node] == one.agent]
-        pools[agent] = sorted(pool, key=lambda one: _fitness(app, one, near_enough))
-    while len(members) < count:
-        best: tuple[tuple[bool, int, float, int, float, int], NodeId] | None = None
-        for agent, pool in pools.items():
-            if not pool:
-                continue
-            region, summary = centre[agent], summaries[agent]
-            is_agent = pool[0].node == pool[0].agent
-            key = (is_agent, taken.get(region, 0), -demand[region], taken.get(agent, 0), -summary.rate, -summary.nodes)
-            if best is None or key < best[0]:
-                best = (key, agent)
-        if best is None:
-            break
-        agent = best[1]
-        members.append(pools[agent].pop(0).node)
-        for place in {agent: 0, centre[agent]: 0}:
-            taken[place] = taken.get(place, 0) + 1
-    return tuple(members)
+    for i in known:
+        home = land.home[land.candidates[i].node]
+        taken[home] = taken.get(home, 0) + 1
+    queues: dict[NodeId, list[int]] = {}
+    for i in sorted(left, key=lambda i: (land.candidates[i].rtt, score(app, land.candidates[i].node)), reverse=True):
+        queues.setdefault(land.home[land.candidates[i].node], []).append(i)
+    found = []
+    while queues:
+        agent = max(sorted(queues), key=lambda agent: land.demand[agent] / (1 + taken.get(agent, 0)))
+        taken[agent] = taken.get(agent, 0) + 1
+        found.append(queues[agent].pop())
+        if not queues[agent]:
+            del queues[agent]
+    return found
 
 
-def _fitness(app: AppId, one: Candidate, near_enough: Nanos) -> tuple[bool, bool, int, float, int, int]:
-    """Ascending: no agent, near its agent, old (by the minute), capable, well connected; hashing among equals."""
-    return (
-        one.node == one.agent,
-        one.rtt > near_enough,
-        -(one.age // (60 * SECOND)),
-        -one.cpu,
-        -(one.bandwidth // 1_000_000),
-        score(app, one.node),
-    )
+def _in_order(app: AppId, land: Landscape, left: list[int], known: list[int]) -> list[int]:
+    return left
 
 
-def round_up(rtt: Nanos) -> Nanos:
-    """Round trips in summaries are told in whole milliseconds: finer is noise, and makes every summary a new one."""
-    return -(-rtt // MILLISECOND) * MILLISECOND
+_ORDERS = {NEAREST: _by_demand, OLDEST: _by_age, RANDOM: _by_hash, EVERYWHERE: _in_order}

@@ -104,6 +104,7 @@ class Promotion:
     def _look(self, _: object) -> None:
         ctx = self._ctx
         self._leases.siblings.forget()
+        self._leases.neighbours.forget()
         self._promoted = {node: one for node, one in self._promoted.items() if ctx.now - one[0] < TRIED}
         if self._leases.siblings.stale():
             self._study()

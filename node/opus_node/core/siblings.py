@@ -111,6 +111,10 @@ class Siblings:
         while len(near) > REMEMBERED:
             del near[next(iter(near))]
 
+    def measured(self, node: NodeId) -> list[tuple[NodeId, Nanos]]:
+        """What a node has measured, the nearest first."""
+        return sorted(self._near.get(node, {}).items(), key=lambda item: (item[1], item[0]))
+
     def forget(self) -> None:
         """Drops what belongs to nodes that have gone."""
         table = self._table

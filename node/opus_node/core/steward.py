@@ -14,13 +14,24 @@ then a steward waits CUT_PATIENCE, so that a short cut reshuffles nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
 from opus_node.core.events import ReplicaSetDecided, RoleChanged
-from opus_node.core.messages import Appoint, AppointReply, BeatReply, ReplicaBeat, ReplicaSet, Summary, Survey, Sync
-from opus_node.core.placement import choose, first_of, homes, places, regions, spread
-from opus_node.core.placer import Placer
+from opus_node.core.landscape import Landscape
+from opus_node.core.messages import (
+    Appoint,
+    AppointReply,
+    BeatReply,
+    ReplicaBeat,
+    ReplicaSet,
+    Summary,
+    SummaryWanted,
+    Survey,
+    Sync,
+)
+from opus_node.core.placement import BEST, EVERYWHERE, filled, first_of, improved
 from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, next_epoch
@@ -57,8 +68,15 @@ MERGE_AFTER: Nanos = 1500 * MILLISECOND
 MERGE_WAIT: Nanos = 2500 * MILLISECOND
 """... and so much longer if some have not."""
 IMPROVE_EVERY: Nanos = 10 * SECOND
-SURVEY_EVERY: Nanos = 2 * SECOND
+CHANGE_COST: Nanos = SECOND // 2
+"""A change of the set makes all who use it look again: it must save so much of all delay, counted over the time since the last
+one. Much is saved at once, a few percent at last."""
+SURVEY_EVERY: Nanos = 3 * SECOND
 """While round trips are still wanted for a choice."""
+SURVEY_MOST: Nanos = 20 * SECOND
+"""After the last change; then what is only guessed has to do."""
+READY = 0.8
+"""Share of the wanted round trips that must be there before a member is moved for a small gain."""
 REFILL_EVERY: Nanos = 2 * SECOND
 ANSWERED = LOST_STEWARD - 2
 """Of so many beats one is answered, sooner than the replica would think its steward lost."""
@@ -97,17 +115,19 @@ class Desk:
         "improve_at",
         "join_at",
         "join_with",
-        "placer",
+        "settled",
         "summaries",
         "watched",
     )
 
-    def __init__(self, config: AppConfig, placer: Placer) -> None:
+    def __init__(self, config: AppConfig) -> None:
         self.config = config
-        self.placer = placer
+        self.settled: tuple[object, ...] = ()
+        """For which inputs nothing better was found."""
         self.acting = False
         self.first_since: Nanos = -1
-        self.summaries: dict[NodeId, tuple[Nanos, Summary]] = {}
+        self.summaries: dict[NodeId, tuple[Nanos, Cluster]] = {}
+        """By agent, and when last heard of."""
         self.watched: dict[NodeId, Watch] = {}
         self.excluded: dict[NodeId, Nanos] = {}
         self.former: tuple[NodeId, ...] = ()
@@ -142,7 +162,7 @@ class Stewards:
         self._sets = sets
         self._learn = learn
         self.surveyor = Surveyor(ctx, ask)
-        self.desks = {config.name: Desk(config, Placer(ctx, config.name, self.surveyor)) for config in ctx.config.apps}
+        self.desks = {config.name: Desk(config) for config in ctx.config.apps}
         self.highest: dict[AppId, int] = {}
         """Greatest epoch ever heard of: a decision goes beyond it."""
         self._firsts: dict[AppId, NodeId] = {}
@@ -222,20 +242,33 @@ class Stewards:
         waited = min(now - desk.first_since, now - self._started_at)
         summaries = self._fresh(desk)
         complete = all(agent in summaries for agent in self._swim.agents())
-        candidates = sum(1 for one in summaries.values() for each in one.candidates if each.node != each.agent)
+        candidates = sum(len(one.index) - 1 for one in summaries.values())
         if waited >= FIRST_MOST or (waited >= FIRST_LEAST and complete and candidates >= desk.config.replicas):
-            members = choose(app, desk.config.replicas, (), summaries, (), self._ctx.config.near_enough)
+            members = self._filled(desk, summaries, ())
             if members:
                 self._publish(app, desk, members, "first")
 
-    def _fresh(self, desk: Desk, age: Nanos = SUMMARY_KEPT) -> dict[NodeId, Summary]:
-        """Summaries of live agents that are not older than `age`."""
+    def _fresh(self, desk: Desk, age: Nanos = SUMMARY_KEPT) -> dict[NodeId, Cluster]:
+        """What live agents have told of their nodes, no longer ago than `age`."""
         now = self._ctx.now
         for agent in [agent for agent, (at, _) in desk.summaries.items() if now - at > SUMMARY_KEPT]:
             del desk.summaries[agent]
         return {
-            agent: summary for agent, (at, summary) in desk.summaries.items() if now - at <= age and self._swim.is_live(agent)
+            agent: cluster for agent, (at, cluster) in desk.summaries.items() if now - at <= age and self._swim.is_live(agent)
         }
+
+    def _land(self, desk: Desk, clusters: dict[NodeId, Cluster], members: Iterable[NodeId]) -> Landscape:
+        config = desk.config
+        near_enough = self._ctx.config.near_enough
+        return Landscape(config, clusters, tuple(members), desk.excluded, near_enough, self.surveyor.told)
+
+    def _filled(self, desk: Desk, clusters: dict[NodeId, Cluster], keep: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+        return filled(desk.config, self._land(desk, clusters, keep), self._count(desk, clusters), keep)
+
+    @staticmethod
+    def _count(desk: Desk, clusters: dict[NodeId, Cluster]) -> int:
+        """m."""
+        return len(homes(clusters)) if desk.config.policy == EVERYWHERE else desk.config.replicas
 
     def _complete(self, desk: Desk) -> bool:
         """Whether every live agent has told of its nodes lately."""
@@ -244,8 +277,16 @@ class Stewards:
 
     def on_summary(self, source: NodeId, summary: Summary) -> None:
         desk = self.desks.get(summary.app)
-        if desk is not None and (source in desk.summaries or len(desk.summaries) < SUMMARIES):
-            desk.summaries[source] = (self._ctx.now, summary)
+        if desk is None:
+            return
+        _, cluster = desk.summaries.get(source, (0, None))
+        if cluster is not None and cluster.summary.version == summary.version:
+            cluster.renewed(summary)
+            desk.summaries[source] = (self._ctx.now, cluster)
+        elif not summary.candidates:
+            self._ctx.send(source, SummaryWanted(summary.app))
+        elif cluster is not None or len(desk.summaries) < SUMMARIES:
+            desk.summaries[source] = (self._ctx.now, Cluster(source, summary))
 
     # Publishing
 
@@ -256,7 +297,7 @@ class Stewards:
         new = ReplicaSet(app, epoch, ctx.me, members)
         desk.join_at = -1
         desk.changed_at = ctx.now
-        desk.improve_at = ctx.now + IMPROVE_EVERY
+        desk.improve_at = ctx.now + SURVEY_EVERY
         ctx.notices.append(ReplicaSetDecided(app, epoch, members, cause))
         for node in members:
             watch = desk.watched.get(node)
@@ -307,22 +348,11 @@ class Stewards:
         self._publish(app, desk, members or known.members, f"merged with {desk.join_with}")
 
     def _respread(self, desk: Desk, pool: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
-        """m members, as many as possible from `pool`, one a region as far as that goes."""
-        summaries = self._fresh(desk)
-        place = places(summaries)
-        count = desk.config.replicas
-        keep: list[NodeId] = []
-        covered: list[NodeId] = []
-        for node in pool:
-            if node in place and place[node] not in covered and len(keep) < count:
-                keep.append(node)
-                covered.append(place[node])
-        unused = [agent for agent, region in regions(summaries).items() if agent == region and region not in covered]
-        # Fill with new regions first, then with members that share one: moving a replica costs less than a far region.
-        room = count - len(keep)
-        doubles = [node for node in pool if node in place and node not in keep]
-        keep += doubles[: max(0, room - len(unused))]
-        return choose(desk.config.name, count, keep, summaries, desk.excluded, self._ctx.config.near_enough)
+        """m members, as many as possible from `pool`, placed as if for the first time."""
+        clusters = self._fresh(desk)
+        land = self._land(desk, clusters, pool)
+        some = filled(desk.config, land, self._count(desk, clusters), (), tuple(node for node in pool if node in land.index))
+        return filled(desk.config, land, self._count(desk, clusters), some)
 
     # Keeping m alive
 
@@ -357,7 +387,7 @@ class Stewards:
                 lost.append(node)
         if lost:
             self._replace(app, desk, known, lost)
-        elif len(known.members) < desk.config.replicas:
+        elif len(known.members) < self._count(desk, self._fresh(desk)):
             if ctx.now - desk.changed_at >= REFILL_EVERY:
                 self._change(app, desk, known, known.members, self._fresh(desk), "refilled")
         elif ctx.now >= desk.improve_at:
@@ -395,7 +425,7 @@ class Stewards:
         unheard = not any(desk.watched[node].heard for node in lost)
         if cut and not unheard and max(doubtful) < CUT_PATIENCE:
             return
-        home = homes({agent: summary for agent, (_, summary) in desk.summaries.items()})
+        home = homes({agent: cluster for agent, (_, cluster) in desk.summaries.items()})
         for node in lost:
             desk.excluded[node] = now + EXCLUDED
             if not desk.watched[node].proven and home.get(node) != self._ctx.me:
@@ -412,11 +442,11 @@ class Stewards:
         desk: Desk,
         known: ReplicaSet,
         keep: tuple[NodeId, ...],
-        summaries: dict[NodeId, Summary],
+        summaries: dict[NodeId, Cluster],
         cause: str,
     ) -> None:
         """Fills `keep` up. A set is never emptied: silent members are better than none."""
-        members = choose(app, desk.config.replicas, keep, summaries, desk.excluded, self._ctx.config.near_enough)
+        members = self._filled(desk, summaries, keep)
         if members and set(members) != set(known.members):
             gone = [node for node in known.members if node not in members]
             self._remember(desk, tuple(node for node in gone if node not in desk.watched or desk.watched[node].proven))
@@ -425,29 +455,41 @@ class Stewards:
             desk.changed_at = self._ctx.now
 
     def _improve(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
-        """Members that serve the demand better, once agents have measured; until then, a wider spread over regions."""
+        """Members that serve the demand better by more than it costs to move."""
         if not self._complete(desk):
             desk.improve_at = self._ctx.now + SECOND
             return
-        summaries = self._fresh(desk)
-        members = desk.placer.better(known.members, desk.config.replicas, summaries, desk.excluded)
-        desk.improve_at = self._ctx.now + (IMPROVE_EVERY if desk.placer.ready else SURVEY_EVERY)
-        if members:
+        clusters = self._fresh(desk)
+        land = self._land(desk, clusters, known.members)
+        ready = self._survey(desk, land, known.members)
+        inputs = (known.members, land.essence())
+        desk.improve_at = self._ctx.now + (IMPROVE_EVERY if ready and inputs == desk.settled else SURVEY_EVERY)
+        rash = not ready and self._ctx.now - desk.changed_at < SURVEY_MOST
+        if rash or inputs == desk.settled:
+            return
+        self._send_on_errands(desk, land, known.members)
+        members, saved = improved(desk.config, land, known.members, ready)
+        if set(members) == set(known.members):
+            desk.settled = inputs if ready else ()
+        elif saved * (self._ctx.now - desk.changed_at) >= CHANGE_COST:
             self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, "nearer to demand")
-        elif not desk.placer.ready:
-            self._spread(app, desk, known, summaries)
 
-    def _spread(self, app: AppId, desk: Desk, known: ReplicaSet, summaries: dict[NodeId, Summary]) -> None:
-        """Two members in one region while another region has none: a wider spread is worth a move, nothing less is."""
-        place = places(summaries)
-        if any(node not in place for node in known.members):
-            return  # some summary is still to come
-        back = [node for node in desk.former if node not in known.members and node not in desk.excluded]
-        members = self._respread(desk, (*known.members, *back))
-        if len(members) == desk.config.replicas and spread(members, place) > spread(known.members, place):
-            self._remember(desk, tuple(node for node in known.members if node not in members))
-            self._publish(app, desk, members, "spread")
+    def _survey(self, desk: Desk, land: Landscape, members: tuple[NodeId, ...]) -> bool:
+        """Asks agents for round trips that may change the choice; whether most are there."""
+        if desk.config.policy != BEST:
+            return True
+        wanted = land.wanted(members)
+        self.surveyor.attend(desk.config.name, [*wanted, *land.index])
+        missing = sum(self.surveyor.ask(agent, nodes) for agent, nodes in wanted.items())
+        return missing <= (1 - READY) * sum(map(len, wanted.values()))
+
+    def _send_on_errands(self, desk: Desk, land: Landscape, members: tuple[NodeId, ...]) -> None:
+        """Single nodes confirm what guesses promise: that they are near those that serve, or would be nearer to others."""
+        if desk.config.policy == BEST:
+            for agent, errands in land.errands(members).items():
+                for node, others in errands.items():
+                    self.surveyor.send(agent, node, others)
 
     @staticmethod
     def _remember(desk: Desk, gone: tuple[NodeId, ...]) -> None:

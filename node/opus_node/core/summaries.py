@@ -1,74 +1,175 @@
-"""What an agent tells the steward of an application: its nodes in brief, its fittest candidates, and the members it serves."""
+"""What an agent tells the steward of an application: its nodes in brief, as candidates and as places with demand.
+
+The whole is told when much has changed, or little has for long; in between only how many there are and what they ask for, with
+the version of the whole. A steward that lacks that version says so.
+"""
 
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
+from math import log2
 
+from opus_node.core.cluster import NEAR_UNIT
 from opus_node.core.context import Context
 from opus_node.core.held import Held
 from opus_node.core.leases import Leases
-from opus_node.core.messages import Candidate, ReplicaSet, Summary
-from opus_node.core.placement import round_up, score
+from opus_node.core.messages import Candidate, Measured, ReplicaSet, Summary
+from opus_node.core.placement import EVERYWHERE, score
 from opus_node.core.swim import Swim
-from opus_node.core.types import SECOND, AppId, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
 EVERY: Nanos = 3 * SECOND
 EARLY: Nanos = SECOND // 2
 """While no set is known yet, so that the first one comes soon."""
-CANDIDATES = 4
-"""Besides those that serve already."""
-NEAR = 8
-"""Agents of the same region named at most."""
+WHOLE_EVERY: Nanos = 180 * SECOND
+WHOLE_LEAST: Nanos = 5 * SECOND
+"""Between two that were not asked for. So long if all has changed, twice as long if half has."""
+DRIFT: Nanos = 4 * MILLISECOND
+"""A round trip to the agent that has changed by less is as it was."""
+CANDIDATES = 64
+CANDIDATES_OF_ALL = 2048
+"""Told of by all agents together; each tells of FEWEST at least. With more nodes, those told of stand for the others."""
+FEWEST = 4
+NEAR = 32
+"""Other agents named at most."""
+NEAR_EACH = 24
+"""Measured round trips told of each candidate at most."""
 FRESH_LEASES = 2
 """A candidate was heard within so many lease intervals (and a second)."""
+PRIOR = 4.0
+"""Requests' worth of belief that a node asks as much as its neighbours."""
+WINDOW_S = 15.0
+AVERAGE = 4
+"""Weight of a node that asks as much as its neighbours; others by powers of two, so that chance changes few."""
+WEIGHT_MOST = 64
 
 
 class Summaries:
     """Builds them; remembers members of the sets before, since a steward may want them back after a merge."""
 
-    __slots__ = ("_ctx", "_former", "_leases", "_swim")
+    __slots__ = ("_ctx", "_former", "_leases", "_policies", "_sent", "_swim", "_whole")
 
     def __init__(self, ctx: Context, leases: Leases, swim: Swim) -> None:
         self._ctx = ctx
         self._swim = swim
         self._leases = leases
+        self._policies = {config.name: config for config in ctx.config.apps}
         self._former: dict[AppId, tuple[NodeId, ...]] = {}
+        self._whole: dict[AppId, tuple[Nanos, Summary]] = {}
+        """When last looked at anew, and the last of them."""
+        self._sent: dict[AppId, dict[NodeId, int]] = {}
+        """Steward -> version it was told in whole."""
 
     def learned(self, before: ReplicaSet | None, new: ReplicaSet) -> None:
         if before is not None and before.members != new.members:
             self._former[new.app] = before.members
 
+    def wanted(self, app: AppId, steward: NodeId) -> None:
+        """It lacks what it was told."""
+        self._sent.get(app, {}).pop(steward, None)
+
+    def due(self, app: AppId, steward: NodeId, known: ReplicaSet | None, client_rate: float) -> Summary:
+        """What to tell `steward` now: the whole, or that nothing has changed. To itself it costs nothing to tell the whole."""
+        whole = self._current(app, known, client_rate)
+        if steward == self._ctx.me:
+            return whole
+        sent = self._sent.setdefault(app, {})
+        known_there = sent.pop(steward, 0) == whole.version
+        told = Summary(app, whole.nodes, whole.rate, whole.version, (), ()) if known_there else whole
+        sent[steward] = whole.version
+        while len(sent) > 2:
+            del sent[next(iter(sent))]
+        return told
+
+    def _current(self, app: AppId, known: ReplicaSet | None, client_rate: float) -> Summary:
+        """The last version with today's figures, or a new one if what it says is no longer so."""
+        now = self._ctx.now
+        found = self.build(app, known, client_rate)
+        at, before = self._whole.get(app, (0, None))
+        version = now // SECOND + 1  # so that no life of this agent repeats those of the one before
+        if before is not None:
+            age = now - at
+            same = age < WHOLE_EVERY and _changed(before, found) * age < WHOLE_LEAST
+            serving = {node for node in (known.members if known else ()) if node in self._leases.table}
+            if same and {one.node for one in before.candidates} >= serving:
+                return replace(before, nodes=found.nodes, rate=found.rate)
+            version = max(version, before.version + 1)
+        found = replace(found, version=version)
+        self._whole[app] = (now, found)
+        return found
+
     def build(self, app: AppId, known: ReplicaSet | None, client_rate: float) -> Summary:
-        ctx = self._ctx
+        """In whole, without a version."""
         table = self._leases.table
+        rate = client_rate + sum(held.rates.get(app, 0.0) for held in table.values())
+        told = self._told_of(app, known)
+        mean = rate * WINDOW_S / (len(table) + 1)
+        weights = [_weight(held.rates.get(app, 0.0) * WINDOW_S, mean) for held in told]
+        position = {held.node: i for i, held in enumerate(told)}
+        position[self._ctx.me] = len(told)
+        candidates = [self._candidate(held, position, weight) for held, weight in zip(told, weights, strict=True)]
+        candidates.append(self._self(_weight(client_rate * WINDOW_S, mean)))
+        return Summary(app, len(table), round(rate, 3), 0, tuple(candidates), self._near(), tuple(position)[len(candidates) :])
+
+    def _told_of(self, app: AppId, known: ReplicaSet | None) -> list[Held]:
+        """The fittest, and those that serve or have served."""
+        ctx, table = self._ctx, self._leases.table
         oldest = ctx.now - FRESH_LEASES * ctx.config.lease_interval - SECOND
-        near_enough = ctx.config.near_enough
-        serving = known.members if known else ()
-        fresh = [held for held in table.values() if held.heard_at >= oldest and held.node not in serving]
+        fresh = [held for held in table.values() if held.heard_at >= oldest]
+        most = max(FEWEST, min(CANDIDATES, CANDIDATES_OF_ALL // len(self._swim.agents())))
+        if self._policies.get(app, AppConfig(app)).policy == EVERYWHERE:
+            most = len(fresh)
 
-        def fitness(held: Held) -> tuple[bool, int, float, Nanos, int]:
-            """Near, of the oldest by orders of magnitude, capable, and then the nearest: the middle of those it is to serve."""
-            age = ((ctx.now - held.born_at) // (60 * SECOND)).bit_length()
-            return (held.rtt > near_enough, -age, -held.cpu, round_up(held.rtt), score(app, held.node))
+        def fitness(held: Held) -> tuple[int, float, int, int]:
+            """Old by orders of magnitude, capable, well connected; hashing among equals."""
+            age = max(0, ctx.now - held.born_at) // (60 * SECOND)
+            return (-age.bit_length(), -held.cpu, -held.bandwidth, score(app, held.node))
 
-        told = {held.node: held for held in heapq.nsmallest(CANDIDATES, fresh, key=fitness)}
-        for node in (*serving, *self._former.get(app, ())):
+        told = {held.node: held for held in heapq.nsmallest(most, fresh, key=fitness)}
+        for node in (*(known.members if known else ()), *self._former.get(app, ())):
             if node in table:
                 told[node] = table[node]
-        rate = client_rate + sum(held.rates.get(app, 0.0) for held in table.values())
-        candidates = (*(self._candidate(held) for held in told.values()), self._self())
-        return Summary(app, len(table), round(rate, 3), candidates, self._near())
+        return list(told.values())
 
-    def _near(self) -> tuple[NodeId, ...]:
-        near_enough = self._ctx.config.near_enough
-        near = [one for one in self._swim.members.values() if one.live and one.rtt.samples and one.rtt.srtt <= near_enough]
-        return tuple(one.node for one in heapq.nsmallest(NEAR, near, key=lambda one: (one.rtt.srtt, one.node)))
+    def _near(self) -> tuple[Measured, ...]:
+        near = [one for one in self._swim.members.values() if one.live and one.rtt.samples]
+        nearest = heapq.nsmallest(NEAR, near, key=lambda one: (one.rtt.srtt, one.node))
+        return tuple(Measured(one.node, round_up(one.rtt.srtt)) for one in nearest)
 
-    def _candidate(self, held: Held) -> Candidate:
-        ctx = self._ctx
-        return Candidate(held.node, ctx.me, round_up(held.rtt), ctx.now - held.born_at, held.cpu, held.bandwidth, held.at)
+    def _candidate(self, held: Held, position: dict[NodeId, int], weight: int) -> Candidate:
+        """`position` gets those nodes abroad that it has measured."""
+        pairs: list[int] = []
+        for node, rtt in self._leases.siblings.measured(held.node)[:NEAR_EACH]:
+            pairs += (position.setdefault(node, len(position)), -(-rtt // NEAR_UNIT))
+        age = max(0, self._ctx.now - held.born_at)
+        return Candidate(held.node, round_up(held.rtt), age, held.cpu, held.bandwidth, held.at, weight, tuple(pairs))
 
-    def _self(self) -> Candidate:
+    def _self(self, weight: int) -> Candidate:
         ctx = self._ctx
         abilities = ctx.config.abilities
-        return Candidate(ctx.me, ctx.me, 0, ctx.now - ctx.booted_at, abilities.cpu, abilities.bandwidth, ctx.position.at)
+        return Candidate(ctx.me, 0, ctx.now - ctx.booted_at, abilities.cpu, abilities.bandwidth, ctx.position.at, weight, ())
+
+
+def _weight(requests: float, mean: float) -> int:
+    """Of a node whose neighbours have asked `mean` each on average, drawn towards that."""
+    ratio = (PRIOR + requests) / (PRIOR + mean)
+    return min(WEIGHT_MOST, max(1, int(AVERAGE * 2.0 ** round(log2(ratio)))))
+
+
+def _changed(before: Summary, now: Summary) -> float:
+    """Share of what matters to a placement that is another: nodes, what they ask, how far they are and from how many."""
+    if len(before.near) != len(now.near):
+        return 1.0
+    old = {one.node: one for one in before.candidates}
+    changed = len(old.keys() - {one.node for one in now.candidates})
+    for one in now.candidates:
+        was = old.get(one.node)
+        if was is None or one.weight != was.weight or len(one.near) != len(was.near) or abs(one.rtt - was.rtt) >= DRIFT:
+            changed += 1
+    return changed / max(1, len(now.candidates))
+
+
+def round_up(rtt: Nanos) -> Nanos:
+    """Round trips in summaries are told in tenths of milliseconds: finer is noise, and takes more bytes."""
+    return -(-rtt // NEAR_UNIT) * NEAR_UNIT

@@ -2,14 +2,13 @@
 
     steward --Survey(nodes)--> agent ...probes those it does not know... --Surveyed(round trips)--> steward
 
-Coordinates and triangles are too weak to place by: they say whom to measure. An agent's round trips to other agents are known
-from membership and cost nothing; a candidate is measured by an agent only if by its own agent's distance it may be nearer than
-what serves that agent now.
+Coordinates and triangles are too weak to place by: they say whom to measure. A candidate is measured by an agent only if by its
+own agent's distance it may be nearer than what serves that agent now (`Landscape.wanted`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from opus_node.core.context import Context
@@ -18,15 +17,16 @@ from opus_node.core.prober import Prober
 from opus_node.core.timers import Timer
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 
-ASKED_AT_ONCE = 32
-"""Round trips asked of one agent in one message; those that have to be measured first among them: PROBED_AT_ONCE."""
-PROBED_AT_ONCE = 4
+ASKED_AT_ONCE = 8
+"""Round trips asked of one agent in one message."""
 ASK_AGAIN: Nanos = 12 * SECOND
 """An unanswered question is asked again after so long."""
 PATIENCE: Nanos = 3 * SECOND
 """An agent answers with what it has by then: a silent candidate holds up no other."""
 KEPT: Nanos = 300 * SECOND
 """After so long a round trip is asked for again: paths change."""
+ERRAND_AGAIN: Nanos = 60 * SECOND
+"""A node that did not tell is sent again after so long."""
 SOURCES = 16
 """Stewards whose questions are answered at the same time."""
 
@@ -97,7 +97,7 @@ class Answer:
 class Surveyor:
     """A steward's side: the round trips it was told of, agents by nodes, for all its applications. Soft state."""
 
-    __slots__ = ("_ask_agent", "_asked", "_ctx", "_of_interest", "_rtts")
+    __slots__ = ("_ask_agent", "_asked", "_ctx", "_errands", "_of_interest", "_rtts")
 
     def __init__(self, ctx: Context, ask: Callable[[NodeId, Survey], None]) -> None:
         """`ask` brings a question to an agent, which may be this very node."""
@@ -107,17 +107,15 @@ class Surveyor:
         """agent -> node -> (round trip, when told)."""
         self._asked: dict[NodeId, dict[NodeId, Nanos]] = {}
         self._of_interest: dict[AppId, frozenset[NodeId]] = {}
+        self._errands: dict[NodeId, dict[NodeId, Nanos]] = {}
+        """node -> other -> when it was last sent to measure it."""
 
-    def rtt(self, agent: NodeId, node: NodeId) -> Nanos | None:
-        """As measured by the agent, or, from one agent to another, by either of them."""
-        if agent == node:
-            return 0
-        found = self._rtts.get(agent, {}).get(node) or self._rtts.get(node, {}).get(agent)
-        return None if found is None else found[0]
+    def told(self, agent: NodeId) -> Mapping[NodeId, tuple[Nanos, Nanos]]:
+        """What an agent has measured: node -> (round trip, when told)."""
+        return self._rtts.get(agent, {})
 
-    def ask(self, agent: NodeId, free: Iterable[NodeId], dear: Iterable[NodeId]) -> int:
-        """Asks `agent` for what is missing, or old; `dear` nodes it has to measure. Returns how many round trips are missing
-        (asked for or not)."""
+    def ask(self, agent: NodeId, nodes: Sequence[NodeId]) -> int:
+        """Asks `agent` for what is missing, or old, the first of `nodes` first; tells how many are missing, asked for or not."""
         now = self._ctx.now
         told, asked = self._rtts.setdefault(agent, {}), self._asked.setdefault(agent, {})
 
@@ -125,13 +123,20 @@ class Surveyor:
             known = told.get(node)
             return (known is None or now - known[1] >= KEPT) and now - asked.get(node, -ASK_AGAIN) >= ASK_AGAIN
 
-        cheap, costly = list(free), list(dear)
-        nodes = [node for node in cheap if node != agent and due(node)][: ASKED_AT_ONCE - PROBED_AT_ONCE]
-        nodes += [node for node in costly if node != agent and due(node)][:PROBED_AT_ONCE]
-        if nodes:
-            asked.update(dict.fromkeys(nodes, now))
-            self._ask_agent(agent, Survey(tuple(nodes)))
-        return sum(1 for node in (*cheap, *costly) if node != agent and node not in told)
+        wanted = [node for node in nodes if due(node)][:ASKED_AT_ONCE]
+        if wanted:
+            asked.update(dict.fromkeys(wanted, now))
+            self._ask_agent(agent, Survey(tuple(wanted)))
+        return sum(1 for node in nodes if node not in told)
+
+    def send(self, agent: NodeId, node: NodeId, others: Sequence[NodeId]) -> None:
+        """An agent's node is to measure some others."""
+        now = self._ctx.now
+        asked = self._errands.setdefault(node, {})
+        due = [other for other in others if now - asked.get(other, -ERRAND_AGAIN) >= ERRAND_AGAIN]
+        if due:
+            asked.update(dict.fromkeys(due, now))
+            self._ask_agent(agent, Survey(tuple(due), node))
 
     def on_surveyed(self, source: NodeId, message: Surveyed) -> None:
         told, asked = self._rtts.get(source), self._asked.get(source)
@@ -143,6 +148,8 @@ class Surveyor:
 
     def attend(self, app: AppId, nodes: Iterable[NodeId]) -> None:
         """Bounds the tables: of interest to `app` are only these; what no application cares for is forgotten."""
+        limit = self._ctx.now - ERRAND_AGAIN
+        self._errands = {n: left for n, row in self._errands.items() if (left := {o: at for o, at in row.items() if at > limit})}
         now = frozenset(nodes)
         if now == self._of_interest.get(app):
             return

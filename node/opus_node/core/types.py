@@ -54,6 +54,10 @@ class AppConfig:
     """A function of the user's own (`choice.Choice`) in its place."""
     hedge: Nanos = 0
     """A request without an answer for so long is asked of a second replica too, the first answer counts; 0: never."""
+    policy: str = "best"
+    """How members are chosen, one of `placement.POLICIES`."""
+    agents_serve: bool = False
+    """Whether an agent may be a replica too; otherwise only where there is nobody else."""
 
 
 @dataclass(frozen=True, slots=True)

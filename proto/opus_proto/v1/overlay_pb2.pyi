@@ -224,33 +224,37 @@ class Candidate(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NODE_FIELD_NUMBER: _builtins.int
-    AGENT_FIELD_NUMBER: _builtins.int
     RTT_FIELD_NUMBER: _builtins.int
     AGE_FIELD_NUMBER: _builtins.int
     CPU_FIELD_NUMBER: _builtins.int
     BANDWIDTH_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
     node: _builtins.str
-    agent: _builtins.str
     rtt: _builtins.int
     age: _builtins.int
     cpu: _builtins.float
     bandwidth: _builtins.int
     at: _builtins.int
+    weight: _builtins.int
+    @_builtins.property
+    def near(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
-        agent: _builtins.str = ...,
         rtt: _builtins.int = ...,
         age: _builtins.int = ...,
         cpu: _builtins.float = ...,
         bandwidth: _builtins.int = ...,
         at: _builtins.int = ...,
+        weight: _builtins.int = ...,
+        near: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "agent", b"agent", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "node", b"node", "rtt", b"rtt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "near", b"near", "node", b"node", "rtt", b"rtt", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -629,27 +633,34 @@ class Summary(_message.Message):
     APP_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
     NEAR_FIELD_NUMBER: _builtins.int
+    ABROAD_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     nodes: _builtins.int
     rate: _builtins.float
+    version: _builtins.int
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]: ...
     @_builtins.property
-    def near(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def near(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measured]: ...
+    @_builtins.property
+    def abroad(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         app: _builtins.str = ...,
         nodes: _builtins.int = ...,
         rate: _builtins.float = ...,
+        version: _builtins.int = ...,
         candidates: _abc.Iterable[Global___Candidate] | None = ...,
-        near: _abc.Iterable[_builtins.str] | None = ...,
+        near: _abc.Iterable[Global___Measured] | None = ...,
+        abroad: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "candidates", b"candidates", "near", b"near", "nodes", b"nodes", "rate", b"rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abroad", b"abroad", "app", b"app", "candidates", b"candidates", "near", b"near", "nodes", b"nodes", "rate", b"rate", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -660,16 +671,19 @@ class Survey(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NODES_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    by: _builtins.str
     @_builtins.property
     def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         nodes: _abc.Iterable[_builtins.str] | None = ...,
+        by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by", b"by", "nodes", b"nodes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -694,6 +708,25 @@ class Surveyed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Surveyed: _TypeAlias = Surveyed  # noqa: Y015
+
+@_typing.final
+class SummaryWanted(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummaryWanted: _TypeAlias = SummaryWanted  # noqa: Y015
 
 @_typing.final
 class Appoint(_message.Message):
@@ -1094,6 +1127,7 @@ class Envelope(_message.Message):
     SURVEYED_FIELD_NUMBER: _builtins.int
     AGENT_REPORT_FIELD_NUMBER: _builtins.int
     AGENT_ORDER_FIELD_NUMBER: _builtins.int
+    SUMMARY_WANTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def find_agents(self) -> Global___FindAgents: ...
     @_builtins.property
@@ -1148,6 +1182,8 @@ class Envelope(_message.Message):
     def agent_report(self) -> Global___AgentReport: ...
     @_builtins.property
     def agent_order(self) -> Global___AgentOrder: ...
+    @_builtins.property
+    def summary_wanted(self) -> Global___SummaryWanted: ...
     def __init__(
         self,
         *,
@@ -1178,12 +1214,13 @@ class Envelope(_message.Message):
         surveyed: Global___Surveyed | None = ...,
         agent_report: Global___AgentReport | None = ...,
         agent_order: Global___AgentOrder | None = ...,
+        summary_wanted: Global___SummaryWanted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed", "agent_report", "agent_order"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed", "agent_report", "agent_order", "summary_wanted"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -22,11 +22,13 @@ from math import gamma
 from random import Random
 from typing import Any, Protocol, cast
 
+from opus_node.core.cluster import Cluster
 from opus_node.core.context import Context
 from opus_node.core.held import Held
+from opus_node.core.landscape import Landscape
 from opus_node.core.leases import Leases
-from opus_node.core.messages import ReplicaSet, Summary
-from opus_node.core.placement import choose
+from opus_node.core.messages import Measured, ReplicaSet, Summary
+from opus_node.core.placement import BEST, OLDEST, filled, improved
 from opus_node.core.prober import Prober
 from opus_node.core.relay import Relay
 from opus_node.core.summaries import Summaries
@@ -42,6 +44,8 @@ Figures = dict[str, Any]
 
 MINUTE = 60 * SECOND
 NODES_PER_AGENT = 22
+NEIGHBOURS = 4
+"""Measured by each node."""
 
 
 @dataclass(frozen=True)
@@ -136,28 +140,18 @@ class AtRandom:
         return [*keep, *self.rng.sample(others, self.m - len(keep))]
 
 
-@dataclass(frozen=True)
-class Oldest:
-    """The control at the other end: age and nothing else."""
-
-    m: int
-
-    def fill(self, population: Population, keep: Sequence[int], lost: Sequence[int]) -> list[int]:
-        others = (host for host in range(len(population.born)) if host not in keep and host not in lost)
-        return [*keep, *sorted(others, key=lambda host: (population.born[host], host))[: self.m - len(keep)]]
-
-
 @dataclass
 class OfCore:
-    """The core's choice among what its agents would tell: `Leases` filled by hand, `Summaries.build`, `placement.choose`."""
+    """The core's choice among what its agents would tell: `Leases` filled by hand, `Summaries.build`, `placement`."""
 
     plan: Plan
     delay: Floats
     m: int
     settings: Settings = field(default_factory=Settings)
+    policy: str = BEST
 
     def __post_init__(self) -> None:
-        self._config = self.settings.of(NodeConfig(apps=(AppConfig(APP, self.m),)))
+        self._config = self.settings.but(**{"app.policy": self.policy}).of(NodeConfig(apps=(AppConfig(APP, self.m),)))
         self._names = [host.address for host in self.plan.hosts]
         self._index = {name: i for i, name in enumerate(self._names)}
         self._epoch = 0
@@ -167,6 +161,11 @@ class OfCore:
             if host not in agents:
                 nearest_agent = min(agents, key=lambda agent: (self.delay[host, agent], agent))
                 self._agents[self._names[nearest_agent]].take(self._names[host], self.rtt(host, nearest_agent))
+        self._surveyed = {
+            self._names[agent]: {node: (self.rtt(agent, host), 0) for host, node in enumerate(self._names)} for agent in agents
+        }
+        for agent in self._agents.values():
+            agent.measure(lambda one, other: self.rtt(self._index[one], self._index[other]))
 
     def rtt(self, a: int, b: int) -> int:
         return round(2e6 * float(self.delay[a, b]))
@@ -180,10 +179,16 @@ class OfCore:
             self._epoch += 1
             known = ReplicaSet(APP, self._epoch, next(iter(self._agents)), tuple(self._names[host] for host in keep))
         summaries = {name: agent.summary(population, self._index, known) for name, agent in self._agents.items()}
+        config, clusters = self._config.apps[0], {name: Cluster(name, told) for name, told in summaries.items()}
+        barred = {self._names[host] for host in lost}
         kept = tuple(self._names[host] for host in keep)
-        barred = [self._names[host] for host in lost]
-        chosen = choose(APP, self.m, kept, summaries, barred, self._config.near_enough)
-        return [self._index[name] for name in chosen]
+        near_enough = self._config.near_enough
+
+        def land(members: tuple[str, ...]) -> Landscape:
+            return Landscape(config, clusters, members, barred, near_enough, self._surveyed.__getitem__)
+
+        members = filled(config, land(kept), self.m, kept)
+        return [self._index[name] for name in improved(config, land(members), members)[0]]
 
 
 class _Agent:
@@ -201,6 +206,13 @@ class _Agent:
         held.rtt, held.cpu, held.bandwidth = rtt, 1.0, 100_000_000
         held.rates = {APP: 1.0}
 
+    def measure(self, rtt: Callable[[str, str], int]) -> None:
+        """As nodes do over time that are asked for their nearest."""
+        nodes = list(self._leases.table)
+        for node in nodes:
+            nearest = sorted((rtt(node, other), other) for other in nodes if other != node)[:NEIGHBOURS]
+            self._leases.siblings.take(node, [Measured(other, away) for away, other in nearest])
+
     def summary(self, population: Population, index: dict[str, int], known: ReplicaSet | None) -> Summary:
         now = self._ctx.now = round(population.now * MINUTE)
         for node, held in self._leases.table.items():
@@ -211,9 +223,12 @@ class _Agent:
 
 @dataclass
 class _View:
-    """Of `Swim`, the only part that summaries read."""
+    """Of `Swim`, the only parts that summaries read."""
 
     members: dict[str, Member]
+
+    def agents(self) -> list[str]:
+        return ["", *self.members]
 
 
 def _member(node: str, rtt: int) -> Member:
@@ -226,7 +241,7 @@ def arms(plan: Plan, delay: Floats, m: int, ideal_ms: float, settings: Settings,
     """Every policy under heavy-tailed sessions, the shipped one under exponential ones too."""
     policies: dict[str, tuple[Sessions, Callable[[], Policy]]] = {
         "random": (WEIBULL, lambda: AtRandom(m, Random(f"{seed}/stability/draws"))),
-        "oldest": (WEIBULL, lambda: Oldest(m)),
+        "oldest": (WEIBULL, lambda: OfCore(plan, delay, m, settings, OLDEST)),
         "shipped": (WEIBULL, lambda: OfCore(plan, delay, m, settings)),
         "exponential": (EXPONENTIAL, lambda: OfCore(plan, delay, m, settings)),
     }

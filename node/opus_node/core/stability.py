@@ -1,0 +1,38 @@
+"""How long a host is likely to stay, from its age and what it remembers of its past: the longer it has, the longer it will.
+
+Sessions of a host end at a rate that is its own; over hosts rates vary like a gamma distribution. What is known of one host,
+sessions ended and time up, then leaves a gamma distribution of its rate, and its next session is Lomax (Pareto II), with
+
+    hazard = (SHAPE + sessions) / (scale + time up, this session included)
+
+For a host without a past that is Lindy's law: half as likely to go at twice the age. `scale` says what age is young; it comes
+from the ages of all candidates, so that sessions of minutes and of months are judged alike. (Bustamante and Qiao, *Friendships
+that last*, WCW 2004, found Pareto lifetimes in Gnutella; Weibull and lognormal fits of other systems have falling hazards too.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opus_node.core.types import SECOND, Nanos
+
+SHAPE = 1.0
+"""Sessions' worth of belief in the average host."""
+YOUNGEST: Nanos = 60 * SECOND
+"""The least scale: where all are born together, nobody is older than anybody by more than a start takes."""
+
+
+def scale_of(ages: Sequence[Nanos]) -> Nanos:
+    """The median age, or YOUNGEST."""
+    return max(YOUNGEST, sorted(ages)[len(ages) // 2]) if ages else YOUNGEST
+
+
+def hazard(age: Nanos, scale: Nanos, sessions: int = 0, up: Nanos = 0) -> float:
+    """Ends per second of a session that is `age` old, after `sessions` that took `up` together."""
+    return (SHAPE + sessions) * SECOND / (scale + up + age)
+
+
+def survives(span: Nanos, age: Nanos, scale: Nanos, sessions: int = 0, up: Nanos = 0) -> float:
+    """Probability that the session goes on for `span`."""
+    known = scale + up + age
+    return float((known / (known + span)) ** (SHAPE + sessions))
