@@ -129,6 +129,8 @@ def _app(app: pb.App) -> AppConfig:
         app.name,
         app.replicas,
         app.HasField("service"),
+        most=app.most,
+        availability=app.availability,
         service_time=app.service_time_ns,
         queue=app.queue_ns,
         hedge=app.hedge_ns,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from opus_controller.model.churn import ChurnCompiler
 from opus_controller.model.document import KeyPath, Problems
@@ -19,7 +20,7 @@ from opus_controller.model.expectations import PER_REQUEST
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings, Plan, Workload
 from opus_controller.model.scenario import Scenario
-from opus_controller.model.scenario_form import ScenarioForm, WorkloadForm
+from opus_controller.model.scenario_form import AUTO, LEAST_REPLICAS, AppForm, ScenarioForm, WorkloadForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Chooser, Selector
 from opus_controller.model.service import ServiceCompiler
 from opus_controller.model.timeline import TimelineCompiler
@@ -104,7 +105,7 @@ class _Compiler:
             apps=tuple(
                 App(
                     name=app.name,
-                    replicas=app.replicas,
+                    **self._size(app),
                     service=service,
                     service_time_ns=app.service_time,
                     queue_ns=app.queue,
@@ -131,11 +132,18 @@ class _Compiler:
         for k, app in enumerate(self._form.applications):
             if app.name in self._apps[:k]:
                 self._problems.add(("applications", k, "name"), f"{shown(app.name)} is given twice; allowed: names that differ")
-            if app.replicas > hosts:
-                message = (
-                    f"{app.replicas} replicas on {hosts} hosts; allowed: at most {hosts}, the hosts of {self._topology.name}"
-                )
-                self._problems.add(("applications", k, "replicas"), message)
+            key, least = ("min_replicas", app.min_replicas or 1) if app.replicas == AUTO else ("replicas", int(app.replicas))
+            if least > hosts:
+                message = f"{least} replicas on {hosts} hosts; allowed: at most {hosts}, the hosts of {self._topology.name}"
+                self._problems.add(("applications", k, key), message)
+
+    def _size(self, app: AppForm) -> dict[str, Any]:
+        if app.replicas != AUTO:
+            return {"replicas": app.replicas}
+        hosts = len(self._topology.hosts)
+        least = app.min_replicas or min(LEAST_REPLICAS, hosts)
+        most = min(app.max_replicas or hosts, hosts)
+        return {"replicas": least, "most": max(least, most), "availability": self._form.availability_target}
 
     def _seeds(self) -> tuple[str, ...]:
         given = self._form.seeds

@@ -90,6 +90,11 @@ class Service(Frozen):
 class App(Frozen):
     name: str
     replicas: int = Field(ge=1)
+    """m; the least, with `most`."""
+    most: int = Field(default=0, ge=0)
+    """Above 0: the overlay measures how many are needed, up to so many."""
+    availability: float = Field(default=0.999, ge=0, le=1)
+    """With `most`: what must be expected though members die."""
     service: Service | None = None
     """None: the nodes themselves answer."""
     service_time_ns: int = Field(default=0, ge=0)

@@ -52,6 +52,24 @@ def _integer(least: int, most: int) -> Any:
     ]
 
 
+AUTO: Final = "auto"
+LEAST_REPLICAS: Final = 3
+
+
+def _replicas(value: object) -> int | str:
+    if value == AUTO:
+        return AUTO
+    if isinstance(value, str):
+        raise ValueError(f"{shown(value)} is no number of replicas; allowed: a whole number from 1 to {MAX_REPLICAS}, or auto")
+    return whole(1, MAX_REPLICAS)(value)
+
+
+Replicas = Annotated[
+    int | str,
+    BeforeValidator(_replicas),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_REPLICAS}, {"const": AUTO}]}),
+]
+
 CHOICES: Final = ("latency", "latency-load", "capacity")
 """Of `opus_node.core.choice`; others are installed as entry points."""
 CHOICE_GROUP: Final = "opus.choices"
@@ -68,8 +86,12 @@ class AppForm(Form):
     """A service that the overlay runs."""
 
     name: Name
-    replicas: _integer(1, MAX_REPLICAS)  # type: ignore[valid-type]
-    """m, the number of hosts that serve it at any time."""
+    replicas: Replicas
+    """m, the number of hosts that serve it at any time; auto: as many as its demand and availability need."""
+    min_replicas: _integer(1, MAX_REPLICAS) | None = None  # type: ignore[valid-type]
+    """With auto: at least so many (3), and at first."""
+    max_replicas: _integer(1, MAX_REPLICAS) | None = None  # type: ignore[valid-type]
+    """With auto: at most so many (all hosts)."""
     service: ServiceForm | None = None
     """A program of one's own that serves it; the nodes themselves answer unless given."""
     service_time: Duration = 0
@@ -81,6 +103,17 @@ class AppForm(Form):
     function of one's own, an entry point of the group opus.choices."""
     hedge: Span | None = None
     """A request without an answer for so long is asked of a second replica too, for a tenth of the requests at most."""
+
+    @model_validator(mode="after")
+    def _size(self) -> AppForm:
+        bounds = (self.min_replicas or LEAST_REPLICAS, self.max_replicas or MAX_REPLICAS)
+        if self.replicas != AUTO and (self.min_replicas or self.max_replicas):
+            raise ValueError(f"min_replicas and max_replicas are for replicas: auto, not for {self.replicas}")
+        if self.replicas == AUTO and not self.service_time:
+            raise ValueError("replicas: auto measures load; allowed with a service_time, such as 20ms")
+        if bounds[0] > bounds[1]:
+            raise ValueError(f"min_replicas is {bounds[0]}, max_replicas {bounds[1]}; allowed: a least that is at most the other")
+        return self
 
     @model_validator(mode="after")
     def _whose_time(self) -> AppForm:

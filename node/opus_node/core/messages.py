@@ -355,6 +355,12 @@ class ReplicaBeat:
     app: AppId
     epoch: int
     served: int
+    load: tuple[Load, ...] = ()
+    """At most one."""
+    provides: int = 0
+    """With a load: thousandths of a core."""
+    turned_away: int = 0
+    """Requests for `app`, since boot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,12 +132,18 @@ class Replica:
             steward = role.replica_set.steward
             if steward != ctx.me:
                 role.unanswered += 1
-                beat = ReplicaBeat(app, role.replica_set.epoch, self.served)
+                beat = self._beat_of(app, role.replica_set.epoch)
                 ctx.send(steward, beat)
                 agent = self._agent()
                 if role.unanswered % LOST_STEWARD == 0 and agent not in ("", ctx.me, steward):
                     ctx.send(agent, beat)
         self._beat_timer = ctx.timers.at(ctx.now + ctx.jitter(BEAT, 0.95, 1.05), self._beat)
+
+    def _beat_of(self, app: AppId, epoch: int) -> ReplicaBeat:
+        work = self.work
+        if not work.has(app):
+            return ReplicaBeat(app, epoch, self.served)
+        return ReplicaBeat(app, epoch, self.served, work.load(), work.provides(app), work.turned_away[app])
 
     def on_beat_reply(self, message: BeatReply) -> None:
         role = self.serving.get(message.app)

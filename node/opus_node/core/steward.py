@@ -35,6 +35,7 @@ from opus_node.core.placement import BEST, EVERYWHERE, filled, first_of, improve
 from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, next_epoch
+from opus_node.core.sizer import Sizer
 from opus_node.core.survey import Surveyor
 from opus_node.core.swim import Swim
 from opus_node.core.timers import Timer
@@ -116,6 +117,7 @@ class Desk:
         "join_at",
         "join_with",
         "settled",
+        "sizer",
         "summaries",
         "watched",
     )
@@ -124,6 +126,8 @@ class Desk:
         self.config = config
         self.settled: tuple[object, ...] = ()
         """For which inputs nothing better was found."""
+        self.sizer = Sizer(config) if config.most else None
+        """`config.replicas` follows it; None: that is fixed."""
         self.acting = False
         self.first_since: Nanos = -1
         self.summaries: dict[NodeId, tuple[Nanos, Cluster]] = {}
@@ -321,6 +325,8 @@ class Stewards:
         me = self._ctx.me
         self.highest[new.app] = max(self.highest.get(new.app, 0), new.epoch)
         desk = self.desks.get(new.app)
+        if desk is not None and desk.sizer is not None:
+            desk.config = desk.sizer.kept(len(new.members))
         if desk is None or new.steward == me:
             return
         if before is not None and before.steward == me:
@@ -387,11 +393,26 @@ class Stewards:
                 lost.append(node)
         if lost:
             self._replace(app, desk, known, lost)
+        elif self._resized(app, desk, known):
+            return
         elif len(known.members) < self._count(desk, self._fresh(desk)):
             if ctx.now - desk.changed_at >= REFILL_EVERY:
                 self._change(app, desk, known, known.members, self._fresh(desk), "refilled")
         elif ctx.now >= desk.improve_at:
             self._improve(app, desk, known)
+
+    def _resized(self, app: AppId, desk: Desk, known: ReplicaSet) -> bool:
+        """Follows demand with the size; whether the set has changed."""
+        if desk.sizer is None or desk.sizer.waits(self._ctx.now):
+            return False
+        clusters = self._fresh(desk)
+        summaries = {agent: cluster.summary for agent, cluster in clusters.items()}
+        count = desk.sizer.size(known.members, summaries, self._ctx.now)
+        if count == len(known.members):
+            return False
+        desk.config = desk.sizer.kept(count)
+        self._change(app, desk, known, desk.sizer.order(known.members), clusters, f"resized to {count}")
+        return self._sets.get(app) is not known
 
     def _given_up(self, node: NodeId, watch: Watch, known: ReplicaSet) -> bool:
         """Asks a silent member; true once it has left two questions unanswered for long enough."""
@@ -514,6 +535,9 @@ class Stewards:
         if watch is not None:
             watch.asks = 0
             watch.beats += 1
+            sizer = self.desks[message.app].sizer
+            if sizer is not None:
+                sizer.on_beat(source, message, self._ctx.now)
         if known is None:
             return
         if watch is None or known.epoch != message.epoch or known.steward != self._ctx.me:

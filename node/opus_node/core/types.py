@@ -41,7 +41,7 @@ class AppConfig:
 
     name: AppId
     replicas: int = 3
-    """m, the number of replicas the steward keeps."""
+    """m, the number of replicas the steward keeps; the least, with `most`."""
     program: bool = False
     """Whether a user's program beside the node answers requests (`events.Serve`), not the node itself."""
     service_time: Nanos = 0
@@ -58,6 +58,10 @@ class AppConfig:
     """How members are chosen, one of `placement.POLICIES`."""
     agents_serve: bool = False
     """Whether an agent may be a replica too; otherwise only where there is nobody else."""
+    most: int = 0
+    """Above 0: the steward measures how many are needed (`sizing`), up to so many. 0: always `replicas`."""
+    availability: float = 0.999
+    """With `most`: the share of requests that must be expected to be answered though members die."""
 
 
 @dataclass(frozen=True, slots=True)

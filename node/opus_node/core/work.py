@@ -34,7 +34,7 @@ class Work:
         self._apps: dict[AppId, AppConfig] = {app.name: app for app in ctx.config.apps if app.service_time and not app.program}
         self._free_at: Nanos = 0
         self._waiting = 0
-        self._meter: Meter | None = None
+        self._meter = Meter(0) if self._apps else None
         self.shed = 0
         """Turned away since boot."""
         self.turned_away: Counter[AppId] = Counter()
@@ -49,7 +49,8 @@ class Work:
     def admit(self, message: RouteRequest) -> bool:
         """Whether it stands in the line now; False: turned away."""
         ctx, cost = self._ctx, self.cost(message.app)
-        self._count(cost)
+        if self._meter is not None:
+            self._meter.add(cost, ctx.now)
         start = max(ctx.now, self._free_at)
         wait = start - ctx.now
         too_long = wait > self._apps[message.app].queue or self._waiting >= LINE
@@ -66,10 +67,9 @@ class Work:
         self._waiting -= 1
         self._done(*what)
 
-    def _count(self, cost: Nanos) -> None:
-        if self._meter is None:
-            self._meter = Meter(self._ctx.now)
-        self._meter.add(cost, self._ctx.now)
+    def provides(self, app: AppId) -> int:
+        """Thousandths of a core, with which requests for `app` are worked on; 0 where they take no time."""
+        return round(MILLICORES * self._ctx.config.abilities.cpu) if app in self._apps else 0
 
     def load(self) -> tuple[Load, ...]:
         """To be told with whatever goes out; empty on a host whose work is not emulated."""

@@ -32,6 +32,8 @@ class App(_message.Message):
     QUEUE_NS_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
     HEDGE_NS_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    AVAILABILITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     service_time_ns: _builtins.int
@@ -39,6 +41,9 @@ class App(_message.Message):
     queue_ns: _builtins.int
     choice: _builtins.str
     hedge_ns: _builtins.int
+    most: _builtins.int
+    """Above 0: the overlay finds how many replicas are needed, up to so many."""
+    availability: _builtins.float
     @_builtins.property
     def service(self) -> Global___Service:
         """A user's program serves it; absent: the nodes themselves do."""
@@ -53,10 +58,12 @@ class App(_message.Message):
         queue_ns: _builtins.int = ...,
         choice: _builtins.str = ...,
         hedge_ns: _builtins.int = ...,
+        most: _builtins.int = ...,
+        availability: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "service", b"service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "choice", b"choice", "hedge_ns", b"hedge_ns", "name", b"name", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "availability", b"availability", "choice", b"choice", "hedge_ns", b"hedge_ns", "most", b"most", "name", b"name", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
     _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015

@@ -780,19 +780,29 @@ class ReplicaBeat(_message.Message):
     APP_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     SERVED_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
+    PROVIDES_FIELD_NUMBER: _builtins.int
+    TURNED_AWAY_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     epoch: _builtins.int
     served: _builtins.int
+    provides: _builtins.int
+    turned_away: _builtins.int
+    @_builtins.property
+    def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]: ...
     def __init__(
         self,
         *,
         app: _builtins.str = ...,
         epoch: _builtins.int = ...,
         served: _builtins.int = ...,
+        load: _abc.Iterable[Global___Load] | None = ...,
+        provides: _builtins.int = ...,
+        turned_away: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "epoch", b"epoch", "served", b"served"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "epoch", b"epoch", "load", b"load", "provides", b"provides", "served", b"served", "turned_away", b"turned_away"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -160,6 +160,8 @@ def _app(app: App) -> control_pb2.App:
         name=app.name,
         replicas=app.replicas,
         service=_service(app.service),
+        most=app.most,
+        availability=app.availability,
         service_time_ns=app.service_time_ns,
         queue_ns=app.queue_ns,
         choice=app.choice,

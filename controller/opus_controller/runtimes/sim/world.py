@@ -247,6 +247,8 @@ def _told(app: App) -> AppConfig:
         app.name,
         app.replicas,
         app.service is not None,
+        most=app.most,
+        availability=app.availability,
         service_time=app.service_time_ns,
         queue=app.queue_ns,
         hedge=app.hedge_ns,
