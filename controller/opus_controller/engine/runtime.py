@@ -65,6 +65,16 @@ class Health:
     """How late nodes' own timers fired."""
     notices_dropped: int
     """Notices lost in full buffers, cumulated."""
+    cpu_others: float = 0.0
+    """Share of all cores that programs which are not the testbed's had, and a hypervisor."""
+    other: str = ""
+    """Name of the busiest of those programs."""
+    memory_used: float = 0.0
+    """Share of the machine's memory that is not available to programs."""
+    neighbour_table: float = 0.0
+    """Entries of the kernel's table, all namespaces together, by the most it holds (gc_thresh3)."""
+    inotify: float = 0.0
+    """Instances of this user by the most it may have."""
 
 
 class Runtime(Protocol):

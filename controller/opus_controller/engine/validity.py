@@ -26,6 +26,11 @@ def _saturation(health: Health) -> float:
     return health.cpu_busy if late else 0.0
 
 
+def _taken(health: Health) -> float:
+    """The share of cores that others had, if anything was late in that second."""
+    return health.cpu_others if _saturation(health) else 0.0
+
+
 @dataclass(frozen=True)
 class Limit:
     """One quantity of `Health` and what it may be."""
@@ -39,6 +44,12 @@ class Limit:
     """A breach counts once it has lasted this long without a sample back within the limit; 0: a single sample counts."""
     why: str
     """What such a breach does to the figures."""
+    rises: bool = False
+    """A count since the run's begin: only that it has risen since the sample before is a breach."""
+    before_s: float = 0.0
+    """How long before the sample it may have happened, beyond the second that a sample is about."""
+    whole: bool = False
+    """What is wrong is wrong of the whole run: no part of it can be left out."""
 
 
 LIMITS: tuple[Limit, ...] = (
@@ -64,12 +75,29 @@ LIMITS: tuple[Limit, ...] = (
         "no core is free and it shows: delays are queues for the processor. Saturation that delays nothing is no harm",
     ),
     Limit(
+        "cpu taken by others while timers are late", _taken, 0.5, "share", 5.0,
+        "other programs of this machine, or a hypervisor, have half of its cores, and it shows: end them, or use another machine",
+    ),
+    Limit(
+        "memory in use", lambda h: h.memory_used, 0.97, "share", 3.0,
+        "the machine is about to swap or to kill: hosts then stand still or die, and nobody asked for it",
+    ),
+    Limit(
+        "neighbour table", lambda h: h.neighbour_table, 0.95, "share", 0.0,
+        "the kernel's one table for all hosts is full, and packets to neighbours that do not fit are dropped; "
+        "opus doctor says how to enlarge it",
+    ),
+    Limit(
+        "inotify instances", lambda h: h.inotify, 0.98, "share", 0.0,
+        "programs in hosts that want to watch files are refused; opus doctor says how to allow more",
+    ),
+    Limit(
         "link overflow", lambda h: float(h.link_overflow), 0.0, "packets", 0.0,
-        "the links dropped packets that nobody asked to drop",
+        "the links dropped packets that nobody asked to drop", rises=True, before_s=5.0,
     ),
     Limit(
         "notices dropped", lambda h: float(h.notices_dropped), 0.0, "notices", 0.0,
-        "the record has holes, so every count is too low",
+        "the record has holes, so every count is too low", whole=True,
     ),
 )  # fmt: skip
 
@@ -85,6 +113,8 @@ class Breach:
     limit: float
     unit: str
     why: str
+    whole: bool = False
+    """No part of the run is spared."""
 
     def __str__(self) -> str:
         when = f"at {self.from_s:.0f} s" if self.from_s == self.to_s else f"from {self.from_s:.0f} to {self.to_s:.0f} s"
@@ -96,6 +126,8 @@ class Validity:
     breaches: tuple[Breach, ...] = ()
     problems: tuple[str, ...] = ()
     """What else kept the run from being the one that was asked for (a fault that found no victim)."""
+    stretches: tuple[Breach, ...] = ()
+    """All of them, in order of time; `breaches` has the longest of each limit."""
 
     @property
     def ok(self) -> bool:
@@ -112,7 +144,7 @@ def judge(samples: Iterable[Health], *, problems: Iterable[str] = (), limits: Se
     watch = Watch(limits)
     for sample in samples:
         watch.add(sample)
-    return Validity(watch.breaches(), tuple(problems))
+    return Validity(watch.breaches(), tuple(problems), watch.stretches())
 
 
 class Watch:
@@ -127,30 +159,41 @@ class Watch:
 
     def breaches(self) -> tuple[Breach, ...]:
         """Of every limit the longest, if it counts."""
-        return tuple(breach for span in self._spans if (breach := span.worst()) is not None)
+        return tuple(max(found, key=lambda b: b.to_s - b.from_s) for span in self._spans if (found := span.stretches()))
+
+    def stretches(self) -> tuple[Breach, ...]:
+        """Of every limit all that count, in order of time."""
+        return tuple(sorted((b for span in self._spans for b in span.stretches()), key=lambda b: (b.from_s, b.to_s)))
 
 
 @dataclass
 class _Span:
-    """Follows one limit through the samples and keeps the longest stretch beyond it."""
+    """Follows one limit through the samples and keeps the stretches beyond it."""
 
     limit: Limit
     _open: list[tuple[float, float]] = field(default_factory=list)
     """(time in s, value) of the stretch that is going on."""
-    _longest: list[tuple[float, float]] = field(default_factory=list)
+    _counted: list[Breach] = field(default_factory=list)
+    _before: float = 0.0
 
     def add(self, sample: Health) -> None:
         value = self.limit.value(sample)
-        if value <= self.limit.most:
+        beyond = value > (self._before if self.limit.rises else self.limit.most)
+        self._before = max(self._before, value)
+        if beyond:
+            self._open.append((sample.t_ns / _SECOND, value))
+        elif self._open:
+            self._counted.extend(self._ended())
             self._open = []
-            return
-        self._open.append((sample.t_ns / _SECOND, value))
-        if len(self._open) > len(self._longest):
-            self._longest = self._open
 
-    def worst(self) -> Breach | None:
-        if not self._longest or self._longest[-1][0] - self._longest[0][0] < self.limit.for_s:
-            return None
-        (start, _), (end, _) = self._longest[0], self._longest[-1]
-        worst = max(value for _, value in self._longest)
-        return Breach(self.limit.name, start, end, worst, self.limit.most, self.limit.unit, self.limit.why)
+    def stretches(self) -> list[Breach]:
+        return [*self._counted, *self._ended()]
+
+    def _ended(self) -> list[Breach]:
+        """The stretch that is open, if it has lasted long enough."""
+        limit = self.limit
+        if not self._open or self._open[-1][0] - self._open[0][0] < limit.for_s:
+            return []
+        start, end = max(0.0, self._open[0][0] - limit.before_s), self._open[-1][0]
+        worst = max(value for _, value in self._open)
+        return [Breach(limit.name, start, end, worst, limit.most, limit.unit, limit.why, limit.whole)]

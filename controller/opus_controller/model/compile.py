@@ -124,6 +124,7 @@ class _Compiler:
                 "expectations": expectations,
                 "availability_target": self._form.availability_target,
                 "fidelity": self._form.fidelity,
+                "validity": self._form.validity,
             }
         )
 

@@ -325,6 +325,9 @@ class Plan(Frozen):
     """Recovery from a fault ends with the last 1 s window whose availability is below this (DESIGN section 7)."""
     fidelity: Literal["stop", "annotate", "skip"] = "stop"
     """What becomes of the run if the links, measured on sampled pairs before the workload, are not what was asked for."""
+    validity: Literal["strict", "exclude", "annotate"] = "strict"
+    """What becomes of spans in which the machine was too busy: the run is invalid, their requests are left out, or they are only
+    marked."""
 
     @property
     def absent(self) -> tuple[HostName, ...]:

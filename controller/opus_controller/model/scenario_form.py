@@ -321,3 +321,10 @@ class ScenarioForm(Form):
     ] = "stop"
     """If links of real hosts, measured on sampled pairs before the hosts boot, are not what the topology says: end with exit
     code 4, say so in the result, or do not measure."""
+    validity: Annotated[
+        Literal["strict", "exclude", "annotate"],
+        BeforeValidator(choice("strict", "exclude", "annotate")),
+        WithJsonSchema({"enum": ["strict", "exclude", "annotate"]}),
+    ] = "strict"
+    """If the machine was too busy for a while: the run is invalid (exit code 4), the requests of that while count in no figure,
+    or it is only marked."""

@@ -179,9 +179,21 @@ def _by_app(run: Run) -> list[result.AppResult]:
 
 
 def _validity(run: Run) -> result.Validity:
-    judged = run.validity
+    """By the plan's setting: breaches make the run invalid, or are noted. What is wrong of the whole run cannot be left out."""
+    judged, setting = run.validity, run.plan.validity
+    left_out = run.everyone.requests.size - run.judged.requests.size
+    reasons = list(judged.problems)
+    notes: list[str] = []
+    for breach in judged.breaches:
+        bad = setting == "strict" or (setting == "exclude" and breach.whole)
+        (reasons if bad else notes).append(str(breach))
+    if 2 * left_out > run.everyone.requests.size:
+        reasons.append(f"{left_out} of {run.everyone.requests.size} requests would have to be left out: too little is left")
     return result.Validity(
-        ok=judged.ok,
-        reasons=list(judged.reasons),
-        spans=[result.InvalidSpan(from_s=b.from_s, to_s=b.to_s, reason=f"{b.what}: {b.why}") for b in judged.breaches],
+        ok=not reasons,
+        reasons=reasons,
+        setting=setting,
+        notes=notes,
+        excluded_requests=left_out,
+        spans=[result.InvalidSpan(from_s=b.from_s, to_s=b.to_s, reason=f"{b.what}: {b.why}") for b in judged.stretches],
     )

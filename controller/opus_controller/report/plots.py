@@ -91,7 +91,7 @@ def _windowed(run: Run) -> str:
 
 def _availability(axes: Axes, run: Run, colours: Palette) -> None:
     everyone = series.windows(run)
-    with_path = series.windows(run, run.judged.oracle.reachable)
+    with_path = series.windows(run, run.everyone.oracle.reachable)
     x = _edges(everyone)
     of_all, of_reachable = _held(everyone.availability * 100), _held(with_path.availability * 100)
     axes.fill_between(x, of_all, 100, step="post", color=colours.bad, alpha=0.25, linewidth=0)
@@ -125,7 +125,7 @@ def _held(values: Any) -> Any:
 
 def _dots(axes: Axes, run: Run, colours: Palette) -> None:
     """Ok requests that left their host, or an even sample: one path of tiny strokes, a tenth of the size of as many markers."""
-    requests = run.judged.requests
+    requests = run.everyone.requests
     left = np.flatnonzero(requests.ok & (requests.routing_ns > 0))
     if not len(left):
         return
@@ -164,8 +164,7 @@ def _mark(axes: Axes, run: Run, colours: Palette, *, numbers: bool) -> None:
     """Faults as numbered lines (the numbers of the table of faults), spans in force and invalid ones as bands."""
     for start, end in in_force(run.world.faults, run.end):
         axes.axvspan(start / SECOND, end / SECOND, color=colours.span, alpha=0.07, linewidth=0)
-    for breach in run.validity.breaches:
-        axes.axvspan(breach.from_s, max(breach.to_s, breach.from_s + 0.5), color=colours.invalid, alpha=0.25, linewidth=0)
+    _mark_invalid(axes, run, colours)
     last = -math.inf
     crowded = len(run.world.faults) > 24
     for i, fault in enumerate(run.world.faults, start=1):
@@ -178,6 +177,11 @@ def _mark(axes: Axes, run: Run, colours: Palette, *, numbers: bool) -> None:
                 fontweight="bold", color=colours.fault,
             )  # fmt: skip
             last = x
+
+
+def _mark_invalid(axes: Axes, run: Run, colours: Palette) -> None:
+    for start, end in run.invalid_spans:
+        axes.axvspan(start, max(end, start + 0.5), color=colours.invalid, alpha=0.25, linewidth=0)
 
 
 def latency_cdf(run: Run, colours: Palette) -> Figure:
@@ -324,6 +328,5 @@ def health(run: Run, colours: Palette) -> Figure:
     for axes in (left, right):
         axes.set_xlim(0, max(run.end / SECOND, float(times[-1]) if len(times) else 1, 1))
         axes.set_xlabel("seconds since the start")
-        for breach in run.validity.breaches:
-            axes.axvspan(breach.from_s, max(breach.to_s, breach.from_s + 0.5), color=colours.invalid, alpha=0.3, linewidth=0)
+        _mark_invalid(axes, run, colours)
     return figure

@@ -40,6 +40,8 @@ class Requests:
     route: Ints
     """Index in ROUTES; len(ROUTES) if there was none."""
     first: Bools
+    replica: Ints
+    """Who answered, index in `Plan.hosts`; -1 if nobody did."""
 
     @property
     def size(self) -> int:
@@ -65,6 +67,7 @@ def columns(geometry: Geometry, records: Iterable[Record]) -> Requests:
     known = [r for r in records if r["host"] in geometry.index and r["app"] in app_index]
     known.sort(key=lambda r: r["issued_at"])
     client = _ints(geometry.index[r["host"]] for r in known)
+    host_of = {host.address: i for i, host in enumerate(geometry.plan.hosts)}
     route_index = {name: i for i, name in enumerate(ROUTES)}
     outcome_index = {name: i for i, name in enumerate(OUTCOMES)}
     ok = _bools(r["outcome"] == "ok" for r in known)
@@ -81,6 +84,7 @@ def columns(geometry: Geometry, records: Iterable[Record]) -> Requests:
         attempts=_ints(r["attempts"] for r in known),
         route=_ints(route_index.get(r["via"], len(ROUTES)) if r["outcome"] == "ok" else len(ROUTES) for r in known),
         first=_bools(bool(r["first"]) for r in known),
+        replica=_ints(host_of.get(str(r.get("replica")), -1) for r in known),
     )
 
 

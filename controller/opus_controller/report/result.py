@@ -260,6 +260,11 @@ class Validity(Part):
     reasons: list[str] = Field(default_factory=list)
     spans: list[InvalidSpan] = Field(default_factory=list)
     """When, for plots; a reason about the whole run has none."""
+    setting: Literal["strict", "exclude", "annotate"] = "strict"
+    notes: list[str] = Field(default_factory=list)
+    """Limits that were passed without making the run invalid, by the setting."""
+    excluded_requests: int = 0
+    """That count in no figure: under way while the machine was too busy."""
 
 
 class SiteResult(Part):

@@ -10,9 +10,9 @@ from typing import Any
 
 from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
-from opus_controller.engine.validity import Validity, judge
+from opus_controller.engine.validity import Breach, Validity, judge
 from opus_controller.model.plan import Plan
-from opus_controller.report import services
+from opus_controller.report import machine, services
 from opus_controller.report.churn import summary
 from opus_controller.report.figures import Judged
 from opus_controller.report.ideal import ideal_delay
@@ -34,7 +34,11 @@ class Run:
     about: Mapping[str, Any]
     """run.json; what a broken-off run did not write is missing."""
     world: World
+    everyone: Judged
+    """All requests."""
     judged: Judged
+    """Those that count: all, unless the plan says that spans in which the machine was too busy are left out."""
+    validity: Validity
     samples: list[Sample]
     """All of samples/hosts.ndjson; see `steady_samples`."""
     health: list[Health]
@@ -56,15 +60,9 @@ class Run:
         return since_last_fault(changes, charged_at(changes, self.judged.requests))
 
     @cached_property
-    def validity(self) -> Validity:
-        """What the player judged it to be, judged again for a run that broke off before it could say."""
-        problems = [] if self.ended else [_broken_off(self)]
-        said = self.about.get("validity")
-        judged = judge(self.health)
-        if isinstance(said, Mapping):
-            lines = {str(breach) for breach in judged.breaches}
-            problems = [*problems, *(reason for reason in said.get("reasons", ()) if reason not in lines)]
-        return Validity(judged.breaches, tuple(problems))
+    def invalid_spans(self) -> list[tuple[float, float]]:
+        """From when to when (s) the machine was too busy, in order, none over another."""
+        return machine.merged(self.validity.stretches)
 
     @property
     def steady_samples(self) -> list[Sample]:
@@ -85,7 +83,12 @@ def read(directory: Path) -> Run:
     table = columns(world.geometry, requests)
     charged = charged_at(world.faults, table)
     since = since_last_fault(world.faults, charged)
-    judged = Judged(table, consult(world, table), ideal_delay(world, table), charged, since)
+    everyone = Judged(table, consult(world, table), ideal_delay(world, table), charged, since)
+    health, about = list(reader.health()), reader.about()
+    validity = _validity(
+        about, health, machine.moved(world, table, health), None if ended else _broken_off(about, reader.plan, end)
+    )
+    left_out = machine.inside(table, machine.merged(validity.stretches))
     starts: dict[str, list[int]] = {}
     for event in others:
         if event["kind"] == "host_up":
@@ -93,11 +96,13 @@ def read(directory: Path) -> Run:
     return Run(
         directory=directory,
         plan=reader.plan,
-        about=reader.about(),
+        about=about,
         world=world,
-        judged=judged,
+        everyone=everyone,
+        judged=everyone.where(~left_out) if reader.plan.validity == "exclude" else everyone,
+        validity=validity,
         samples=list(reader.samples()),
-        health=list(reader.health()),
+        health=health,
         ended=ended,
         end=end,
         workload_start=_workload_start(reader.plan, others),
@@ -113,7 +118,19 @@ def _workload_start(plan: Plan, events: Iterable[Mapping[str, Any]]) -> int | No
     return None if handed is None else max([handed, *([min(load.start_ns for load in plan.workload)] if plan.workload else [])])
 
 
-def _broken_off(run: Run) -> str:
-    how = {"interrupted": "was interrupted", "failed": "failed"}.get(str(run.about.get("ended")), "broke off")
-    error = f": {run.about['error']}" if run.about.get("error") else ""
-    return f"the run {how} after {run.end / SECOND:.0f} of {run.plan.duration_ns / SECOND:.0f} s{error}"
+def _validity(about: Mapping[str, Any], health: list[Health], moved: list[Breach], broken_off: str | None) -> Validity:
+    """What the player judged it to be, judged again for a run that broke off before it could say; and what requests show."""
+    problems = [] if broken_off is None else [broken_off]
+    said, judged = about.get("validity"), judge(health)
+    if isinstance(said, Mapping):
+        lines = {str(breach) for breach in judged.breaches}
+        problems += [reason for reason in said.get("reasons", ()) if reason not in lines]
+    worst = [max(moved, key=lambda breach: breach.to_s - breach.from_s)] if moved else []
+    stretches = sorted([*judged.stretches, *moved], key=lambda breach: breach.from_s)
+    return Validity((*judged.breaches, *worst), tuple(problems), tuple(stretches))
+
+
+def _broken_off(about: Mapping[str, Any], plan: Plan, end: int) -> str:
+    how = {"interrupted": "was interrupted", "failed": "failed"}.get(str(about.get("ended")), "broke off")
+    error = f": {about['error']}" if about.get("error") else ""
+    return f"the run {how} after {end / SECOND:.0f} of {plan.duration_ns / SECOND:.0f} s{error}"

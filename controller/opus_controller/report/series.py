@@ -37,7 +37,7 @@ def width_s(run: Run) -> int:
 
 def windows(run: Run, mask: Bools | None = None, quantiles: tuple[float, ...] = ()) -> Windows:
     """The run's requests (those of `mask`) by time of issue."""
-    requests = run.judged.requests if mask is None else run.judged.requests.where(mask)
+    requests = run.everyone.requests if mask is None else run.everyone.requests.where(mask)
     width = width_s(run)
     n = max(1, -(-run.end // (width * SECOND)))
     edges = np.arange(n + 1, dtype=np.int64) * width * SECOND

@@ -33,6 +33,7 @@ def render(result: Result, *, page: Path | None = None) -> RenderableType:
     if result.expectations:
         parts.append(Padding(_expectations(result.expectations), (1, 0, 0, 1)))
     parts += [Text(f" invalid: {reason}", style="yellow") for reason in result.validity.reasons]
+    parts += [Text(f" {result.validity.setting}: {note}", style="yellow") for note in result.validity.notes]
     if result.fidelity.gate is not None:
         parts += [Text(f" links: {pair.wrong}", style="yellow") for pair in result.fidelity.gate.pairs if pair.wrong]
     if page is not None:

@@ -32,6 +32,7 @@ from opus_controller.runtimes.hosts.machine import CpuMeter, in_thread, raise_fi
 from opus_controller.runtimes.hosts.nodes import Beside, Nodes
 from opus_controller.runtimes.hosts.probes import Probes, sample_pairs
 from opus_controller.runtimes.hosts.processes import Process
+from opus_controller.runtimes.hosts.strain import StrainMeter
 
 HOSTS_SAMPLED_A_SECOND = 30
 """A status costs a node and the controller one to five milliseconds together, the more hosts share the caches the more; this
@@ -76,6 +77,7 @@ class HostsRuntime(ABC):
         self._gate: fidelity.Gate | None = None
         self._cpu = CpuMeter()
         self._watched = _LinksWatched()
+        self._strain = StrainMeter()
         self._last_records: list[Record] = []
         self._facts: dict[str, Any] = {}
 
@@ -301,7 +303,8 @@ class HostsRuntime(ABC):
         nodes, links = self.nodes, self.links
         if self._sampling is not None and self._sampling.done():
             self._sampling.result()  # raises what ended it
-        lag, overflow = await in_thread(lambda: self._watched.read(links))
+        ours = self._processes()
+        (lag, overflow), strain = await in_thread(lambda: (self._watched.read(links), self._strain.read(ours)))
         return Health(
             t_ns=self.now(),
             cpu_busy=round(self._cpu.busy(), 4),
@@ -309,7 +312,18 @@ class HostsRuntime(ABC):
             link_overflow=overflow,
             node_lag_p99_ns=nodes.lag_p99_ns(),
             notices_dropped=nodes.notices_dropped(),
+            cpu_others=round(strain.cpu_others, 4),
+            other=strain.other,
+            memory_used=round(strain.memory_used, 4),
+            neighbour_table=round(strain.neighbour_table, 4),
+            inotify=round(strain.inotify, 4),
         )
+
+    def _processes(self) -> set[int]:
+        """Of the testbed; what they have started is found by them."""
+        state = self.state
+        recorded = [state.zygote, state.keeper, *(host.node for host in state.hosts.values())]
+        return {os.getpid(), *(one.pid for one in recorded if one is not None)}
 
     def died(self) -> Mapping[str, str]:
         return self.nodes.died()
