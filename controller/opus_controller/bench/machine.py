@@ -14,8 +14,12 @@ TRIES = 5
 
 def run() -> list[Row]:
     """Turns a second of a small event loop in plain Python on one core: the best of some tries, as neighbours disturb."""
-    best = min(_seconds(ROUNDS) for _ in range(TRIES))
-    return [row("this machine: turns of a plain event loop in Python, one core", ROUNDS / best, "/s", digits=0)]
+    turns = turns_a_second(ROUNDS, TRIES)
+    return [row("this machine: turns of a plain event loop in Python, one core", turns, "/s", digits=0)]
+
+
+def turns_a_second(rounds: int, tries: int) -> float:
+    return rounds / min(_seconds(rounds) for _ in range(tries))
 
 
 def _seconds(rounds: int) -> float:

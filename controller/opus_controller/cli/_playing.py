@@ -37,6 +37,15 @@ def announce(plan: Plan, chosen: Chosen, seeds: str = "") -> None:
     print(f"{plan.name}: {hosts}, {seeds or f'seed {plan.seed}'}", file=sys.stderr)
     for line in chosen.announcement:
         print(line, file=sys.stderr)
+    if chosen.observable and (line := _too_much(plan, chosen)):
+        print(line, file=sys.stderr)
+
+
+def _too_much(plan: Plan, chosen: Chosen) -> str:
+    """Of real hosts: a warning, if this machine cannot carry them."""
+    from opus_controller.bench.capacity import capacity, warning
+
+    return warning(plan, capacity(docker=any("docker" in line.partition(",")[0] for line in chosen.announcement)))
 
 
 def need_observable(at: Address | None, chosen: Chosen) -> None:

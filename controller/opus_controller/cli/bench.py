@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
-        from opus_controller.bench import machine
+        from opus_controller.bench import machine, stored
 
         counts = _counts(hosts)
         if runtime not in (RuntimeName.netns, RuntimeName.docker):
@@ -65,7 +65,10 @@ def register(app: typer.Typer) -> None:
         measured: list[Row] = machine.run()
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
             print(f"bench {part} ...", file=sys.stderr, flush=True)
-            measured += _part(part, counts, links.value, runtime.value)()
+            rows_of = _part(part, counts, links.value, runtime.value)()
+            if part in stored.KEPT and (part != "hosts" or runtime is RuntimeName.netns):
+                stored.save(part, rows_of)
+            measured += rows_of
         if as_json:
             print_json([_plain(row) for row in measured])
         else:
