@@ -13,6 +13,8 @@ import pytest
 from helpers.corenet import APP, CoreNet, sites
 from opus_node.core.messages import (
     Ack,
+    AgentOrder,
+    AgentReport,
     Appoint,
     AppointReply,
     BeatReply,
@@ -31,6 +33,8 @@ from opus_node.core.messages import (
     RouteRefuse,
     RouteRequest,
     Summary,
+    Survey,
+    Surveyed,
     Sync,
 )
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
@@ -129,7 +133,38 @@ def partition_and_heal() -> CoreNet:
     return net
 
 
-STORIES = {story.__name__: story for story in (join, promotion, replica_loss, steward_loss, partition_and_heal)}
+def head_loss() -> CoreNet:
+    """Depth 3. A node joins; then the head of a zone is powered off. Its agents lease at another head, by the ways in that they
+    have, and their nodes notice nothing; whoever hung on the head itself finds another agent."""
+    config = NodeConfig(apps=(AppConfig(APP, 2),), nodes_per_agent=3, depth=3)
+    names = tuple(f"{place}-{number}" for place in "abc" for number in range(1, 7))
+    net = CoreNet(sites({("a", "b"): 60.0, ("a", "c"): 100.0, ("b", "c"): 100.0}), config=config, seed="heads", seeds=names[::6])
+    net.boot_all(name for name in names if name != "a-6")
+    net.run(40 * SECOND)
+    net.log = []
+    net.log_filter = without(*CHATTER, AgentReport, AgentOrder, Survey, Surveyed)
+    tell(net, f"agents are {net.agents()}, heads among them {heads(net)}; a-6 boots")
+    net.boot("a-6")
+    net.run_for(1500 * MILLISECOND)
+    head = next(node for node in heads(net) if node.startswith("a-"))
+    tell(net, f"{head} is powered off; it was head of {zone_of(net, head)}, agent of {zone_of(net, head, 0)}")
+    net.power_off(head)
+    net.run_for(12 * SECOND)
+    zones = ", ".join(f"{one} of {zone_of(net, one)}" for one in heads(net))
+    tell(net, f"agents are {net.agents()}, heads among them: {zones}")
+    return net
+
+
+def heads(net: CoreNet) -> list[str]:
+    return [node for node in net.live() if net.snapshot(node).level > 1]
+
+
+def zone_of(net: CoreNet, head: str, level: int = 1) -> list[str]:
+    role = net.cores[head]._levels[level].role
+    return [] if role is None else sorted(role.leases.table)
+
+
+STORIES = {story.__name__: story for story in (join, promotion, replica_loss, steward_loss, partition_and_heal, head_loss)}
 
 
 @pytest.mark.parametrize("name", STORIES)

@@ -13,8 +13,9 @@ from opus_node.core.context import Context
 from opus_node.core.events import RoleChanged
 from opus_node.core.held import Held
 from opus_node.core.messages import AgentOrder, AgentReport, Measured, Offer
+from opus_node.core.placement import first_of
 from opus_node.core.siblings import AT_ONCE, FOCUS, REMEMBERED, Siblings
-from opus_node.core.swim import Member, Swim
+from opus_node.core.swim import FEWEST, Member, Swim
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, Nanos, NodeConfig
 
 MS = MILLISECOND
@@ -160,7 +161,7 @@ class Office:
 
 
 class _Swim:
-    version = 0
+    fewest = FEWEST
 
     def __init__(self, me: str, members: dict[str, Member]) -> None:
         self.me = me
@@ -168,6 +169,11 @@ class _Swim:
 
     def agents(self) -> tuple[str, ...]:
         return tuple(sorted([self.me, *self.members]))
+
+    counted = agents
+
+    def steward(self) -> str:
+        return first_of("", self.agents())
 
     def is_live(self, node: str) -> bool:
         return node == self.me or node in self.members
@@ -300,4 +306,4 @@ def test_losing_the_steward_of_the_agents_changes_nothing_for_long() -> None:
     assert all(net.snapshot(node).agent in agents for node in net.live())
     heard = {name for name in agents for role in [net.cores[name]._role] if role is not None and role.census.steward() == name}
     assert len(heard) == 1
-    assert isinstance(role.swim, Swim)
+    assert isinstance(role.peers, Swim)

@@ -28,7 +28,7 @@ def view(net: CoreNet, node: str) -> dict[str, str]:
     """member -> state as `node` sees it."""
     role = net.cores[node]._role
     assert role is not None
-    return {member.node: member.state for member in role.swim.members.values()}
+    return {member.node: member.state for member in role.peers.members.values()}
 
 
 def changes(net: CoreNet, member: str, state: str) -> list[tuple[int, str]]:

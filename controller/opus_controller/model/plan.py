@@ -112,6 +112,7 @@ class OverlaySettings(Frozen):
 
     lease_interval: int | None = None
     lease_timeout: int | None = None
+    depth: int | None = None
     nodes_per_agent: int | None = None
     near_enough: int | None = None
     known_agents: int | None = None

@@ -127,6 +127,7 @@ class OverlayForm(Form):
 
     lease_interval: Span | None = None
     lease_timeout: Span | None = None
+    depth: _integer(1, 4) | None = None  # type: ignore[valid-type]
     nodes_per_agent: _integer(1, 100_000) | None = None  # type: ignore[valid-type]
     near_enough: Duration | None = None
     known_agents: _integer(1, 1_000) | None = None  # type: ignore[valid-type]

@@ -11,6 +11,7 @@ for being worse than another when the table is full: after a total cut they are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from opus_node.core.context import Context
 from opus_node.core.events import AgentLost, Attached
@@ -22,6 +23,7 @@ from opus_node.core.messages import (
     FindAgents,
     Lease,
     LeaseReply,
+    MemberUpdate,
     ProbeReply,
     Release,
 )
@@ -52,10 +54,21 @@ FULL_FOR: Nanos = 10 * SECOND
 NUDGE: Nanos = 500 * MILLISECOND
 
 
+class Above(Protocol):
+    """An agent's part in the zone whose head it attaches to."""
+
+    def vouch(self, head: NodeId) -> tuple[int, int]:
+        """For a lease: the digest of the replica sets known, and how far the head's list of the zone is."""
+
+    def told(self, head: NodeId, changes: tuple[MemberUpdate, ...], answered: bool) -> None:
+        """By the head, in answer to a lease or unasked."""
+
+
 class Attachment:
     """The node's side of joining and leases. `agent` is empty while there is none, the node itself if it is an agent."""
 
     __slots__ = (
+        "_above",
         "_acquainted",
         "_asking",
         "_ctx",
@@ -90,16 +103,19 @@ class Attachment:
         shares: Callable[[], dict[AppId, float]],
         near: Callable[[AppId, tuple[NodeId, ...]], None],
         acquainted: Callable[[], list[NodeId]],
+        above: Above | None = None,
     ) -> None:
         """`demand` goes on leases, `shares` of it weigh applications; `near` takes replicas that the agent names.
 
-        `acquainted` are nodes known for other reasons, to be asked when no agent answers.
+        `acquainted` are nodes known for other reasons, to be asked when no agent answers. `above` is what is told and heard
+        besides where it is an agent that attaches, to the head of a zone.
         """
         self._ctx = ctx
         self._prober = prober
         self._demand = demand
         self._near = near
         self._acquainted = acquainted
+        self._above = above
         self.agent: NodeId = ""
         self.ways = Ways(ctx, shares)
         self._lookout = Lookout(ctx, prober, self.ways, self._probed, self._lease_now)
@@ -139,8 +155,10 @@ class Attachment:
         else:
             self._find(None)
 
-    def stop(self) -> None:
-        """This node becomes an agent itself."""
+    def stop(self, agent: NodeId) -> None:
+        """This node becomes an agent itself, `agent`, or, where agents attach, is none any more: empty."""
+        if self.agent not in ("", self._ctx.me) and not agent:
+            self._ctx.send(self.agent, Release())
         for timer in (self._search_timer, self._lease_timer, self._silence_timer):
             if timer is not None:
                 timer.cancel()
@@ -150,7 +168,7 @@ class Attachment:
         self._picked = []
         self._lookout.stop()
         self.ways.by_agent = {}
-        self.agent = self._ctx.me
+        self.agent = agent
 
     # Finding
 
@@ -386,6 +404,7 @@ class Attachment:
                 ctx.position.at,
                 self.ways.spare(way) if primary else 0,
                 self._lookout.measured() if primary else (),
+                *(self._above.vouch(way.agent) if primary and self._above is not None else ()),
             ),
         )
 
@@ -426,6 +445,8 @@ class Attachment:
                 self._handed_over(way, message.agents)
             else:
                 self._refused(way, message.agents)
+        if self._above is not None and source == self.agent and message.accepted:
+            self._above.told(source, message.zone, message.seq != 0)
 
     def _answered(self, way: Way, message: LeaseReply) -> None:
         if not message.seq:

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 from opus_node.core.context import Context
 from opus_node.core.messages import AgentOrder, AgentReport
-from opus_node.core.placement import first_of
-from opus_node.core.swim import Swim
+from opus_node.core.peers import Peers
 from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeId
 
-FEWEST = 3
-"""Agents, whatever the need: one is a single point of failure."""
 ABUNDANT = 1.0
 """Of nodes_per_agent x near_enough: what an agent beyond the number must bring ..."""
+NEVER: Nanos = 1 << 62
+"""What a head beyond the number must bring: no request takes the way between an agent and its head."""
 STAYS = 0.8
 """... and this share of it it must go on bringing, so that it does not come and go."""
 CROWD: Nanos = MILLISECOND
@@ -84,7 +83,7 @@ class Census:
         "bar",
     )
 
-    def __init__(self, ctx: Context, swim: Swim, seeds: tuple[NodeId, ...]) -> None:
+    def __init__(self, ctx: Context, swim: Peers, seeds: tuple[NodeId, ...]) -> None:
         self._ctx = ctx
         self._swim = swim
         self._seeds = seeds
@@ -105,7 +104,7 @@ class Census:
         self.bar: Nanos = 0
 
     def steward(self) -> NodeId:
-        return first_of("", self._swim.agents())
+        return self._swim.steward()
 
     # Messages
 
@@ -129,7 +128,7 @@ class Census:
 
     def decide(self) -> list[tuple[NodeId, AgentOrder]]:
         """Once a second: orders to agents, perhaps to this one."""
-        now, agents = self._ctx.now, self._swim.agents()
+        now, agents = self._ctx.now, self._swim.counted()
         if self.steward() != self._ctx.me:
             self._told.clear()
             self._pending.clear()
@@ -144,8 +143,8 @@ class Census:
         unheard = sum(1 for agent in agents if agent not in told and now - self._born.get(agent, -YOUNG) >= YOUNG)
         nodes = sum(report.nodes for report in told.values()) * (len(told) + unheard) // len(told) + len(agents)
         per_agent = self._ctx.config.nodes_per_agent
-        target = max(FEWEST, -(-nodes // per_agent))
-        worth = int(ABUNDANT * self._ctx.config.near_enough * min(per_agent, nodes / target))
+        target = max(self._swim.fewest, -(-nodes // per_agent))
+        worth = int(ABUNDANT * self._ctx.config.near_enough * min(per_agent, nodes / target)) if not self._ctx.level else NEVER
         count = len(agents) + len(self._pending) - len(self._leaving)
         burden = sum(report.burden for report in told.values())
         least = self._cheapest(told)
@@ -219,7 +218,7 @@ class Census:
             (report.cost, agent)
             for agent, report in told.items()
             if report.cost and agent not in barred and now - self._born.get(agent, -YOUNG) >= YOUNG
-        )[: max(0, len(self._swim.agents()) - FEWEST)]
+        )[: max(0, len(self._swim.counted()) - self._swim.fewest)]
 
     def _swaps(self, told: dict[NodeId, AgentReport], burden: Nanos) -> list[tuple[NodeId, AgentOrder]]:
         """A few splits at once, not of agents whose end costs little; whose ends do, then, is seen when nodes have moved."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
+from typing import Any
 
 from opus_node.core.coordinates import Position
-from opus_node.core.events import ClientReply, Notice, Send, Serve
+from opus_node.core.events import ClientReply, MemberChanged, Notice, Send, Serve
 from opus_node.core.messages import Message
 from opus_node.core.rtt import UNKNOWN, Rtt
 from opus_node.core.timers import Timers
@@ -27,6 +29,7 @@ class Context:
         "booted_at",
         "config",
         "incarnation",
+        "level",
         "me",
         "notices",
         "now",
@@ -55,8 +58,22 @@ class Context:
         self.replies: list[ClientReply] = []
         self.notices: list[Notice] = []
         self.serves: list[Serve] = []
+        self.level = 0
+
+    def above(self, level: int) -> Context:
+        """The same host as a part of a higher relation of the hierarchy: its messages bear that level, and of what happens there
+        observers hear only whom its heads hold for alive. `now` and what is set at boot are set for each."""
+        other = Context(self.me, self.config, self.rng)
+        other.level = level
+        other.position, other.timers = self.position, self.timers
+        other.sends, other.replies, other.serves = self.sends, self.replies, self.serves
+        other.notices = Muted(self.notices)
+        return other
 
     def send(self, to: NodeId, message: Message) -> None:
+        if self.level:
+            levelled: Any = message
+            message = replace(levelled, level=self.level)
         self.sends.append(Send(to, message))
 
     def patience(self, rtt: Rtt, unknown: Nanos = UNKNOWN) -> Nanos:
@@ -82,3 +99,15 @@ class Context:
     def jitter(self, span: Nanos, low: float = 0.9, high: float = 1.1) -> Nanos:
         """`span` times a random factor: what all nodes do at boot must not stay in step."""
         return int(span * (low + (high - low) * self.rng.random()))
+
+
+class Muted(list[Notice]):
+    """Notices of a higher level: a node is attached to its agent, whatever the agent is attached to."""
+
+    def __init__(self, told: list[Notice]) -> None:
+        super().__init__()
+        self._told = told
+
+    def append(self, notice: Notice) -> None:
+        if isinstance(notice, MemberChanged):
+            self._told.append(notice)

@@ -123,7 +123,7 @@ class Serve:
 class RoleChanged:
     kind: ClassVar[str] = "role"
     role: str
-    """agent, replica or steward."""
+    """agent, head (of a zone of agents), replica or steward."""
     active: bool
     app: AppId = ""
     """The application, for replica and steward."""
@@ -282,3 +282,5 @@ class Snapshot:
     """Turned away as a replica or as an agent, since boot."""
     fellows: tuple[tuple[AppId, tuple[NodeId, ...]], ...] = ()
     """The whole replica sets of the applications served here."""
+    level: int = 0
+    """On how many levels it is an agent: 0 as a node, 1 as an agent, 2 as the head of a zone of agents, and so on."""

@@ -11,6 +11,7 @@ class Held:
     """One node's lease."""
 
     __slots__ = (
+        "agents",
         "ask_at",
         "at",
         "bandwidth",
@@ -53,6 +54,8 @@ class Held:
         self.nearest: dict[AppId, Nanos] = {}
         """Round trips to the nearest replicas it has measured."""
         self.spare: Nanos = 0
+        self.agents = 0
+        """How many there were when it was last told of some."""
         self.told: tuple[AppDelay, ...] = ()
         """The delays it was last told of."""
         self.heard_of: dict[AppId, tuple[int, NodeId]] = {}

@@ -9,9 +9,11 @@ from opus_node.core.coordinates import expected
 from opus_node.core.held import Held
 from opus_node.core.messages import AgentHint, Lease, LeaseReply
 from opus_node.core.neighbours import Neighbours
+from opus_node.core.peers import Peers
 from opus_node.core.relay import Relay
+from opus_node.core.roster import Roster
 from opus_node.core.siblings import TOWARDS_REPLICAS, Siblings, mix
-from opus_node.core.swim import Member, Swim
+from opus_node.core.swim import Member
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
 HARD_CAP = 32
@@ -30,9 +32,9 @@ GUESS_SHARE = 0.7
 
 
 class Leases:
-    __slots__ = ("_ctx", "_relay", "_swim", "neighbours", "refused", "siblings", "table")
+    __slots__ = ("_ctx", "_relay", "_swim", "neighbours", "refused", "roster", "siblings", "table")
 
-    def __init__(self, ctx: Context, swim: Swim, relay: Relay) -> None:
+    def __init__(self, ctx: Context, swim: Peers, relay: Relay) -> None:
         self._ctx = ctx
         self._swim = swim
         self._relay = relay
@@ -40,6 +42,8 @@ class Leases:
         self.siblings = Siblings(ctx, self.table)
         self.neighbours = Neighbours(ctx, self.table, self.siblings)
         self.refused = 0
+        self.roster = Roster(ctx.now)
+        """Of agents, where these nodes are agents: what they are told of each other."""
 
     def room(self) -> int:
         return self._ctx.config.nodes_per_agent - len(self.table)
@@ -67,11 +71,17 @@ class Leases:
                 held.owed = []
             elif ctx.now >= held.hint_at:
                 hints = self._better(held)
+                if not hints and 2 * len(self._swim.agents()) >= 3 * held.agents:
+                    hints = self.first_hints(held)  # who came early knows only those that were there then
         if lease.measured:
             self.siblings.take(source, lease.measured)
         news = () if held.told is delays else delays
         held.told = delays
-        wanted = self.siblings.wanted(held) or self.neighbours.wanted(held, len(self._swim.agents()))
+        wanted = self.siblings.wanted(held)
+        if ctx.level:
+            ctx.send(source, LeaseReply(lease.seq, True, hints, at, news, wanted, (), self.roster.since(lease.zone)))
+            return
+        wanted = wanted or self.neighbours.wanted(held, len(self._swim.agents()))
         ctx.send(source, LeaseReply(lease.seq, True, hints, at, news, wanted, self._relay.near(held)))
 
     def release(self, source: NodeId) -> None:
@@ -84,6 +94,15 @@ class Leases:
         for node in [node for node, held in self.table.items() if held.heard_at < limit]:
             del self.table[node]
         self.neighbours.forget()
+
+    def tell(self) -> None:
+        """A head's, once a second: agents of a zone that has changed hear of it at once, unless there are too many of them."""
+        before = self.roster.seq
+        self.roster.update(self.table)
+        if self.roster.seq > before and len(self.table) <= 2 * self._ctx.config.nodes_per_agent:
+            news = self.roster.since(before)
+            for node in self.table:
+                self._ctx.send(node, LeaseReply(0, True, (), self._ctx.position.at, zone=news))
 
     def slept(self, span: Nanos) -> None:
         """This process stood still for `span`; the nodes are not to blame for it."""
@@ -98,9 +117,11 @@ class Leases:
 
     def first_hints(self, held: Held) -> tuple[AgentHint, ...]:
         """For a newcomer: agents likely to serve it well, then some by chance, wherever they are."""
+        held.agents = len(self._swim.agents())
         near = self.likely(held, FIRST_HINTS // 2)
         told = [hint.agent for hint in near]
-        others = [agent for agent in self._swim.agents() if agent not in told and agent not in (self._ctx.me, held.node)]
+        known = sorted({*self._swim.agents(), *self._swim.above()}) if self._swim.above() else self._swim.agents()
+        others = [agent for agent in known if agent not in told and agent not in (self._ctx.me, held.node)]
         chance = self._ctx.rng.sample(others, min(len(others), FIRST_HINTS - len(near)))
         return near + tuple(self._hint(agent) for agent in chance)
 

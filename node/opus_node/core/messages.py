@@ -6,6 +6,9 @@ classes of this file. A request's and a reply's payload is its size: the codec f
 `content` is what a user's program is asked and answers, bytes that the core carries and never reads (bytes is a field
 type, too).
 
+`level` says which relation of the hierarchy a message belongs to: 0 is that of nodes to their agents, 1 that of agents to the
+heads of their zones, and so on.
+
 `REQUEST_TRAFFIC` names what does not count as control bytes (DESIGN section 7).
 `DROPPABLE` says which a full queue may drop (oldest first, counted): what is repeated anyway.
 """
@@ -134,12 +137,14 @@ class FindAgents:
     """To any node: which agents do you know?"""
 
     nonce: int
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AgentsKnown:
     nonce: int
     agents: tuple[AgentHint, ...]
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,7 @@ class Probe:
     """Answer at once; the asker measures the round trip."""
 
     nonce: int
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +165,7 @@ class ProbeReply:
     """Where whoever answers is (`coordinates`)."""
     delays: tuple[AppDelay, ...] = ()
     """An agent's."""
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +187,11 @@ class Lease:
     """How much farther this node would be served without its agent (round trips, by its second best way in); 0: unknown."""
     measured: tuple[Measured, ...] = ()
     """What the agent asked for."""
+    sets: int = 0
+    """An agent's: a digest of the replica sets it knows (`sets.ReplicaSets.digest`)."""
+    zone: int = 0
+    """An agent's: up to which change it has heard its head's list of the zone; 0: of nothing."""
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +211,16 @@ class LeaseReply:
     """Other nodes of this agent: how far are they? The answer goes with the next lease, or, if `seq` is 0, with one soon."""
     near: tuple[NearReplicas, ...] = ()
     """For each application that the node uses and whose set has changed."""
+    zone: tuple[MemberUpdate, ...] = ()
+    """To an agent: who has come to its zone or left it since; incarnations count these changes."""
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """A node has moved to another agent; courtesy, since a lease runs out anyway."""
+
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +229,9 @@ class Promote:
 
     agents: tuple[MemberUpdate, ...]
     replica_sets: tuple[ReplicaSet, ...]
+    above: tuple[NodeId, ...] = ()
+    """Agents one level up, where there is such a level: ways in to it."""
+    level: int = 0
 
 
 # How many agents, and who (agent <-> steward of the agents)
@@ -230,6 +250,7 @@ class AgentReport:
     """Best first, each on top of those before it."""
     heir: tuple[Offer, ...]
     """At most one: who would serve these nodes better in its place."""
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +260,7 @@ class AgentOrder:
     promote: tuple[NodeId, ...]
     step_down: bool
     bar: Nanos
+    level: int = 0
 
 
 # Membership among agents (SWIM + Lifeguard)
@@ -249,6 +271,7 @@ class Ping:
     seq: int
     updates: tuple[MemberUpdate, ...]
     replica_sets: tuple[ReplicaSet, ...]
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +279,7 @@ class PingReq:
     seq: int
     target: NodeId
     updates: tuple[MemberUpdate, ...]
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +291,7 @@ class Ack:
     replica_sets: tuple[ReplicaSet, ...]
     at: Place = 0
     delays: tuple[AppDelay, ...] = ()
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +299,7 @@ class Nack:
     """The helper is alive, the target did not answer it (Lifeguard)."""
 
     seq: int
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +313,7 @@ class Sync:
     members: tuple[MemberUpdate, ...]
     replica_sets: tuple[ReplicaSet, ...]
     digest: int = 0
+    level: int = 0
 
 
 # Stewardship
@@ -306,13 +333,18 @@ class Summary:
     """The nearest of the other agents."""
     abroad: tuple[NodeId, ...] = ()
     """Other agents' nodes that some of the candidates have measured."""
+    agent: NodeId = ""
+    """Whose nodes these are, if not those of whoever sends it: a head passes on what its zone's agents tell."""
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryWanted:
-    """A steward to an agent: it does not have that version."""
+    """A steward to an agent, or a head: it does not have that version."""
 
     app: AppId
+    agent: NodeId = ""
+    """Of whose nodes, if the head passed them on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from opus_node.core.agent import AgentRole
+from opus_node.core import levels
+from opus_node.core.agent import AgentRole, Links
 from opus_node.core.attach import Attachment
 from opus_node.core.client import Client
 from opus_node.core.context import Context
@@ -30,6 +31,7 @@ from opus_node.core.events import (
     Unreachable,
     Wake,
 )
+from opus_node.core.levels import Level
 from opus_node.core.messages import (
     Ack,
     AgentOrder,
@@ -66,9 +68,28 @@ from opus_node.core.messages import (
 from opus_node.core.prober import Prober
 from opus_node.core.replica import Replica
 from opus_node.core.sets import newer
-from opus_node.core.swim import ALIVE, LEFT
+from opus_node.core.steward import Stewards
+from opus_node.core.swim import ALIVE, LEFT, Swim
 from opus_node.core.types import SECOND, AppId, Nanos, NodeConfig, NodeId
 
+Levelled = (
+    FindAgents
+    | AgentsKnown
+    | Probe
+    | ProbeReply
+    | Lease
+    | LeaseReply
+    | Release
+    | Promote
+    | AgentReport
+    | AgentOrder
+    | Ping
+    | PingReq
+    | Ack
+    | Nack
+    | Sync
+    | Summary
+)
 REFUTATIONS = 20
 """Bits of an agent's incarnation left for refutations within one life of its process."""
 SLEPT: Nanos = 3 * SECOND // 2
@@ -89,19 +110,30 @@ class NodeCore:
         self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
         self._replica = Replica(ctx, self._agent_id, self._deliver)
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
-        self._role: AgentRole | None = None
+        self._levels = [Level(ctx, self._prober, self._attachment)]
+        for _ in range(1, levels.count(config)):
+            self._levels.append(levels.above(self._levels[-1], ctx))
+        self._links = Links(
+            learn=self._learn,
+            rate=self._rate,
+            hopeless=self._replica.programs.hopeless,
+            silent=self._silent,
+            surveyed=self._surveyed,
+            retire=self._step_down,
+            rise=self._rise,
+        )
         self._handlers: dict[type, Callable[[NodeId, Any], None]] = {
             RouteRequest: self._on_route_request,
             Reply: self._client.on_reply,
             RouteAck: self._on_route_ack,
             RouteRefuse: self._on_route_refuse,
             Lease: self._on_lease,
-            LeaseReply: self._attachment.on_lease_reply,
+            LeaseReply: self._on_lease_reply,
             Release: self._on_release,
             Probe: self._on_probe,
-            ProbeReply: self._prober.on_reply,
+            ProbeReply: self._on_probe_reply,
             FindAgents: self._on_find_agents,
-            AgentsKnown: self._attachment.on_agents_known,
+            AgentsKnown: self._on_agents_known,
             Promote: self._on_promote,
             Ping: self._on_ping,
             PingReq: self._on_ping_req,
@@ -127,7 +159,8 @@ class NodeCore:
         """Takes one event at `now` (absolute) and returns all that the runtime must do. Before Boot all else is ignored."""
         ctx = self._ctx
         if now > ctx.now:
-            ctx.now = now
+            for level in self._levels:
+                level.ctx.now = now
         if self._booted:
             kind = event.__class__
             if kind is Receive:
@@ -165,12 +198,14 @@ class NodeCore:
         ctx = self._ctx
         self._booted = True
         self._seeds = event.seeds
-        ctx.booted_at = ctx.now
-        ctx.incarnation = event.incarnation
-        ctx.agent_incarnation = (event.incarnation << REFUTATIONS) + 1
-        if ctx.me in event.seeds:
+        for level in self._levels:
+            level.ctx.booted_at = ctx.now
+            level.ctx.incarnation = event.incarnation
+            level.ctx.agent_incarnation = (event.incarnation << REFUTATIONS) + 1
+        if ctx.me in event.seeds or ctx.config.depth == 1:
             others = tuple(MemberUpdate(seed, ALIVE, 0, "") for seed in event.seeds if seed != ctx.me)
-            self._become_agent(others, ())
+            for level in self._levels:
+                self._become_agent(level, others, (), ())
         else:
             self._attachment.start(event.seeds)
 
@@ -178,35 +213,37 @@ class NodeCore:
         ctx = self._ctx
         due = ctx.timers.next()
         late = 0 if due is None else ctx.now - due
-        ctx.woken(late)
-        if late > SLEPT and self._role is not None:
-            self._role.slept(late)
+        for level in self._levels:
+            level.ctx.woken(late)
+            if late > SLEPT and level.role is not None:
+                level.role.slept(late)
         ctx.timers.fire(ctx.now)
 
     def _unreachable(self, peer: NodeId) -> None:
         """Advice: whoever waits for that peer need not wait out the time-out."""
         self._client.on_unreachable(peer)
-        self._attachment.on_unreachable(peer)
+        for level in self._levels:
+            level.attachment.on_unreachable(peer)
         if self._role is not None:
             self._role.relay.on_unreachable(peer)
 
     def snapshot(self) -> Snapshot:
         """What this node would say of itself; changes nothing."""
-        role, replica = self._role, self._replica
+        role, replica, top = self._role, self._replica, self._top()
         epochs = {app: one.replica_set.epoch for app, one in replica.serving.items()}
         if role is not None:
             epochs.update({one.app: one.epoch for one in role.sets.all()})
         entries = (
-            len(self._attachment.ways)
+            sum(len(level.attachment.ways) for level in self._levels)
             + sum(len(cache.entries) for cache in self._client.caches.values())
             + len(replica.serving)
-            + (role.entries() if role is not None else 0)
+            + sum(level.role.entries() for level in self._levels if level.role is not None)
         )
         return Snapshot(
             agent=self._attachment.agent,
             is_agent=role is not None,
             replica_of=replica.active(),
-            steward_of=role.stewards.acting_for() if role is not None else (),
+            steward_of=() if top is None or top.stewards is None else top.stewards.acting_for(),
             epochs=tuple(sorted(epochs.items())),
             nodes=len(role.leases.table) if role is not None else 0,
             entries=entries,
@@ -215,6 +252,7 @@ class NodeCore:
             requests_routed=self._routed + (role.relay.routed if role is not None else 0),
             requests_shed=self._shed + replica.shed + (role.relay.shed if role is not None else 0),
             fellows=tuple((app, one.replica_set.members) for app, one in replica.serving.items()),
+            level=sum(1 for level in self._levels if level.role is not None),
         )
 
     # Small links between the parts
@@ -259,130 +297,243 @@ class NodeCore:
         if not newer(new, before):
             return
         self._replica.learn(new)
-        if self._role is not None:
-            self._role.learned(new, before)
+        for level in self._levels:
+            if level.role is not None:
+                level.role.learned(new, before)
 
-    # The agent's role
+    # The agent's role, on each level
 
-    def _become_agent(self, agents: tuple[MemberUpdate, ...], replica_sets: tuple[ReplicaSet, ...]) -> None:
-        ctx = self._ctx
-        former = self._attachment.agent
-        known = [*self._attachment.ways.by_agent, *self._seeds]
-        self._attachment.stop()
-        hopeless = self._replica.programs.hopeless
-        role = self._role = AgentRole(ctx, self._prober, self._learn, self._rate, self._step_down, self._seeds, hopeless)
-        self._client.relay = role.relay
-        ctx.notices.append(RoleChanged("agent", True))
+    @property
+    def _role(self) -> AgentRole | None:
+        """That of the lowest: it serves nodes."""
+        return self._levels[0].role
+
+    def _top(self) -> AgentRole | None:
+        """That of the highest: stewards are there."""
+        return self._levels[-1].role
+
+    def _at(self, message: Levelled) -> Level | None:
+        """A peer of another depth may speak of levels that do not exist here."""
+        return self._levels[message.level] if 0 <= message.level < len(self._levels) else None
+
+    def _role_at(self, message: Levelled) -> AgentRole | None:
+        level = self._at(message)
+        return None if level is None else level.role
+
+    def _become_agent(
+        self, level: Level, agents: tuple[MemberUpdate, ...], replica_sets: tuple[ReplicaSet, ...], above: tuple[NodeId, ...]
+    ) -> None:
+        """`agents` as whoever promoted it sees them; `above`: ways in to the next level."""
+        ctx, number = self._ctx, level.ctx.level
+        former = level.attachment.agent
+        known = [*level.attachment.ways.by_agent, *self._seeds]
+        level.attachment.stop(ctx.me)
+        below = self._levels[number - 1].role if number else None
+        upper = self._levels[number + 1] if number + 1 < len(self._levels) else None
+        upward = None if upper is None else levels.upward(upper)
+        role = level.role = AgentRole(level.ctx, level.prober, self._links, self._seeds, below, upward, ctx)
+        if not number:
+            self._client.relay = role.relay
+        ctx.notices.append(RoleChanged(_name(number), True))
+        if upper is not None and ctx.me not in self._seeds:
+            upper.attachment.start(self._seeds, above)
         served = [serving.replica_set for serving in self._replica.serving.values()]
         role.start(agents, known)
+        for one in role.sets.all() if number else ():
+            role.learned(one, None)
         for one in (*served, *replica_sets):
             before = role.sets.get(one.app)
             if newer(one, before):
-                self._replica.learn(one)
-                role.learned(one, before)
+                self._learn_as_agent(one, before)
         if former and former != ctx.me:
-            ctx.send(former, Release())
+            level.ctx.send(former, Release())
 
-    def _step_down(self) -> None:
-        role, ctx = self._role, self._ctx
-        if role is None:
+    def _learn_as_agent(self, one: ReplicaSet, before: ReplicaSet | None) -> None:
+        """What this node knew as a replica is news to its role."""
+        self._replica.learn(one)
+        for level in self._levels:
+            if level.role is not None:
+                level.role.learned(one, before)
+
+    def _step_down(self, number: int) -> None:
+        level, ctx = self._levels[number], self._ctx
+        role = level.role
+        if role is None or (number + 1 < len(self._levels) and self._levels[number + 1].role is not None):
             return
-        ctx.agent_incarnation += 1
-        agents = [agent for agent in role.swim.agents() if agent != ctx.me]
+        level.ctx.agent_incarnation += 1
+        agents = [agent for agent in role.peers.agents() if agent != ctx.me]
         role.stop()
-        self._routed += role.relay.routed
-        self._shed += role.relay.shed
-        self._role = None
-        self._client.relay = None
-        ctx.notices.append(RoleChanged("agent", False))
-        self._attachment.start(self._seeds, agents[: ctx.config.known_agents])
+        level.role = None
+        if number + 1 < len(self._levels):
+            self._levels[number + 1].attachment.stop("")
+        if not number:
+            self._routed += role.relay.routed
+            self._shed += role.relay.shed
+            self._client.relay = None
+        ctx.notices.append(RoleChanged(_name(number), False))
+        level.attachment.start(self._seeds, agents[: ctx.config.known_agents])
+
+    def _rise(self, number: int) -> None:
+        """There is no head to attach to: this node is one, until there are others."""
+        if self._levels[number].role is None and self._levels[number - 1].role is not None:
+            self._levels[number].ctx.agent_incarnation += 1
+            self._become_agent(self._levels[number], (), (), ())
 
     def _on_promote(self, source: NodeId, message: Promote) -> None:
-        if self._role is None:
-            self._ctx.agent_incarnation += 1
-            self._become_agent(message.agents, message.replica_sets)
+        level = self._at(message)
+        if level is None or level.role is not None:
+            return
+        if message.level and self._levels[message.level - 1].role is None:
+            return  # it has stepped down since
+        level.ctx.agent_incarnation += 1
+        self._become_agent(level, message.agents, message.replica_sets, message.above)
 
-    def _left(self) -> tuple[MemberUpdate, ...]:
+    def _left(self, level: Level) -> tuple[MemberUpdate, ...]:
         """This node is no agent (any more, or since its restart): greater than whatever it once said as one."""
-        return (MemberUpdate(self._ctx.me, LEFT, self._ctx.agent_incarnation, ""),)
+        return (MemberUpdate(self._ctx.me, LEFT, level.ctx.agent_incarnation, ""),)
+
+    def _swim(self, level: Level | None) -> Swim | None:
+        peers = None if level is None or level.role is None else level.role.peers
+        return peers if isinstance(peers, Swim) else None
 
     def _on_ping(self, source: NodeId, message: Ping) -> None:
-        if self._role is not None:
-            self._role.swim.on_ping(source, message)
-        else:
-            self._ctx.send(source, Ack(message.seq, self._left(), (), self._ctx.position.at))
+        level = self._at(message)
+        swim = self._swim(level)
+        if swim is not None:
+            swim.on_ping(source, message)
+        elif level is not None:
+            level.ctx.send(source, Ack(message.seq, self._left(level), (), self._ctx.position.at))
 
     def _on_ping_req(self, source: NodeId, message: PingReq) -> None:
-        if self._role is not None:
-            self._role.swim.on_ping_req(source, message)
+        swim = self._swim(self._at(message))
+        if swim is not None:
+            swim.on_ping_req(source, message)
 
     def _on_ack(self, source: NodeId, message: Ack) -> None:
-        if self._role is not None:
-            self._role.swim.on_ack(source, message)
+        swim = self._swim(self._at(message))
+        if swim is not None:
+            swim.on_ack(source, message)
 
     def _on_nack(self, source: NodeId, message: Nack) -> None:
-        if self._role is not None:
-            self._role.swim.on_nack(message)
+        swim = self._swim(self._at(message))
+        if swim is not None:
+            swim.on_nack(message)
 
     def _on_sync(self, source: NodeId, message: Sync) -> None:
+        """Between agents of one level; replica sets also between a head and its zone's agents, which have no role there."""
+        level = self._at(message)
+        role = None if level is None else level.role
+        if role is not None and (isinstance(role.peers, Swim) or message.members):
+            role.peers.on_sync(source, message)
+        if level is None or (role is not None and isinstance(role.peers, Swim)):
+            return
         if self._role is not None:
-            self._role.swim.on_sync(source, message)
-        elif message.reply:
-            self._ctx.send(source, Sync(False, self._left(), ()))
+            for one in message.replica_sets:
+                self._learn(one)
+        if message.reply:
+            known = () if self._role is None else self._role.sets.all()
+            level.ctx.send(source, Sync(False, () if role is not None else self._left(level), known))
 
     # Ways in
 
     def _on_probe(self, source: NodeId, message: Probe) -> None:
-        role = self._role
+        level = self._at(message)
+        if level is None:
+            return
+        role = level.role
         at = self._ctx.position.at
         if role is None:
-            self._ctx.send(source, ProbeReply(message.nonce, False, 0, at))
+            level.ctx.send(source, ProbeReply(message.nonce, False, 0, at))
         else:
-            self._ctx.send(source, ProbeReply(message.nonce, True, role.leases.room(), at, role.relay.delays()))
+            level.ctx.send(source, ProbeReply(message.nonce, True, role.leases.room(), at, role.relay.delays()))
+
+    def _on_probe_reply(self, source: NodeId, message: ProbeReply) -> None:
+        level = self._at(message)
+        if level is not None:
+            level.prober.on_reply(source, message)
 
     def _on_find_agents(self, source: NodeId, message: FindAgents) -> None:
-        if self._role is not None:
-            self._role.on_find_agents(source, message)
+        level = self._at(message)
+        if level is None:
+            return
+        if level.role is not None:
+            level.role.on_find_agents(source, message)
         else:
-            self._ctx.send(source, AgentsKnown(message.nonce, self._attachment.ways.hints(KNOWN_TOLD)))
+            level.ctx.send(source, AgentsKnown(message.nonce, level.attachment.ways.hints(KNOWN_TOLD)))
+
+    def _on_agents_known(self, source: NodeId, message: AgentsKnown) -> None:
+        level = self._at(message)
+        if level is not None:
+            level.attachment.on_agents_known(source, message)
 
     def _on_lease(self, source: NodeId, message: Lease) -> None:
-        if self._role is not None:
-            self._role.leases.on_lease(source, message)
+        level = self._at(message)
+        if level is None:
+            return
+        if level.role is not None:
+            level.role.on_lease(source, message)
         else:
-            self._ctx.send(source, LeaseReply(message.seq, False, self._attachment.ways.hints(KNOWN_TOLD)))
+            level.ctx.send(source, LeaseReply(message.seq, False, level.attachment.ways.hints(KNOWN_TOLD)))
+
+    def _on_lease_reply(self, source: NodeId, message: LeaseReply) -> None:
+        level = self._at(message)
+        if level is not None:
+            level.attachment.on_lease_reply(source, message)
 
     def _on_release(self, source: NodeId, message: Release) -> None:
-        if self._role is not None:
-            self._role.leases.release(source)
+        role = self._role_at(message)
+        if role is not None:
+            role.leases.release(source)
 
     # How many agents
 
     def _on_agent_report(self, source: NodeId, message: AgentReport) -> None:
-        if self._role is not None:
-            self._role.census.on_report(source, message)
+        role = self._role_at(message)
+        if role is not None:
+            role.census.on_report(source, message)
 
     def _on_agent_order(self, source: NodeId, message: AgentOrder) -> None:
-        if self._role is not None:
-            self._role.promotion.on_order(source, message)
+        role = self._role_at(message)
+        if role is not None:
+            role.promotion.on_order(source, message)
 
     # Stewardship
 
+    def _stewards(self) -> Stewards | None:
+        top = self._top()
+        return None if top is None else top.stewards
+
     def _on_summary(self, source: NodeId, message: Summary) -> None:
-        if self._role is not None:
-            self._role.stewards.on_summary(source, message)
+        """From another at the top to a steward; from an agent to its head, whose role is one level higher."""
+        level = self._at(message)
+        if level is None or level.role is None:
+            return
+        if level.role.stewards is not None:
+            level.role.stewards.on_summary(source, message)
+            return
+        head = self._levels[message.level + 1].role
+        if head is not None:
+            head.aggregate.take(source, message)
 
     def _on_summary_wanted(self, source: NodeId, message: SummaryWanted) -> None:
-        if self._role is not None:
-            self._role.summaries.wanted(message.app, source)
+        for level in self._levels:
+            if level.role is not None:
+                level.role.on_summary_wanted(source, message.app, message.agent)
 
     def _on_survey(self, source: NodeId, message: Survey) -> None:
         if self._role is not None:
             self._role.on_survey(source, message)
 
     def _on_surveyed(self, source: NodeId, message: Surveyed) -> None:
-        if self._role is not None:
-            self._role.stewards.surveyor.on_surveyed(source, message)
+        stewards = self._stewards()
+        if stewards is not None:
+            stewards.surveyor.on_surveyed(source, message)
+
+    def _surveyed(self, steward: NodeId, answer: Surveyed) -> None:
+        if steward == self._ctx.me:
+            self._on_surveyed(steward, answer)
+        else:
+            self._ctx.send(steward, answer)
 
     def _on_appoint(self, source: NodeId, message: Appoint) -> None:
         self._learn(message.replica_set)
@@ -390,12 +541,16 @@ class NodeCore:
         self._replica.answer_appoint(source, known, known.app)
 
     def _on_appoint_reply(self, source: NodeId, message: AppointReply) -> None:
-        if self._role is not None:
-            self._role.stewards.on_appoint_reply(source, message)
+        stewards = self._stewards()
+        if stewards is not None:
+            stewards.on_appoint_reply(source, message)
 
     def _on_beat(self, source: NodeId, message: ReplicaBeat) -> None:
-        if self._role is not None:
-            self._role.stewards.on_beat(source, message)
+        stewards, known = self._stewards(), self._known_set(message.app)
+        if stewards is not None:
+            stewards.on_beat(source, message)
+        elif self._role is not None and known is not None:
+            self._ctx.send(source, BeatReply((known,) if message.epoch < known.epoch else (), known.app))
 
     def _on_beat_reply(self, source: NodeId, message: BeatReply) -> None:
         for one in message.replica_sets:
@@ -403,8 +558,22 @@ class NodeCore:
         self._replica.on_beat_reply(message)
 
     def _on_replica_silent(self, source: NodeId, message: ReplicaSilent) -> None:
-        if self._role is not None:
-            self._role.stewards.on_replica_silent(message.app, message.replica)
+        stewards = self._stewards()
+        if stewards is not None and message.app in stewards.acting_for():
+            stewards.on_replica_silent(message.app, message.replica)
+        elif any(level.role is not None and source in level.role.leases.table for level in self._levels[1:]):
+            self._silent(message.app, message.replica)
+
+    def _silent(self, app: AppId, replica: NodeId) -> None:
+        """A replica did not answer: by way of the heads to the steward."""
+        top = self._top()
+        if top is not None:
+            top.silent(app, replica)
+            return
+        known = self._known_set(app)
+        heads = [level.attachment.agent for level in self._levels if level.role is None]
+        if heads and heads[0] not in ("", self._ctx.me):
+            self._ctx.send(heads[0], ReplicaSilent(app, known.epoch if known else 0, replica))
 
     # Requests
 
@@ -448,3 +617,8 @@ class NodeCore:
             self._client.on_refuse(source, message)
         elif self._role is not None:
             self._role.relay.on_refuse(source, message)
+
+
+def _name(level: int) -> str:
+    """Of the role on a level, as observers hear it."""
+    return ("agent", "head", "head of heads")[level]

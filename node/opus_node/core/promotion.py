@@ -15,9 +15,10 @@ from opus_node.core.context import Context
 from opus_node.core.held import Held
 from opus_node.core.leases import Leases
 from opus_node.core.messages import AgentHint, AgentOrder, AgentReport, AppDelay, LeaseReply, Offer, Promote
+from opus_node.core.peers import Peers
 from opus_node.core.sets import ReplicaSets
 from opus_node.core.siblings import TOWARDS_REPLICAS, mix
-from opus_node.core.swim import Member, Swim
+from opus_node.core.swim import Member
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
@@ -64,7 +65,7 @@ class Promotion:
         self,
         ctx: Context,
         leases: Leases,
-        swim: Swim,
+        swim: Peers,
         sets: ReplicaSets,
         census: Census,
         delays: Callable[[], tuple[AppDelay, ...]],
@@ -113,7 +114,7 @@ class Promotion:
             self._reported, self._reported_at, self._steward = report, ctx.now, steward
             if steward == ctx.me:
                 self._census.on_report(ctx.me, report)
-            else:
+            elif steward:
                 ctx.send(steward, report)
             self._pause = SOON
         else:
@@ -208,7 +209,7 @@ class Promotion:
             held = self._leases.table.get(node)
             if held is not None:
                 self._promoted[node] = (ctx.now, held)
-                ctx.send(node, Promote(self._swim.table(), self._sets.all()))
+                ctx.send(node, Promote(self._swim.table(), self._sets.all(), self._swim.above()))
         if order.step_down and not order.promote:
             self._retire()
         elif order.step_down:

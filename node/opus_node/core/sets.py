@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 from opus_node.core.messages import ReplicaSet
@@ -30,11 +31,12 @@ def next_epoch(highest: int, incarnation: int) -> int:
 class ReplicaSets:
     """The table, and how often each entry is still to be passed on with gossip."""
 
-    __slots__ = ("_left", "by_app")
+    __slots__ = ("_digest", "_left", "by_app")
 
     def __init__(self) -> None:
         self.by_app: dict[AppId, ReplicaSet] = {}
         self._left: dict[AppId, int] = {}
+        self._digest: int | None = None
 
     def get(self, app: AppId) -> ReplicaSet | None:
         return self.by_app.get(app)
@@ -42,6 +44,7 @@ class ReplicaSets:
     def put(self, replica_set: ReplicaSet, agents: int) -> None:
         """Keeps it (the caller has compared) and passes it on about 3 log2(agents) times, as SWIM does with updates."""
         self.by_app[replica_set.app] = replica_set
+        self._digest = None
         self._left[replica_set.app] = 3 * max(1, math.ceil(math.log2(agents + 1)))
 
     def gossip(self) -> tuple[ReplicaSet, ...]:
@@ -57,3 +60,10 @@ class ReplicaSets:
 
     def all(self) -> tuple[ReplicaSet, ...]:
         return tuple(self.by_app.values())
+
+    def digest(self) -> int:
+        """Equal wherever the same sets are known; 32 bits, never 0: who hears of another asks for the sets."""
+        if self._digest is None:
+            known = "|".join(f"{app} {one.epoch} {one.steward}" for app, one in sorted(self.by_app.items()))
+            self._digest = int.from_bytes(hashlib.blake2b(known.encode(), digest_size=4).digest(), "big") | 1 << 32
+        return self._digest

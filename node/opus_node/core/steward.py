@@ -15,6 +15,7 @@ then a steward waits CUT_PATIENCE, so that a short cut reshuffles nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
@@ -166,7 +167,8 @@ class Stewards:
         self._sets = sets
         self._learn = learn
         self.surveyor = Surveyor(ctx, ask)
-        self.desks = {config.name: Desk(config) for config in ctx.config.apps}
+        everybody = ctx.config.depth == 1  # is an agent
+        self.desks = {one.name: Desk(replace(one, agents_serve=one.agents_serve or everybody)) for one in ctx.config.apps}
         self.highest: dict[AppId, int] = {}
         """Greatest epoch ever heard of: a decision goes beyond it."""
         self._firsts: dict[AppId, NodeId] = {}
@@ -246,7 +248,8 @@ class Stewards:
         waited = min(now - desk.first_since, now - self._started_at)
         summaries = self._fresh(desk)
         complete = all(agent in summaries for agent in self._swim.agents())
-        candidates = sum(len(one.index) - 1 for one in summaries.values())
+        plain = 0 if self._ctx.config.depth == 1 else 1  # agents are no candidates, where there is anybody else
+        candidates = sum(len(one.index) - plain for one in summaries.values())
         if waited >= FIRST_MOST or (waited >= FIRST_LEAST and complete and candidates >= desk.config.replicas):
             members = self._filled(desk, summaries, ())
             if members:
@@ -258,7 +261,9 @@ class Stewards:
         for agent in [agent for agent, (at, _) in desk.summaries.items() if now - at > SUMMARY_KEPT]:
             del desk.summaries[agent]
         return {
-            agent: cluster for agent, (at, cluster) in desk.summaries.items() if now - at <= age and self._swim.is_live(agent)
+            agent: cluster
+            for agent, (at, cluster) in desk.summaries.items()
+            if now - at <= age and (self._swim.is_live(agent) or cluster.summary.agent)  # of those in a zone its head knows
         }
 
     def _land(self, desk: Desk, clusters: dict[NodeId, Cluster], members: Iterable[NodeId]) -> Landscape:
@@ -283,14 +288,15 @@ class Stewards:
         desk = self.desks.get(summary.app)
         if desk is None:
             return
-        _, cluster = desk.summaries.get(source, (0, None))
+        agent = summary.agent or source
+        _, cluster = desk.summaries.get(agent, (0, None))
         if cluster is not None and cluster.summary.version == summary.version:
             cluster.renewed(summary)
-            desk.summaries[source] = (self._ctx.now, cluster)
+            desk.summaries[agent] = (self._ctx.now, cluster)
         elif not summary.candidates:
-            self._ctx.send(source, SummaryWanted(summary.app))
+            self._ctx.send(source, SummaryWanted(summary.app, summary.agent))
         elif cluster is not None or len(desk.summaries) < SUMMARIES:
-            desk.summaries[source] = (self._ctx.now, Cluster(source, summary))
+            desk.summaries[agent] = (self._ctx.now, Cluster(agent, summary))
 
     # Publishing
 

@@ -15,8 +15,8 @@ from opus_node.core.context import Context
 from opus_node.core.held import Held
 from opus_node.core.leases import Leases
 from opus_node.core.messages import Candidate, Measured, ReplicaSet, Summary
+from opus_node.core.peers import Peers
 from opus_node.core.placement import EVERYWHERE, score
-from opus_node.core.swim import Swim
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
 EVERY: Nanos = 3 * SECOND
@@ -50,7 +50,7 @@ class Summaries:
 
     __slots__ = ("_ctx", "_former", "_leases", "_policies", "_sent", "_swim", "_whole")
 
-    def __init__(self, ctx: Context, leases: Leases, swim: Swim) -> None:
+    def __init__(self, ctx: Context, leases: Leases, swim: Peers) -> None:
         self._ctx = ctx
         self._swim = swim
         self._leases = leases

@@ -18,6 +18,7 @@ from opus_node.core.context import Context
 from opus_node.core.coordinates import Place
 from opus_node.core.events import MemberChanged
 from opus_node.core.messages import Ack, AppDelay, MemberUpdate, Nack, Ping, PingReq, ProbeReply, ReplicaSet, Sync
+from opus_node.core.placement import first_of
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets
@@ -27,6 +28,8 @@ from opus_node.core.ways import DELAYS
 
 ALIVE, SUSPECT, DEAD, LEFT = "alive", "suspect", "dead", "left"
 
+FEWEST = 3
+"""Agents, whatever the need: one is a single point of failure."""
 UPDATES = 6
 """Gossip carried by one message at most."""
 CONFIRMATIONS = 3
@@ -115,6 +118,7 @@ class Swim:
         "_seq",
         "_sets",
         "_ticks",
+        "fewest",
         "members",
         "version",
     )
@@ -137,6 +141,7 @@ class Swim:
         `seeds` are never forgotten, however long they are silent: the last way back for an agent left alone.
         """
         self._seeds = seeds
+        self.fewest = FEWEST
         self._ctx = ctx
         self._prober = prober
         self._sets = sets
@@ -164,6 +169,18 @@ class Swim:
     def agents(self) -> tuple[NodeId, ...]:
         """Live agents, this one among them, sorted."""
         return self._agents
+
+    def counted(self) -> tuple[NodeId, ...]:
+        """Those that one steward of the agents counts: all of them."""
+        return self._agents
+
+    def steward(self) -> NodeId:
+        """Of the agents: the first by rendezvous hashing for no application."""
+        return first_of("", self._agents)
+
+    def above(self) -> tuple[NodeId, ...]:
+        """There is no level above this one."""
+        return ()
 
     def is_live(self, node: NodeId) -> bool:
         member = self.members.get(node)

@@ -91,8 +91,11 @@ class NodeConfig:
     lease_timeout: Nanos = 16 * SECOND
     """An agent forgets a node after this silence: three missed leases and one second."""
 
+    depth: int = 2
+    """Levels of the hierarchy. 1: every node is an agent, and knows all others; 2: nodes and agents; 3: zones of agents, each
+    under a head; 4: zones of heads, too."""
     nodes_per_agent: int = 22
-    """The cap at which an agent promotes another. At depth two it should be near sqrt(n)."""
+    """The cap at which an agent promotes another, on each level. It should be near the depth-th root of n."""
     near_enough: Nanos = 20 * MILLISECOND
     """A node whose round trip to its agent exceeds this wants a nearer one; its agent may promote one ("agents by need")."""
     known_agents: int = 14

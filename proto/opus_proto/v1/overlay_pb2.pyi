@@ -265,15 +265,18 @@ class FindAgents(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NONCE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
+    level: _builtins.int
     def __init__(
         self,
         *,
         nonce: _builtins.int = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "nonce", b"nonce"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -285,7 +288,9 @@ class AgentsKnown(_message.Message):
 
     NONCE_FIELD_NUMBER: _builtins.int
     AGENTS_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentHint]: ...
     def __init__(
@@ -293,10 +298,11 @@ class AgentsKnown(_message.Message):
         *,
         nonce: _builtins.int = ...,
         agents: _abc.Iterable[Global___AgentHint] | None = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "level", b"level", "nonce", b"nonce"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -307,15 +313,18 @@ class Probe(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NONCE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
+    level: _builtins.int
     def __init__(
         self,
         *,
         nonce: _builtins.int = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "nonce", b"nonce"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -330,10 +339,12 @@ class ProbeReply(_message.Message):
     ROOM_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     DELAYS_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     is_agent: _builtins.bool
     room: _builtins.int
     at: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def delays(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppDelay]: ...
     def __init__(
@@ -344,10 +355,11 @@ class ProbeReply(_message.Message):
         room: _builtins.int = ...,
         at: _builtins.int = ...,
         delays: _abc.Iterable[Global___AppDelay] | None = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "delays", b"delays", "is_agent", b"is_agent", "nonce", b"nonce", "room", b"room"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "delays", b"delays", "is_agent", b"is_agent", "level", b"level", "nonce", b"nonce", "room", b"room"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,6 +382,9 @@ class Lease(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     SPARE_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
+    SETS_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     incarnation: _builtins.int
     primary: _builtins.bool
@@ -381,6 +396,9 @@ class Lease(_message.Message):
     bandwidth: _builtins.int
     at: _builtins.int
     spare: _builtins.int
+    sets: _builtins.int
+    zone: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def demand(self) -> _containers.RepeatedCompositeFieldContainer[Global___Demand]: ...
     @_builtins.property
@@ -401,10 +419,13 @@ class Lease(_message.Message):
         at: _builtins.int = ...,
         spare: _builtins.int = ...,
         measured: _abc.Iterable[Global___Measured] | None = ...,
+        sets: _builtins.int = ...,
+        zone: _builtins.int = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "measured", b"measured", "memory", b"memory", "primary", b"primary", "rtt", b"rtt", "seq", b"seq", "spare", b"spare", "storage", b"storage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "level", b"level", "measured", b"measured", "memory", b"memory", "primary", b"primary", "rtt", b"rtt", "seq", b"seq", "sets", b"sets", "spare", b"spare", "storage", b"storage", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -421,9 +442,12 @@ class LeaseReply(_message.Message):
     DELAYS_FIELD_NUMBER: _builtins.int
     MEASURE_FIELD_NUMBER: _builtins.int
     NEAR_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     accepted: _builtins.bool
     at: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentHint]: ...
     @_builtins.property
@@ -432,6 +456,8 @@ class LeaseReply(_message.Message):
     def measure(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def near(self) -> _containers.RepeatedCompositeFieldContainer[Global___NearReplicas]: ...
+    @_builtins.property
+    def zone(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     def __init__(
         self,
         *,
@@ -442,10 +468,12 @@ class LeaseReply(_message.Message):
         delays: _abc.Iterable[Global___AppDelay] | None = ...,
         measure: _abc.Iterable[_builtins.str] | None = ...,
         near: _abc.Iterable[Global___NearReplicas] | None = ...,
+        zone: _abc.Iterable[Global___MemberUpdate] | None = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "at", b"at", "delays", b"delays", "measure", b"measure", "near", b"near", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "at", b"at", "delays", b"delays", "level", b"level", "measure", b"measure", "near", b"near", "seq", b"seq", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -455,12 +483,16 @@ Global___LeaseReply: _TypeAlias = LeaseReply  # noqa: Y015
 class Release(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    LEVEL_FIELD_NUMBER: _builtins.int
+    level: _builtins.int
     def __init__(
         self,
+        *,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -472,19 +504,26 @@ class Promote(_message.Message):
 
     AGENTS_FIELD_NUMBER: _builtins.int
     REPLICA_SETS_FIELD_NUMBER: _builtins.int
+    ABOVE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     @_builtins.property
     def replica_sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaSet]: ...
+    @_builtins.property
+    def above(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         agents: _abc.Iterable[Global___MemberUpdate] | None = ...,
         replica_sets: _abc.Iterable[Global___ReplicaSet] | None = ...,
+        above: _abc.Iterable[_builtins.str] | None = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "replica_sets", b"replica_sets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "agents", b"agents", "level", b"level", "replica_sets", b"replica_sets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -497,7 +536,9 @@ class Ping(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     UPDATES_FIELD_NUMBER: _builtins.int
     REPLICA_SETS_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     @_builtins.property
@@ -508,10 +549,11 @@ class Ping(_message.Message):
         seq: _builtins.int = ...,
         updates: _abc.Iterable[Global___MemberUpdate] | None = ...,
         replica_sets: _abc.Iterable[Global___ReplicaSet] | None = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replica_sets", b"replica_sets", "seq", b"seq", "updates", b"updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "replica_sets", b"replica_sets", "seq", b"seq", "updates", b"updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -524,8 +566,10 @@ class PingReq(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     UPDATES_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     target: _builtins.str
+    level: _builtins.int
     @_builtins.property
     def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     def __init__(
@@ -534,10 +578,11 @@ class PingReq(_message.Message):
         seq: _builtins.int = ...,
         target: _builtins.str = ...,
         updates: _abc.Iterable[Global___MemberUpdate] | None = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["seq", b"seq", "target", b"target", "updates", b"updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "seq", b"seq", "target", b"target", "updates", b"updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -552,8 +597,10 @@ class Ack(_message.Message):
     REPLICA_SETS_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     DELAYS_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     at: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     @_builtins.property
@@ -568,10 +615,11 @@ class Ack(_message.Message):
         replica_sets: _abc.Iterable[Global___ReplicaSet] | None = ...,
         at: _builtins.int = ...,
         delays: _abc.Iterable[Global___AppDelay] | None = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "delays", b"delays", "replica_sets", b"replica_sets", "seq", b"seq", "updates", b"updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "delays", b"delays", "level", b"level", "replica_sets", b"replica_sets", "seq", b"seq", "updates", b"updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -582,15 +630,18 @@ class Nack(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQ_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
+    level: _builtins.int
     def __init__(
         self,
         *,
         seq: _builtins.int = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -604,8 +655,10 @@ class Sync(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     REPLICA_SETS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     reply: _builtins.bool
     digest: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     @_builtins.property
@@ -617,10 +670,11 @@ class Sync(_message.Message):
         members: _abc.Iterable[Global___MemberUpdate] | None = ...,
         replica_sets: _abc.Iterable[Global___ReplicaSet] | None = ...,
         digest: _builtins.int = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "members", b"members", "replica_sets", b"replica_sets", "reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "level", b"level", "members", b"members", "replica_sets", b"replica_sets", "reply", b"reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -637,10 +691,14 @@ class Summary(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     NEAR_FIELD_NUMBER: _builtins.int
     ABROAD_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     nodes: _builtins.int
     rate: _builtins.float
     version: _builtins.int
+    agent: _builtins.str
+    level: _builtins.int
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]: ...
     @_builtins.property
@@ -657,10 +715,12 @@ class Summary(_message.Message):
         candidates: _abc.Iterable[Global___Candidate] | None = ...,
         near: _abc.Iterable[Global___Measured] | None = ...,
         abroad: _abc.Iterable[_builtins.str] | None = ...,
+        agent: _builtins.str = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abroad", b"abroad", "app", b"app", "candidates", b"candidates", "near", b"near", "nodes", b"nodes", "rate", b"rate", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abroad", b"abroad", "agent", b"agent", "app", b"app", "candidates", b"candidates", "level", b"level", "near", b"near", "nodes", b"nodes", "rate", b"rate", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -714,15 +774,18 @@ class SummaryWanted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     APP_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     app: _builtins.str
+    agent: _builtins.str
     def __init__(
         self,
         *,
         app: _builtins.str = ...,
+        agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "app", b"app"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1054,9 +1117,11 @@ class AgentReport(_message.Message):
     COST_FIELD_NUMBER: _builtins.int
     OFFERS_FIELD_NUMBER: _builtins.int
     HEIR_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     nodes: _builtins.int
     burden: _builtins.int
     cost: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Offer]: ...
     @_builtins.property
@@ -1069,10 +1134,11 @@ class AgentReport(_message.Message):
         cost: _builtins.int = ...,
         offers: _abc.Iterable[Global___Offer] | None = ...,
         heir: _abc.Iterable[Global___Offer] | None = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burden", b"burden", "cost", b"cost", "heir", b"heir", "nodes", b"nodes", "offers", b"offers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burden", b"burden", "cost", b"cost", "heir", b"heir", "level", b"level", "nodes", b"nodes", "offers", b"offers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1085,8 +1151,10 @@ class AgentOrder(_message.Message):
     PROMOTE_FIELD_NUMBER: _builtins.int
     STEP_DOWN_FIELD_NUMBER: _builtins.int
     BAR_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
     step_down: _builtins.bool
     bar: _builtins.int
+    level: _builtins.int
     @_builtins.property
     def promote(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -1095,10 +1163,11 @@ class AgentOrder(_message.Message):
         promote: _abc.Iterable[_builtins.str] | None = ...,
         step_down: _builtins.bool = ...,
         bar: _builtins.int = ...,
+        level: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar", "promote", b"promote", "step_down", b"step_down"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bar", b"bar", "level", b"level", "promote", b"promote", "step_down", b"step_down"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

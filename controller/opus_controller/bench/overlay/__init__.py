@@ -10,6 +10,7 @@ The experiments:
 placing.py      placement and routing at rest           steady.py      table entries, control bytes, joins
 silence.py      half of all hosts, a replica, no one    churn.py       everybody comes and goes
 hotspot.py      demand moves to another region          stability.py   do the chosen live longer (membership alone)
+deep.py         hierarchies of other depths
 """
 
 from opus_controller.bench.overlay.experiments import FULL, QUICK

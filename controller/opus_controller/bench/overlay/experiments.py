@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from opus_controller.bench.overlay import churn, hotspot, placing, silence, stability, steady
+from opus_controller.bench.overlay import churn, deep, hotspot, placing, silence, stability, steady
 from opus_controller.bench.overlay.data import plan
 from opus_controller.bench.overlay.lab import Lab
 from opus_controller.bench.overlay.placing import Knowledge
@@ -32,6 +32,10 @@ class Scale:
     """None: the whole matrix."""
     sizes: tuple[int, ...] = (100, 1000, 3000, 10_000)
     """Hosts, for the entries."""
+    deep: tuple[tuple[int, int], ...] = ((1, 100), (2, 100), *((d, n) for n in (1000, 3000) for d in (2, 3, 4)))
+    """Depths and hosts; at depth 1 everybody measures everybody. Under the first seed alone."""
+    deep_s: float = 120.0
+    """From the last boot until a deep overlay is looked at."""
     once_from: int = 3000
     """Sizes from here on run under the first seed alone."""
     settle_s: float = 180.0
@@ -49,11 +53,23 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(
-    sizes=(100, 300), settle_s=90.0, steady_s=180.0, joined_s=60.0, kills=2, crashes=2, departures=60, churn_s=40.0, hot_s=90.0
+    sizes=(100, 300),
+    deep=((1, 60), (2, 300), (3, 300), (4, 300)),
+    deep_s=90.0,
+    settle_s=90.0,
+    steady_s=180.0,
+    joined_s=60.0,
+    kills=2,
+    crashes=2,
+    departures=60,
+    churn_s=40.0,
+    hot_s=90.0,
 )
 TINY = Scale(
     hosts=54,
     sizes=(20, 40),
+    deep=((1, 20), (3, 40)),
+    deep_s=30.0,
     settle_s=25.0,
     steady_s=30.0,
     joined_s=30.0,
@@ -122,6 +138,7 @@ def all_experiments(scale: Scale) -> list[Experiment]:
         Experiment("control", ten, scale.steady_s, lambda lab, context: steady.control(lab), asks_oracle=False),
         *(_churn(ten, scale, median) for median in MEDIANS_S),
         *(_entries(n, scale) for n in scale.sizes),
+        *(_deep(depth, n, scale) for depth, n in scale.deep),
         Experiment("stability", Base("membership", scale.hosts, 10, lives=False), 0.0, _stability),
     ]
 
@@ -191,6 +208,14 @@ def _entries(hosts: int, scale: Scale) -> Experiment:
     base = Base(f"n={hosts}", hosts, 10, boot_over_s=spread, once=hosts >= scale.once_from)
     return Experiment(
         f"entries {hosts}", base, spread + scale.joined_s, lambda lab, context: steady.entries(lab), asks_oracle=False
+    )
+
+
+def _deep(depth: int, hosts: int, scale: Scale) -> Experiment:
+    spread = hosts / JOINS_PER_S if hosts > MOST_AT_ONCE else 0.0
+    base = Base(f"depth {depth}, n={hosts}", hosts, 10, (("depth", depth),), boot_over_s=spread, once=True)
+    return Experiment(
+        f"depth {depth}, {hosts}", base, spread + scale.deep_s, lambda lab, context: deep.look(lab), asks_oracle=False
     )
 
 

@@ -155,6 +155,7 @@ def all_rows(scale: Scale) -> list[Row]:
         *_cost(),
         *_placement(),
         *_entries(scale),
+        *_depth(scale),
         *_control(),
         *_half_kill(),
         *_silent_replica(),
@@ -214,6 +215,21 @@ def _entries(scale: Scale) -> Iterator[Row]:
         yield Row(
             "entries", f"entries at a node, n = {n:,}, most", f"entries {n}", worst_of("node_max"), ENTRIES, digits=0, note=note
         )
+
+
+def _depth(scale: Scale) -> Iterator[Row]:
+    """Printed for comparison."""
+    held = averages(
+        nodes="nodes", node_entries="each", node_entries_max="at most", agents="agents", agent_entries_max="at most",
+        heads="heads", head_entries="each", tops="at the top", top_entries="each", steward_entries="steward",
+    )  # fmt: skip
+    sent = averages(node_bytes="nodes", head_bytes="heads", top_bytes="at the top", join_bytes="a newcomer's first minute, B:")
+    for depth, n in scale.deep:
+        of, experiment = f"depth {depth}, n = {n:,}", f"depth {depth}, {n}"
+        yield Row("depth", f"{of}: entries at an agent, median", experiment, mean_of("agent_entries"), digits=0, note=held)
+        yield Row("depth", f"{of}: control bytes of agents", experiment, mean_of("agent_bytes"), unit="B/s", digits=0, note=sent)
+        note = averages(hops_max="hops at most", ok="answered", issued="of")
+        yield Row("depth", f"{of}: routing latency by agents", experiment, mean_of("latency_ms"), unit="ms", note=note)
 
 
 def _control() -> Iterator[Row]:

@@ -44,7 +44,7 @@ def control(lab: Lab) -> Figures:
         "idle_node_mean": idle["node_mean"],
         "idle_node_p99": idle["node_p99"],
         "idle_all_mean": idle["all_mean"],
-        **_joins(lab),
+        **joins(lab),
     }
 
 
@@ -52,7 +52,7 @@ def _rates(lab: Lab, seconds: float) -> Figures:
     before, kinds_before = lab.samples(), lab.control_by_kind()
     lab.run_for(seconds)
     after, kinds_after = lab.samples(), lab.control_by_kind()
-    rate = {name: (_bytes(after[name]) - _bytes(before[name])) / seconds for name in after}
+    rate = {name: (control_bytes(after[name]) - control_bytes(before[name])) / seconds for name in after}
     nodes = [rate[name] for name, one in after.items() if not one["is_agent"] and not before[name]["is_agent"]]
     agents = [rate[name] for name, one in after.items() if one["is_agent"]]
     serving = set(lab.replicas())
@@ -77,7 +77,7 @@ def _rates(lab: Lab, seconds: float) -> Figures:
     }
 
 
-def _joins(lab: Lab) -> Figures:
+def joins(lab: Lab) -> Figures:
     """Some plain nodes go away and come back as strangers: what each sends and receives in its first minute."""
     samples = lab.samples()
     plain = [name for name, one in samples.items() if not one["is_agent"] and name not in set(lab.replicas())]
@@ -87,8 +87,8 @@ def _joins(lab: Lab) -> Figures:
     lab.restart(leaving)
     lab.run_for(JOIN_S)
     joined = lab.samples()
-    return {"join_bytes": float(np.mean([_bytes(joined[name]) for name in leaving]))}
+    return {"join_bytes": float(np.mean([control_bytes(joined[name]) for name in leaving]))}
 
 
-def _bytes(sample: Record) -> int:
+def control_bytes(sample: Record) -> int:
     return int(sample["control_bytes_sent"] + sample["control_bytes_received"])
