@@ -9,7 +9,9 @@ import pytest
 from opus_controller.engine.play import play
 from opus_controller.engine.record import RunRecord
 from opus_controller.model.compile import compile_plan
-from opus_controller.model.scenario import load_scenario
+from opus_controller.model.plan import Plan
+from opus_controller.model.scenario import find, load_scenario
+from opus_controller.model.settings import parse_setting
 from opus_controller.report.build import build
 from opus_controller.report.run import read
 from opus_controller.runtimes.sim import SimRuntime
@@ -19,7 +21,10 @@ SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=[path.stem for path in SCENARIOS])
 def test_its_expectations_hold(path: Path, tmp_path: Path) -> None:
-    plan = compile_plan(load_scenario(path))
+    _holds(compile_plan(load_scenario(path)), tmp_path)
+
+
+def _holds(plan: Plan, tmp_path: Path) -> None:
     record = RunRecord.at(tmp_path / "out", plan)
     outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
     record.close()
@@ -28,3 +33,11 @@ def test_its_expectations_hold(path: Path, tmp_path: Path) -> None:
     assert result.expectations, "a scenario without expectations shows nothing"
     assert [one for one in result.expectations if not one.ok] == []
     assert result.verdict == "pass"
+
+
+@pytest.mark.parametrize("depth", [1, 3, 4])
+@pytest.mark.parametrize("name", ["quickstart", "half-kill"])
+def test_a_partition_and_the_loss_of_half_of_all_hosts_are_borne_at_any_depth(name: str, depth: int, tmp_path: Path) -> None:
+    """Small zones, so that there are several of them."""
+    settings = [parse_setting(f"overlay.depth={depth}"), parse_setting("overlay.nodes_per_agent=4")]
+    _holds(compile_plan(load_scenario(find("scenarios", name), settings)), tmp_path)
