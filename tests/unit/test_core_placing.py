@@ -301,6 +301,7 @@ def test_the_whole_is_told_seldom_at_rest_and_again_to_a_steward_that_lost_it() 
     steward = net.stewards()[0]
     role = net.cores[steward]._role
     assert role is not None
+    assert role.stewards is not None
     desk = role.stewards.desks[APP]
     desk.summaries.clear()
     net.run_for(10 * SECOND)
