@@ -11,10 +11,10 @@ from helpers.fakerun import FakeRun, make_plan
 from opus_controller.report import machine
 from opus_controller.report.build import build
 from opus_controller.report.run import Run, read
-from opus_controller.runtimes.sim.costs import HopCost
 
 ONE_WAY_MS = 20.0
-QUIET_MS = ONE_WAY_MS + machine.QUIET_HOP_NS / 1e6
+HOP_MS = 1.0
+QUIET_MS = ONE_WAY_MS + HOP_MS
 
 
 def a_run(
@@ -25,9 +25,10 @@ def a_run(
     via: str = "direct",
     setting: Literal["strict", "exclude", "annotate"] = "strict",
     seed: int = 1,
+    one_way_ms: float = ONE_WAY_MS,
 ) -> Run:
     """A minute of ten requests a second from a-1 to b-1; `added`: second to what the machine adds to their median, as a share."""
-    plan = make_plan(one_way_ms={("a", "b"): ONE_WAY_MS}, hosts={"a": 1, "b": 1})
+    plan = make_plan(one_way_ms={("a", "b"): one_way_ms}, hosts={"a": 1, "b": 1})
     run = FakeRun(plan.model_copy(update={"validity": setting}))
     run.begin()
     run.role(0.5, "b-1", "replica", "web")
@@ -36,7 +37,7 @@ def a_run(
         run.sick(second + 1, cpu=cpu if second in added else 0.2)
         for tenth in range(10):
             share = added.get(second, 0.0)
-            taken = QUIET_MS * (1 + share) + rng.uniform(-0.6, 0.6)
+            taken = (one_way_ms + HOP_MS) * (1 + share) + rng.uniform(-0.6, 0.6)
             run.request(second + tenth / 10, "a-1", routing_ms=taken, replica="b-1", hops=1 if via == "direct" else 2, via=via)
     return read(run.write(directory))
 
@@ -104,5 +105,12 @@ def test_annotate_counts_all_and_says_so(tmp_path: Path) -> None:
     assert len(result.validity.notes) == len(result.validity.spans) == 1
 
 
-def test_a_quiet_hop_is_what_the_simulator_charges() -> None:
-    assert HopCost().per_message_ns == machine.QUIET_HOP_NS
+def test_a_machine_that_was_busy_all_along_has_no_quiet_seconds_to_be_held_against(tmp_path: Path) -> None:
+    run = a_run(tmp_path, added=dict.fromkeys(range(1, 60), 0.3))
+    assert run.invalid_spans == [(0.0, 61.0)]
+    assert build(a_run(tmp_path / "slow", added=dict.fromkeys(range(1, 60), 0.01))).validity.ok
+
+
+def test_half_a_millisecond_moves_nothing_however_near_replicas_are(tmp_path: Path) -> None:
+    near = a_run(tmp_path, added=dict.fromkeys(range(21, 36), 0.1), one_way_ms=1.0)
+    assert near.validity.ok
