@@ -32,7 +32,7 @@ class Scale:
     """None: the whole matrix."""
     sizes: tuple[int, ...] = (100, 1000, 3000, 10_000)
     """Hosts, for the entries."""
-    deep: tuple[tuple[int, int], ...] = ((1, 100), (2, 100), *((d, n) for n in (1000, 3000) for d in (2, 3, 4)))
+    deep: tuple[tuple[int, int], ...] = ((1, 100), (2, 100), (2, 1000), (3, 1000), (2, 3000), (3, 3000), (4, 3000))
     """Depths and hosts; at depth 1 everybody measures everybody. Under the first seed alone."""
     deep_s: float = 120.0
     """From the last boot until a deep overlay is looked at."""

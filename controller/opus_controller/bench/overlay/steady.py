@@ -80,7 +80,9 @@ def _rates(lab: Lab, seconds: float) -> Figures:
 def joins(lab: Lab) -> Figures:
     """Some plain nodes go away and come back as strangers: what each sends and receives in its first minute."""
     samples = lab.samples()
-    plain = [name for name, one in samples.items() if not one["is_agent"] and name not in set(lab.replicas())]
+    serving = set(lab.replicas())
+    plain = [name for name, one in samples.items() if not one["is_agent"] and name not in serving]
+    plain = plain or [name for name in samples if name not in serving]  # where everybody is an agent
     leaving = Random(f"{lab.plan.seed}/newcomers").sample(plain, min(NEWCOMERS, len(plain)))
     lab.power_off(leaving)
     lab.run_for(AWAY_S)
