@@ -26,6 +26,7 @@ def a_run(
     setting: Literal["strict", "exclude", "annotate"] = "strict",
     seed: int = 1,
     one_way_ms: float = ONE_WAY_MS,
+    late_ms: float = 0.1,
 ) -> Run:
     """A minute of ten requests a second from a-1 to b-1; `added`: second to what the machine adds to their median, as a share."""
     plan = make_plan(one_way_ms={("a", "b"): one_way_ms}, hosts={"a": 1, "b": 1})
@@ -34,7 +35,7 @@ def a_run(
     run.role(0.5, "b-1", "replica", "web")
     rng = Random(seed)
     for second in range(1, 60):
-        run.sick(second + 1, cpu=cpu if second in added else 0.2)
+        run.sick(second + 1, cpu=cpu if second in added else 0.2, link_lag_ms=late_ms if second in added else 0.1)
         for tenth in range(10):
             share = added.get(second, 0.0)
             taken = (one_way_ms + HOP_MS) * (1 + share) + rng.uniform(-0.6, 0.6)
@@ -73,6 +74,15 @@ def test_two_intervals_are_two(tmp_path: Path) -> None:
 def test_what_moved_while_the_machine_was_idle_was_asked_for(tmp_path: Path) -> None:
     """Queues of access links, say."""
     assert build(a_run(tmp_path, added=dict.fromkeys(range(21, 36), 0.5), cpu=0.3)).validity.ok
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.02, []), (0.5, ["cpu while timers are late", machine.WHAT])])
+def test_where_harm_is_presumed_requests_are_believed(tmp_path: Path, share: float, told: list[str]) -> None:
+    """Cores busy and timers late for fifteen seconds: whether that moved anything, requests tell; without them, it counts."""
+    run = a_run(tmp_path, added=dict.fromkeys(range(21, 36), share), late_ms=3.0)
+    assert [breach.what for breach in run.validity.breaches] == told
+    unknown = a_run(tmp_path / "agents", added=dict.fromkeys(range(21, 36), share), late_ms=3.0, via="agent")
+    assert [breach.what for breach in unknown.validity.breaches] == ["cpu while timers are late"]
 
 
 def test_requests_by_an_agent_say_nothing(tmp_path: Path) -> None:

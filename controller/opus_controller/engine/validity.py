@@ -50,6 +50,8 @@ class Limit:
     """How long before the sample it may have happened, beyond the second that a sample is about."""
     whole: bool = False
     """What is wrong is wrong of the whole run: no part of it can be left out."""
+    presumes: bool = False
+    """That figures suffer is presumed: where requests show that their median did not move, they are believed (report.machine)."""
 
 
 LIMITS: tuple[Limit, ...] = (
@@ -73,10 +75,12 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         "cpu while timers are late", _saturation, 0.97, "share", 5.0,
         "no core is free and it shows: delays are queues for the processor. Saturation that delays nothing is no harm",
+        presumes=True,
     ),
     Limit(
         "cpu taken by others while timers are late", _taken, 0.5, "share", 5.0,
         "other programs of this machine, or a hypervisor, have half of its cores, and it shows: end them, or use another machine",
+        presumes=True,
     ),
     Limit(
         "memory in use", lambda h: h.memory_used, 0.97, "share", 3.0,
@@ -115,6 +119,8 @@ class Breach:
     why: str
     whole: bool = False
     """No part of the run is spared."""
+    presumes: bool = False
+    """As of its limit."""
 
     def __str__(self) -> str:
         when = f"at {self.from_s:.0f} s" if self.from_s == self.to_s else f"from {self.from_s:.0f} to {self.to_s:.0f} s"
@@ -147,6 +153,17 @@ def judge(samples: Iterable[Health], *, problems: Iterable[str] = (), limits: Se
     return Validity(watch.breaches(), tuple(problems), watch.stretches())
 
 
+def longest(stretches: Iterable[Breach]) -> tuple[Breach, ...]:
+    """Of every limit the longest stretch, in the order of `LIMITS`."""
+    found: dict[str, Breach] = {}
+    for one in stretches:
+        before = found.get(one.what)
+        if before is None or one.to_s - one.from_s > before.to_s - before.from_s:
+            found[one.what] = one
+    order = {limit.name: i for i, limit in enumerate(LIMITS)}
+    return tuple(sorted(found.values(), key=lambda breach: order.get(breach.what, len(order))))
+
+
 class Watch:
     """The same, sample by sample while a run goes on."""
 
@@ -159,7 +176,7 @@ class Watch:
 
     def breaches(self) -> tuple[Breach, ...]:
         """Of every limit the longest, if it counts."""
-        return tuple(max(found, key=lambda b: b.to_s - b.from_s) for span in self._spans if (found := span.stretches()))
+        return longest(self.stretches())
 
     def stretches(self) -> tuple[Breach, ...]:
         """Of every limit all that count, in order of time."""
@@ -196,4 +213,4 @@ class _Span:
             return []
         start, end = max(0.0, self._open[0][0] - limit.before_s), self._open[-1][0]
         worst = max(value for _, value in self._open)
-        return [Breach(limit.name, start, end, worst, limit.most, limit.unit, limit.why, limit.whole)]
+        return [Breach(limit.name, start, end, worst, limit.most, limit.unit, limit.why, limit.whole, limit.presumes)]

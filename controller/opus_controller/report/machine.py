@@ -9,6 +9,7 @@ own programs may delay requests, too, and those are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,14 +32,32 @@ LEAST = 20
 BUSY = 0.8
 LATE_NODE_NS = 10_000_000
 LATE_LINK_NS = 2_000_000
+FOR_S = 2.0
+"""What is presumed to harm and lasts no longer, is no harm."""
 WHAT = "median moved by the machine"
 
 
-def moved(world: World, requests: Requests, health: Sequence[Health]) -> list[Breach]:
-    """Stretches in which the machine moved the median routing latency of requests that left their host by more than MOVED."""
+@dataclass(frozen=True)
+class Shown:
+    """What requests show of the machine."""
+
+    moved: tuple[Breach, ...] = ()
+    """Stretches in which it moved the median routing latency of requests that left their host by more than MOVED."""
+    unmoved: tuple[tuple[float, float], ...] = ()
+    """Spans (s) in which it did not."""
+
+    def belies(self, breach: Breach) -> bool:
+        """Whether harm was only presumed, and there was none for all but FOR_S at most."""
+        start, end = max(0.0, breach.from_s - 1), breach.to_s
+        spared = sum(max(0.0, min(end, b) - max(start, a)) for a, b in self.unmoved)
+        return breach.presumes and end - start - spared <= FOR_S
+
+
+def shown(world: World, requests: Requests, health: Sequence[Health]) -> Shown:
+    """By windows of some seconds."""
     chosen = _direct(requests)
     if not len(chosen) or not health:
-        return []
+        return Shown()
     asked = _asked(world, requests, chosen)
     known = asked < NO_PATH
     chosen, asked = chosen[known], asked[known]
@@ -47,15 +66,17 @@ def moved(world: World, requests: Requests, health: Sequence[Health]) -> list[Br
     added = [float(np.median(beyond[low:high])) for low, high, _, _ in windows]
     quiet = max(0.0, min([QUIET_HOP_NS, *added]))
     found: list[Breach] = []
+    unmoved: list[tuple[float, float]] = []
     for (_, _, first_s, last_s), of_hop in zip(windows, added, strict=True):
         share = _moved_by(requests, first_s, last_s, of_hop - quiet)
         if share <= MOVED or of_hop - quiet < LEAST_NS or not _was_busy(health, first_s, last_s):
+            unmoved.append((first_s, last_s))
             continue
         if found and found[-1].to_s == first_s:
             before = found.pop()
             first_s, share = before.from_s, max(share, before.worst / 100)
         found.append(_breach(first_s, last_s, share))
-    return found
+    return Shown(tuple(found), tuple(unmoved))
 
 
 def merged(breaches: Iterable[Breach]) -> list[tuple[float, float]]:

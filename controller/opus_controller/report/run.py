@@ -10,7 +10,7 @@ from typing import Any
 
 from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
-from opus_controller.engine.validity import Breach, Validity, judge
+from opus_controller.engine.validity import Validity, judge, longest
 from opus_controller.model.plan import Plan
 from opus_controller.report import machine, services
 from opus_controller.report.churn import summary
@@ -86,7 +86,7 @@ def read(directory: Path) -> Run:
     everyone = Judged(table, consult(world, table), ideal_delay(world, table), charged, since)
     health, about = list(reader.health()), reader.about()
     validity = _validity(
-        about, health, machine.moved(world, table, health), None if ended else _broken_off(about, reader.plan, end)
+        about, health, machine.shown(world, table, health), None if ended else _broken_off(about, reader.plan, end)
     )
     left_out = machine.inside(table, machine.merged(validity.stretches))
     starts: dict[str, list[int]] = {}
@@ -118,16 +118,15 @@ def _workload_start(plan: Plan, events: Iterable[Mapping[str, Any]]) -> int | No
     return None if handed is None else max([handed, *([min(load.start_ns for load in plan.workload)] if plan.workload else [])])
 
 
-def _validity(about: Mapping[str, Any], health: list[Health], moved: list[Breach], broken_off: str | None) -> Validity:
+def _validity(about: Mapping[str, Any], health: list[Health], shown: machine.Shown, broken_off: str | None) -> Validity:
     """What the player judged it to be, judged again for a run that broke off before it could say; and what requests show."""
     problems = [] if broken_off is None else [broken_off]
     said, judged = about.get("validity"), judge(health)
     if isinstance(said, Mapping):
         lines = {str(breach) for breach in judged.breaches}
         problems += [reason for reason in said.get("reasons", ()) if reason not in lines]
-    worst = [max(moved, key=lambda breach: breach.to_s - breach.from_s)] if moved else []
-    stretches = sorted([*judged.stretches, *moved], key=lambda breach: breach.from_s)
-    return Validity((*judged.breaches, *worst), tuple(problems), tuple(stretches))
+    stretches = [breach for breach in (*judged.stretches, *shown.moved) if not shown.belies(breach)]
+    return Validity(longest(stretches), tuple(problems), tuple(sorted(stretches, key=lambda breach: breach.from_s)))
 
 
 def _broken_off(about: Mapping[str, Any], plan: Plan, end: int) -> str:
