@@ -85,6 +85,8 @@ SECTIONS: Final[dict[str, dict[str, Spec]]] = {
         "opus_testbed_valid": Spec("gauge", "1 while the run's figures mean something."),
         "opus_testbed_breached": Spec("gauge", "1 if the run has passed this limit of validity.", ("limit",)),
         "opus_testbed_cpu_busy_ratio": Spec("gauge", "Share of all cores that was busy in the last second."),
+        "opus_testbed_cpu_others_ratio": Spec("gauge", "Share of all cores that programs which are not the testbed's had."),
+        "opus_testbed_memory_used_ratio": Spec("gauge", "Share of the machine's memory that is in use."),
         "opus_testbed_link_lag_seconds": Spec("gauge", "How late the links delivered in the last second, 99th percentile."),
         "opus_testbed_node_lag_seconds": Spec("gauge", "How late nodes' timers fired, 99th percentile of the worst host."),
         "opus_testbed_link_overflow_packets_total": Spec("counter", "Packets that the links dropped though nobody asked for it."),
@@ -224,6 +226,8 @@ def _testbed(fold: RunFold) -> Iterator[Metric]:
     health = fold.health
     figures = {
         "opus_testbed_cpu_busy_ratio": health.cpu_busy if health else None,
+        "opus_testbed_cpu_others_ratio": health.cpu_others if health else None,
+        "opus_testbed_memory_used_ratio": health.memory_used if health else None,
         "opus_testbed_link_lag_seconds": health.link_lag_p99_ns / SECOND if health else None,
         "opus_testbed_node_lag_seconds": health.node_lag_p99_ns / SECOND if health else None,
         "opus_testbed_link_overflow_packets_total": health.link_overflow if health else None,

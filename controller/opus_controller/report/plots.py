@@ -317,7 +317,10 @@ def health(run: Run, colours: Palette) -> Figure:
     figure = Figure(figsize=(WIDTH, 2.6))
     left, right = figure.subplots(1, 2)
     times = np.array([h.t_ns for h in run.health]) / SECOND
-    left.plot(times, [100 * h.cpu_busy for h in run.health], color=colours.a)
+    left.plot(times, [100 * h.cpu_busy for h in run.health], color=colours.a, label="all")
+    if any(h.cpu_others for h in run.health):
+        left.plot(times, [100 * h.cpu_others for h in run.health], color=colours.b, linestyle="--", label="by other programs")
+        left.legend(loc="upper right", fontsize=8.5)
     left.set_ylim(0, 105)
     left.set_title("processors busy, %")
     right.plot(times, [h.link_lag_p99_ns / 1e6 for h in run.health], color=colours.a, label="links, p99")
