@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,18 @@ from typing import Any
 
 import docker
 import pytest
+from google.protobuf.message import Message
 from helpers.engines import OwnEngine, nginx_image, web_image
-from helpers.netns_runs import TOPOLOGY, events, leftovers, opus, result_of, start_run, state_of, until
+from helpers.netns_runs import TOPOLOGY, events, hosts_named, leftovers, opus, result_of, start_run, state_of, until
 from helpers.service_runs import ready, served_through_failures, written
+from opus_controller.engine.play import play
+from opus_controller.engine.record import RunRecord
+from opus_controller.model.compile import compile_plan
+from opus_controller.model.scenario import load_scenario
+from opus_controller.net.choose import choose
+from opus_controller.runtimes.docker import DockerRuntime
 from opus_controller.runtimes.hosts import state
+from opus_proto.v1 import control_pb2
 
 pytestmark = pytest.mark.docker
 
@@ -101,6 +110,25 @@ def test_gc_finds_what_a_killed_controller_leaves(tmp_path: Path, engine: OwnEng
     assert len(beside(client, run)) == 1, "the host goes on without its controller, and what is beside it"
     until("gc", lambda: opus("gc").returncode == 0 and not leftovers(run))
     assert client.containers.list(all=True) == []
+
+
+def test_a_node_asks_for_its_container_and_hears_nothing_of_the_overlay(tmp_path: Path, engine: OwnEngine) -> None:
+    """With a container beside it, too, a node is told what became of what it asked for, and no more."""
+    plan = compile_plan(load_scenario(alone(tmp_path, web_image(engine), duration=14)))
+    sent: list[tuple[str, Message]] = []
+    runtime = DockerRuntime(choose("userspace"), engine=engine.url, tap=lambda host, message: sent.append((host, message)))
+    outcome = asyncio.run(play(plan, runtime, RunRecord.at(tmp_path / "out", plan)))
+    assert outcome.ended == "done", outcome.error
+    rest = [(host, message) for host, message in sent if not isinstance(message, control_pb2.BootRequest)]
+    kinds = {type(message) for _, message in rest}
+    assert kinds == {control_pb2.WorkloadRequest, control_pb2.StatusRequest, control_pb2.WatchRequest, control_pb2.ContainerSeen}
+    for host, message in rest:
+        assert hosts_named(plan, message) <= {host}, f"to {host}: {message}"
+    asked = {host for host, message in rest if isinstance(message, control_pb2.ContainerSeen)}
+    started = {event["host"] for event in events(tmp_path / "out", "program") if event["change"] == "started"}
+    replicas = {event["host"] for event in events(tmp_path / "out", "role") if event["role"] == "replica" and event["active"]}
+    assert started
+    assert started <= asked <= replicas, "where the overlay has made one, and nowhere else"
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import docker
+from google.protobuf.message import Message
+from opus_controller.model.plan import Plan
 from opus_controller.net import namespaces
 from opus_controller.runtimes.hosts import cgroups, state
 from opus_controller.runtimes.hosts.processes import Process
@@ -122,6 +124,12 @@ def result_of(process: subprocess.Popen[str], timeout: float = 120) -> dict[str,
     assert process.returncode in (0, 4), f"exit code {process.returncode}\n{errors}"
     result: dict[str, Any] = json.loads(output)
     return result
+
+
+def hosts_named(plan: Plan, message: Message) -> set[str]:
+    """Hosts whose address or name is anywhere in the message's bytes."""
+    data = message.SerializeToString()
+    return {host.name for host in plan.hosts if host.address.encode() in data or host.name.encode() in data}
 
 
 def leftovers(run: state.RunState) -> dict[str, list[str]]:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.message import Message
-from helpers.netns_runs import events, result_of, scenario, start_run, state_of, until
+from helpers.netns_runs import events, hosts_named, result_of, scenario, start_run, state_of, until
 from opus_controller.engine.play import play
 from opus_controller.engine.record import RunRecord
 from opus_controller.model.compile import compile_plan
-from opus_controller.model.plan import Plan
 from opus_controller.model.scenario import load_scenario
 from opus_controller.net.choose import choose
 from opus_controller.runtimes.netns import NetnsRuntime
@@ -65,16 +64,10 @@ def test_control_messages_after_boot_carry_nothing_of_the_overlay(tmp_path: Path
     assert len(boots) == len(plan.hosts) + 1  # one was restarted
     assert {type(message).__name__ for _, message in rest} == {"WorkloadRequest", "StatusRequest", "WatchRequest"}
     for host, message in rest:
-        assert _hosts_named(plan, message) <= {host}, f"to {host}: {message}"
+        assert hosts_named(plan, message) <= {host}, f"to {host}: {message}"
     for host, message in boots:
-        assert _hosts_named(plan, message) == {host, *plan.seeds}, "Boot names the host itself and the ways in, nobody else"
+        assert hosts_named(plan, message) == {host, *plan.seeds}, "Boot names the host itself and the ways in, nobody else"
         assert not [site for site in plan.sites if f'"{site}' in str(message)]
-
-
-def _hosts_named(plan: Plan, message: Message) -> set[str]:
-    """Hosts whose address or name is anywhere in the message's bytes."""
-    data = message.SerializeToString()
-    return {host.name for host in plan.hosts if host.address.encode() in data or host.name.encode() in data}
 
 
 def _median(requests: list[dict[str, int]]) -> float:
