@@ -320,6 +320,8 @@ class DockerRuntime(HostsRuntime):
         seen = await in_thread(lambda: self.engine.see(host.container))
         if name in self._starting or known is not host.node or self._watch is None:
             return  # it is being started, and looked at again after that
+        if known is not None and not known.alive() and seen is not None and seen.running and seen.pid == known.pid:
+            return  # the engine has not noticed yet; when it has, it says so ("die"), and how
         if known is not None and not known.alive():
             await self._note_end(name, seen)
         if seen is None or not seen.running:
