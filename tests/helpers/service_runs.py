@@ -93,6 +93,17 @@ def fetched(run: state.RunState, host: str) -> str:
     return done.stdout
 
 
+def spoken(run: state.RunState, host: str) -> str:
+    """What `line` says at the host's own gateway."""
+    return opus("exec", "--run", run.run, host, "--", "python3", "-c", LINE).stdout
+
+
+def living(run: state.RunState, out: Path) -> list[str]:
+    """Hosts that have not been lost: on a busy machine a fault may be here before what is done before it."""
+    lost = {event["host"] for event in events(out, "host_down")}
+    return [host for host in run.hosts if host not in lost]
+
+
 def ready(out: Path, app: str) -> set[str]:
     return {event["host"] for event in events(out, "service") if event["app"] == app and event["ready"]}
 
@@ -105,10 +116,9 @@ def served_through_failures(tmp_path: Path, web: str, named: str, runtime: str) 
     process = start_run(written(tmp_path / "in", web, duration=48, timeline=timeline), out, runtime)
     run = until("a run's state", lambda: state_of(process))
     until("two replicas that serve", lambda: len(ready(out, "web")) >= 2)
-    assert "started where it made a replica" in fetched(run, "a-1")
+    assert "started where it made a replica" in fetched(run, living(run, out)[0])
     until("a line that serves", lambda: ready(out, "line"))
-    spoken = opus("exec", "--run", run.run, "b-2", "--", "python3", "-c", LINE)
-    assert spoken.stdout == "you said one\nyou said two\n", spoken.stderr
+    until("words through a gateway", lambda: spoken(run, living(run, out)[-1]) == "you said one\nyou said two\n")
 
     loss = until("the loss", lambda: next((e for e in events(out, "fault") if e["name"] == "loss"), None))
     victim = loss["victims"][0]
