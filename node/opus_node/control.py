@@ -20,7 +20,8 @@ from opus_proto.v1 import control_pb2_grpc
 
 from opus_node.choices import choosing
 from opus_node.core.choice import LATENCY
-from opus_node.core.types import SECOND, Abilities, AppConfig, History, NodeConfig
+from opus_node.core.placement import POLICIES
+from opus_node.core.types import BEST, SECOND, Abilities, AppConfig, History, NodeConfig
 from opus_node.errors import LocalError
 from opus_node.process import BootSpec, NodeProcess
 from opus_node.services.spec import ServiceSpec
@@ -124,18 +125,25 @@ def boot_spec(request: pb.BootRequest) -> BootSpec:
 
 
 def _app(app: pb.App) -> AppConfig:
-    """ValueError if this node does not know its choice."""
+    """ValueError if this node does not know its choice, or its policy."""
     return AppConfig(
         app.name,
         app.replicas,
         app.HasField("service"),
         most=app.most,
         availability=app.availability,
+        policy=_policy(app.policy or BEST),
         service_time=app.service_time_ns,
         queue=app.queue_ns,
         hedge=app.hedge_ns,
         **choosing(app.choice or LATENCY),
     )
+
+
+def _policy(name: str) -> str:
+    if name not in POLICIES:
+        raise ValueError(f"policy {name}: not known; allowed: {', '.join(POLICIES)}")
+    return name
 
 
 def _service(app: pb.App, seeds: tuple[str, ...]) -> ServiceSpec:

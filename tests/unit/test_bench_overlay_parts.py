@@ -192,8 +192,8 @@ def test_the_oldest_live_longest_only_where_age_tells(tmp_path: Path, knowledge:
     def oldest() -> stability.OfCore:
         return stability.OfCore(made, knowledge.delay, 5, policy=OLDEST)
 
-    assert gain(oldest(), stability.WEIBULL, knowledge, 500) > 2.4
-    assert gain(oldest(), stability.EXPONENTIAL, knowledge, 1500) == pytest.approx(1.0, rel=0.10)
+    assert gain(oldest(), stability.WEIBULL, knowledge, 200) > 2.4
+    assert gain(oldest(), stability.EXPONENTIAL, knowledge, 400) == pytest.approx(1.0, rel=0.15)
 
 
 def test_the_population_dies_at_the_rate_of_its_law_from_the_first_minute(knowledge: placing.Knowledge) -> None:

@@ -16,10 +16,10 @@ from opus_node.core.context import Context
 from opus_node.core.kmedian import greedy, placed, swapped, total
 from opus_node.core.landscape import Landscape, demand
 from opus_node.core.messages import Candidate, Measured, Summary, Survey, Surveyed
-from opus_node.core.placement import BEST, NEAREST, OLDEST, POLICIES, filled, improved
+from opus_node.core.placement import EVERYWHERE, NEAREST, OLDEST, POLICIES, RANDOM, filled, improved, score
 from opus_node.core.stability import hazard, survives
 from opus_node.core.survey import ASK_AGAIN, ERRAND_AGAIN, KEPT, Surveyor
-from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
+from opus_node.core.types import BEST, MILLISECOND, SECOND, AppConfig, NodeConfig
 
 small = st.integers(0, 9).map(float)
 
@@ -182,12 +182,25 @@ def test_nearest_to_demand_goes_by_demand_for_each_member() -> None:
     assert [member[0] for member in filled(config, land(config, *told), 3)] == ["a", "a", "b"]
 
 
-def test_only_the_best_moves_members_that_live() -> None:
-    told = [summary_of("a", 90.0, "a1", "a2"), summary_of("b", 1.0, "b1", "b2")]
-    for policy in POLICIES:
+def test_members_that_live_are_moved_to_those_that_are_better_by_the_policys_measure() -> None:
+    told = [summary_of("a", 90.0, "a1", "a2", ages_s=(60, 900)), summary_of("b", 1.0, "b1", "b2", ages_s=(60, 70))]
+    for policy, to in ((BEST, "a"), (NEAREST, "a"), (OLDEST, "a2"), (RANDOM, "")):
         config = AppConfig(APP, 1, policy=policy)
-        members, saved = improved(config, land(config, *told, members=("b1",)), ("b1",))
-        assert (members[0][0], saved > 0) == (("a", True) if policy == BEST else ("b", False))
+        there = land(config, *told, members=("b1",))
+        members, saved = improved(config, there, ("b1",))
+        assert members[0].startswith(to)
+        assert improved(config, there, members) == (members, 0.0)
+        if policy == RANDOM:
+            assert members == filled(config, there, 1), "whoever came first"
+        else:
+            assert saved > 0
+
+
+def test_those_hardly_better_move_nobody() -> None:
+    told = [summary_of("a", 90.0, "a1", ages_s=(70,)), summary_of("b", 89.0, "b1", ages_s=(60,))]
+    for policy in (OLDEST, NEAREST, EVERYWHERE):
+        config = AppConfig(APP, 1, policy=policy)
+        assert improved(config, land(config, *told, members=("b1",)), ("b1",)) == (("b1",), 0.0)
 
 
 def test_one_that_is_likely_to_go_is_passed_over_for_one_that_is_not() -> None:
@@ -280,6 +293,20 @@ def test_replicas_end_where_the_mean_delay_is_least(seed: str) -> None:
     best = min(mean_delay(net, list(some)) for some in combinations(one_each.values(), 3))
     assert mean_delay(net, net.replicas()) <= 1.1 * best + MILLISECOND
     assert not set(net.replicas()) & set(net.agents())
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_each_policy_ends_in_a_set_of_its_own_kind_and_stays(policy: str) -> None:
+    net = six_regions(config=NodeConfig(apps=(AppConfig(APP, 30 if policy == EVERYWHERE else 3, policy=policy),)))
+    net.run(90 * SECOND)
+    found = net.replicas()
+    assert len(found) == (30 if policy == EVERYWHERE else 3)
+    if policy == RANDOM:
+        others = [node for node in net.cores if node not in net.agents()]
+        assert set(found) == set(sorted(others, key=lambda node: score(APP, node))[:3])
+    net.run(150 * SECOND)
+    assert set(net.replicas()) == set(found)
+    assert net.broken == []
 
 
 def test_the_whole_is_told_seldom_at_rest_and_again_to_a_steward_that_lost_it() -> None:

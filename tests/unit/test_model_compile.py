@@ -160,6 +160,24 @@ def test_overlay_settings_are_those_of_the_core() -> None:
     assert set(OverlayForm.model_fields) == set(NodeConfig.__dataclass_fields__) - {"apps", "abilities", "history"}
 
 
+def test_policies_are_those_of_the_core_and_reach_every_kind_of_node(tmp_path: Path) -> None:
+    from opus_controller.model.history import History
+    from opus_controller.model.scenario_form import POLICIES
+    from opus_controller.runtimes.hosts.control import boot_request
+    from opus_controller.runtimes.sim.world import config_of
+    from opus_node.control import boot_spec
+    from opus_node.core import placement
+
+    assert set(POLICIES) == set(placement.POLICIES)
+    for policy in POLICIES:
+        app = f"{{name: web, policy: {policy}{'' if policy == 'everywhere' else ', replicas: 3'}}}"
+        plan = compiled(tmp_path, BASE.replace("{name: web, replicas: 3}", app))
+        host, past = plan.hosts[0], History()
+        told = boot_spec(boot_request(plan, host, origin_ns=0, incarnation=1, past=past)).config.apps[0]
+        assert told == config_of(plan, host, past).apps[0]
+        assert (told.policy, told.replicas) == (policy, len(plan.hosts) if policy == "everywhere" else 3)
+
+
 def test_a_plan_of_a_topology_alone() -> None:
     plan = plan_of_topology(load_topology(find("topologies", "three-hosts")), duration_ns=S)
     assert (plan.name, len(plan.hosts), len(plan.seeds), plan.workload) == ("three-hosts", 3, 3, ())

@@ -20,7 +20,7 @@ from opus_controller.model.expectations import PER_REQUEST
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings, Plan, Workload
 from opus_controller.model.scenario import Scenario
-from opus_controller.model.scenario_form import AUTO, LEAST_REPLICAS, AppForm, ScenarioForm, WorkloadForm
+from opus_controller.model.scenario_form import AUTO, EVERYWHERE, LEAST_REPLICAS, AppForm, ScenarioForm, WorkloadForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Chooser, Selector
 from opus_controller.model.service import ServiceCompiler
 from opus_controller.model.timeline import TimelineCompiler
@@ -106,6 +106,7 @@ class _Compiler:
                 App(
                     name=app.name,
                     **self._size(app),
+                    policy=app.policy,
                     service=service,
                     service_time_ns=app.service_time,
                     queue_ns=app.queue,
@@ -133,15 +134,17 @@ class _Compiler:
         for k, app in enumerate(self._form.applications):
             if app.name in self._apps[:k]:
                 self._problems.add(("applications", k, "name"), f"{shown(app.name)} is given twice; allowed: names that differ")
-            key, least = ("min_replicas", app.min_replicas or 1) if app.replicas == AUTO else ("replicas", int(app.replicas))
+            if app.policy == EVERYWHERE:
+                continue
+            key, least = ("min_replicas", app.min_replicas or 1) if app.replicas == AUTO else ("replicas", int(app.replicas or 0))
             if least > hosts:
                 message = f"{least} replicas on {hosts} hosts; allowed: at most {hosts}, the hosts of {self._topology.name}"
                 self._problems.add(("applications", k, key), message)
 
     def _size(self, app: AppForm) -> dict[str, Any]:
-        if app.replicas != AUTO:
-            return {"replicas": app.replicas}
         hosts = len(self._topology.hosts)
+        if app.replicas != AUTO:
+            return {"replicas": hosts if app.policy == EVERYWHERE else app.replicas}
         least = app.min_replicas or min(LEAST_REPLICAS, hosts)
         most = min(app.max_replicas or hosts, hosts)
         return {"replicas": least, "most": max(least, most), "availability": self._form.availability_target}

@@ -95,6 +95,8 @@ class App(Frozen):
     """Above 0: the overlay measures how many are needed, up to so many."""
     availability: float = Field(default=0.999, ge=0, le=1)
     """With `most`: what must be expected though members die."""
+    policy: str = "best"
+    """Which hosts serve, one of opus_node.core.placement.POLICIES."""
     service: Service | None = None
     """None: the nodes themselves answer."""
     service_time_ns: int = Field(default=0, ge=0)

@@ -82,16 +82,26 @@ def parse_choice(value: object) -> str:
 Choice = Annotated[str, BeforeValidator(parse_choice), WithJsonSchema({"type": "string", "examples": list(CHOICES)})]
 
 
+POLICIES: Final = ("best", "nearest-to-demand", "oldest", "random", "everywhere")
+"""Of `opus_node.core.placement`."""
+EVERYWHERE: Final = "everywhere"
+Policy = Annotated[str, BeforeValidator(choice(*POLICIES)), WithJsonSchema({"enum": list(POLICIES)})]
+
+
 class AppForm(Form):
     """A service that the overlay runs."""
 
     name: Name
-    replicas: Replicas
-    """m, the number of hosts that serve it at any time; auto: as many as its demand and availability need."""
+    replicas: Replicas | None = None
+    """m, the number of hosts that serve it at any time; auto: as many as its demand and availability need. Not with the policy
+    everywhere: all do."""
     min_replicas: _integer(1, MAX_REPLICAS) | None = None  # type: ignore[valid-type]
     """With auto: at least so many (3), and at first."""
     max_replicas: _integer(1, MAX_REPLICAS) | None = None  # type: ignore[valid-type]
     """With auto: at most so many (all hosts)."""
+    policy: Policy = "best"
+    """Which hosts serve: the best (near the demand, stable, able), or for comparison nearest-to-demand, oldest, random,
+    everywhere."""
     service: ServiceForm | None = None
     """A program of one's own that serves it; the nodes themselves answer unless given."""
     service_time: Duration = 0
@@ -113,6 +123,10 @@ class AppForm(Form):
             raise ValueError("replicas: auto measures load; allowed with a service_time, such as 20ms")
         if bounds[0] > bounds[1]:
             raise ValueError(f"min_replicas is {bounds[0]}, max_replicas {bounds[1]}; allowed: a least that is at most the other")
+        if self.policy == EVERYWHERE and self.replicas is not None:
+            raise ValueError("replicas given, but the policy is everywhere; allowed: one of them")
+        if self.policy != EVERYWHERE and self.replicas is None:
+            raise ValueError("replicas is missing; allowed: replicas: 3, or policy: everywhere")
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from opus_node.core.context import Context
 from opus_node.core.coordinates import unpacked
 from opus_node.core.held import Held
 from opus_node.core.siblings import Siblings
-from opus_node.core.types import SECOND, Nanos, NodeId
+from opus_node.core.types import BEST, SECOND, Nanos, NodeId
 
 MOST = 8
 EACH = 4
@@ -78,7 +78,7 @@ class Neighbours:
         return tuple(missing[:AT_ONCE])
 
     def _enough(self, agents: int) -> int:
-        replicas = max((config.replicas for config in self._ctx.config.apps), default=0)
+        replicas = max((config.replicas for config in self._ctx.config.apps if config.policy == BEST), default=0)
         return min(MOST, EACH * replicas // max(1, agents))
 
     def forget(self) -> None:

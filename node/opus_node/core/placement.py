@@ -6,7 +6,8 @@
     random              by hashing
     everywhere          all nodes: m = n
 
-All are deterministic. Only the best moves members that live.
+All are deterministic, and all have members that live moved where others have come that are better by their measure: the first set
+is decided while few nodes are known.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from collections.abc import Iterable, Sequence
 
 from opus_node.core.kmedian import greedy, placed, total
 from opus_node.core.landscape import Landscape
-from opus_node.core.types import AppConfig, AppId, NodeId
+from opus_node.core.types import BEST, AppConfig, AppId, NodeId
 
-BEST, NEAREST, OLDEST, RANDOM, EVERYWHERE = "best", "nearest-to-demand", "oldest", "random", "everywhere"
+NEAREST, OLDEST, RANDOM, EVERYWHERE = "nearest-to-demand", "oldest", "random", "everywhere"
 POLICIES = (BEST, NEAREST, OLDEST, RANDOM, EVERYWHERE)
 
 MOVE = 0.1
 """A move must save this share of a member's part of all delay: what it costs is not in the figures."""
 MOVE_ROUGHLY = 0.5
 """The same while round trips are only guessed."""
+OLDER = 1.25
+"""By this factor one must be older than a member to be the older one."""
+MORE_ASKED = 1.1
+"""... and so much more must be asked for where others would be."""
 
 
 def score(app: AppId, node: NodeId) -> int:
@@ -72,9 +77,12 @@ def improved(
 
     `sure`: round trips that matter have been measured.
     """
-    if config.policy != BEST or any(node not in land.index for node in members):
+    if config.policy == EVERYWHERE or any(node not in land.index for node in members):
         return tuple(members), 0.0
-    columns, current = land.columns, [land.index[node] for node in members]
+    current = [land.index[node] for node in members]
+    if config.policy != BEST:
+        return _reordered(config, land, current)
+    columns = land.columns
     cost = total(columns, current, [0.0] * len(columns))
     dues = land.dues(cost, len(current))
     worth = (MOVE if sure else MOVE_ROUGHLY) * cost / len(current)
@@ -82,6 +90,34 @@ def improved(
     before = total(columns, current, dues)
     saved = 1 - total(columns, chosen, dues) / before if before > 0 else 0.0
     return tuple(land.candidates[i].node for i in chosen), saved
+
+
+def _reordered(config: AppConfig, land: Landscape, current: list[int]) -> tuple[tuple[NodeId, ...], float]:
+    """(members as they would be chosen today, share of them that is another); what is hardly better is as good."""
+    free = [i for i in range(len(land.candidates)) if i not in land.barred]
+    anew = _ORDERS[config.policy](config.name, land, free, [])[: len(current)]
+    left = [i for i in current if i not in anew]
+    into = [i for i in anew if i not in current]
+    if config.policy == OLDEST:
+        youngest = min((land.candidates[i].age for i in left), default=0)
+        into = [i for i in into if land.candidates[i].age > OLDER * youngest]
+    if config.policy == NEAREST and _asked_for(land, anew) < MORE_ASKED * _asked_for(land, current):
+        into = []
+    if config.policy == OLDEST:
+        left.sort(key=lambda i: -land.candidates[i].age)
+    chosen = [*(i for i in current if i in anew), *left[: len(left) - len(into)], *into]
+    return tuple(land.candidates[i].node for i in chosen), len(into) / len(current)
+
+
+def _asked_for(land: Landscape, chosen: Iterable[int]) -> float:
+    """What `_by_demand` makes greatest: demand at members, of each next member of an agent a smaller share."""
+    taken: dict[NodeId, int] = {}
+    asked = 0.0
+    for i in chosen:
+        home = land.home[land.candidates[i].node]
+        taken[home] = taken.get(home, 0) + 1
+        asked += land.demand[home] / taken[home]
+    return asked
 
 
 def _by_hash(app: AppId, land: Landscape, left: list[int], known: list[int]) -> list[int]:

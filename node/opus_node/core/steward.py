@@ -32,7 +32,7 @@ from opus_node.core.messages import (
     Survey,
     Sync,
 )
-from opus_node.core.placement import BEST, EVERYWHERE, filled, first_of, improved
+from opus_node.core.placement import EVERYWHERE, filled, first_of, improved
 from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, next_epoch
@@ -40,7 +40,7 @@ from opus_node.core.sizer import Sizer
 from opus_node.core.survey import Surveyor
 from opus_node.core.swim import Swim
 from opus_node.core.timers import Timer
-from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
+from opus_node.core.types import BEST, MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
 TICK: Nanos = 250 * MILLISECOND
 FIRST_LEAST: Nanos = 1 * SECOND

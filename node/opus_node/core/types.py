@@ -35,6 +35,9 @@ class Abilities:
     """Bits per second, the lesser of up and down."""
 
 
+BEST = "best"
+
+
 @dataclass(frozen=True, slots=True)
 class AppConfig:
     """One application as every node is told of it at boot: its name and its targets, never who serves it."""
@@ -54,7 +57,7 @@ class AppConfig:
     """A function of the user's own (`choice.Choice`) in its place."""
     hedge: Nanos = 0
     """A request without an answer for so long is asked of a second replica too, the first answer counts; 0: never."""
-    policy: str = "best"
+    policy: str = BEST
     """How members are chosen, one of `placement.POLICIES`."""
     agents_serve: bool = False
     """Whether an agent may be a replica too; otherwise only where there is nobody else."""

@@ -34,6 +34,7 @@ class App(_message.Message):
     HEDGE_NS_FIELD_NUMBER: _builtins.int
     MOST_FIELD_NUMBER: _builtins.int
     AVAILABILITY_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     service_time_ns: _builtins.int
@@ -44,6 +45,8 @@ class App(_message.Message):
     most: _builtins.int
     """Above 0: the overlay finds how many replicas are needed, up to so many."""
     availability: _builtins.float
+    policy: _builtins.str
+    """opus_node.core.placement.POLICIES."""
     @_builtins.property
     def service(self) -> Global___Service:
         """A user's program serves it; absent: the nodes themselves do."""
@@ -60,10 +63,11 @@ class App(_message.Message):
         hedge_ns: _builtins.int = ...,
         most: _builtins.int = ...,
         availability: _builtins.float = ...,
+        policy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "service", b"service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "availability", b"availability", "choice", b"choice", "hedge_ns", b"hedge_ns", "most", b"most", "name", b"name", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "availability", b"availability", "choice", b"choice", "hedge_ns", b"hedge_ns", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
     _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015

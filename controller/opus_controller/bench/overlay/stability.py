@@ -28,12 +28,12 @@ from opus_node.core.held import Held
 from opus_node.core.landscape import Landscape
 from opus_node.core.leases import Leases
 from opus_node.core.messages import Measured, ReplicaSet, Summary
-from opus_node.core.placement import BEST, OLDEST, filled, improved
+from opus_node.core.placement import OLDEST, filled, improved
 from opus_node.core.prober import Prober
 from opus_node.core.relay import Relay
 from opus_node.core.summaries import Summaries
 from opus_node.core.swim import Member, Swim
-from opus_node.core.types import AppConfig, NodeConfig
+from opus_node.core.types import BEST, AppConfig, NodeConfig
 
 from opus_controller.bench.overlay.oracles import Floats, local_search, nearest
 from opus_controller.bench.overlay.settings import Settings

@@ -159,6 +159,7 @@ def _app(app: App) -> control_pb2.App:
     return control_pb2.App(
         name=app.name,
         replicas=app.replicas,
+        policy=app.policy,
         service=_service(app.service),
         most=app.most,
         availability=app.availability,

@@ -249,6 +249,7 @@ def _told(app: App) -> AppConfig:
         app.service is not None,
         most=app.most,
         availability=app.availability,
+        policy=app.policy,
         service_time=app.service_time_ns,
         queue=app.queue_ns,
         hedge=app.hedge_ns,
