@@ -11,7 +11,7 @@ from typing import Any
 from opus_controller.engine.runtime import Health, LiveHost, Record, RunInfo
 from opus_controller.model.network import Network
 from opus_controller.model.plan import App, Fault, Host, HostAbilities, PathTable, Plan, Workload
-from opus_controller.model.shapes import AccessLink, PathShape
+from opus_controller.model.shapes import AccessLink, HostChange, PathShape
 
 SECOND = 1_000_000_000
 
@@ -132,6 +132,12 @@ class FakeRuntime:
 
     async def resume(self, hosts: Iterable[str]) -> None:
         self._call("resume", tuple(hosts))
+
+    async def flood(self, workload: Iterable[Workload]) -> None:
+        self._call("flood", tuple(workload))
+
+    async def strain(self, strains: Mapping[str, HostChange]) -> None:
+        self._call("strain", dict(strains))
 
     async def live(self) -> dict[str, LiveHost]:
         self._call("live")

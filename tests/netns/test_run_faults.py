@@ -130,3 +130,26 @@ def test_a_run_in_progress_is_struck_like_by_its_plan(tmp_path: Path) -> None:
     told = [(one["kind"], one["target"], one["victims"]) for one in result["faults"]]
     assert ("power-off", "a replica of web", [victim]) in told
     assert opus("fault", "kill", "--run", run.run, "a-1").returncode == 2
+
+
+def test_strained_hosts_keep_as_much_as_they_are_left(testbed: state.RunState) -> None:
+    if not testbed.hosts["a-1"].cgroups:
+        pytest.skip("no cgroups can be made on this machine")
+    fault(testbed, "strain", "a-1", "--cpu", "10%", "--up", "400kbit", "--name", "weak")
+    fault(testbed, "strain", "site", "a", "--cpu", "50%", "--memory", "100MiB", "--name", "tight")
+    assert sorted(_limits(testbed, "a-1")) == ["104857600", "5000"]
+    assert sorted(_limits(testbed, "a-2")) == ["104857600", "50000"]
+    assert sorted(_limits(testbed, "b-1")) == ["100000", str(256 << 20)]
+    assert fault(testbed, "kill", "a-1")["victims"] == ["a-1"]
+    fault(testbed, "restart", "a-1")
+    assert sorted(_limits(testbed, "a-1")) == ["104857600", "5000"]
+    assert fault(testbed, "heal", "tight")["undoes"] == "tight"
+    assert sorted(_limits(testbed, "a-1")) == ["10000", str(256 << 20)]
+    assert opus("fault", "clear", "--run", testbed.run).returncode == 0
+    assert sorted(_limits(testbed, "a-1")) == ["100000", str(256 << 20)]
+
+
+def _limits(run: state.RunState, host: str) -> list[str]:
+    names = ("cpu.max", "memory.max", "cpu.cfs_quota_us", "memory.limit_in_bytes")
+    files = [Path(group, name) for group in run.hosts[host].cgroups for name in names]
+    return [file.read_text().split()[0] for file in files if file.exists()]

@@ -6,18 +6,22 @@ The model knows nothing of ledgers: it keeps the list of faults in force and wor
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import hypothesis.strategies as st
 from helpers.fake_runtime import FakeRuntime, small_plan
 from hypothesis import given, settings
 from opus_controller.engine.faults import Faults
+from opus_controller.engine.ledger import Ledger
 from opus_controller.model.network import Network
-from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Target
-from opus_controller.model.shapes import PathShape, ShapeChange
+from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Strain, Target
+from opus_controller.model.shapes import NOTHING_TAKEN, HostChange, PathShape, ShapeChange
 
 HOSTS = [f"{site}-{number}" for site in "abc" for number in (1, 2)]
 SITES = "abc"
+LAID = Partition | LinkChange | Strain
 STRONGEST = ["pause", "crash", "power-off"]
 
 some_hosts = st.lists(st.sampled_from(HOSTS), min_size=1, max_size=3, unique=True).map(tuple)
@@ -27,6 +31,8 @@ changes = st.one_of(
     st.sampled_from([0.1, 0.7]).map(lambda loss: ShapeChange(add_loss=loss)),
     st.just(ShapeChange(put={"loss": 0.25, "burst": None}, add_jitter_ns=3)),
 )
+rates = st.none() | st.sampled_from([1_000, 5_000, 20_000])
+strains = st.builds(HostChange, cpu=st.sampled_from([1.0, 0.5, 0.1]), memory=rates, up_bps=rates, down_bps=rates)
 
 
 @st.composite
@@ -35,12 +41,13 @@ def timelines(draw: st.DrawFn) -> list[Fault]:
     found: list[Fault] = []
     for k in range(draw(st.integers(1, 30))):
         name, host_faults = f"f{k}", [one for one in found if isinstance(one, HostFault) and one.kind in STRONGEST]
-        laid = [one for one in found if isinstance(one, Partition | LinkChange) and one.name not in _healed(found)]
+        laid = [one for one in found if isinstance(one, LAID) and one.name not in _healed(found)]
         kinds = [
             "host",
             "host",
             "partition",
             "link",
+            "strain",
             "restart all",
             *(["undo"] * 2 if host_faults else []),
             *(["heal"] * 2 if laid else []),
@@ -67,6 +74,9 @@ def timelines(draw: st.DrawFn) -> list[Fault]:
                 found.append(
                     LinkChange(kind="link", at_ns=k, name=name, source=source, target=target, both_ways=both, change=change)
                 )
+            case "strain":
+                target_ = Target(text="", hosts=draw(some_hosts))
+                found.append(Strain(kind="strain", at_ns=k, name=name, target=target_, change=draw(strains)))
             case "heal":
                 found.append(Heal(kind="heal", at_ns=k, name=name, undoes=draw(st.sampled_from(laid)).name))
     return found
@@ -83,6 +93,10 @@ class Machine(FakeRuntime):
         super().__init__()
         self.state = dict.fromkeys(HOSTS, "up")
         self.network = Network.of(small_plan())
+        self.strains: dict[str, HostChange] = {}
+
+    async def strain(self, strains: Mapping[str, HostChange]) -> None:
+        self.strains = dict(strains)
 
     async def apply_links(self, network: Network) -> None:
         self.network = network
@@ -133,6 +147,7 @@ def _check(faults: list[Fault], machine: Machine) -> None:
         assert machine.state[host] == wanted, (host, kinds)
         assert (host in machine.network.down) == ("power-off" in kinds), (host, kinds)
     left = [one for one in faults if getattr(one, "name", "") not in _healed(faults)]
+    _check_strains([one for one in left if isinstance(one, Strain)], machine)
     for source in machine.network.hosts:
         for target in machine.network.hosts:
             shape = PathShape(delay_ns=10_000_000)
@@ -150,6 +165,19 @@ def _check(faults: list[Fault], machine: Machine) -> None:
             assert machine.network.is_cut(source.name, target.name) == cut
 
 
+def _check_strains(left: list[Strain], machine: Machine) -> None:
+    for host in machine.network.hosts:
+        mine = [one.change for one in left if host.name in one.target.hosts]
+        told = machine.strains.get(host.name, NOTHING_TAKEN)
+        cpu = 1.0
+        for change in mine:
+            cpu *= change.cpu
+        assert told.cpu == cpu
+        assert told.memory == min((change.memory for change in mine if change.memory), default=None)
+        assert host.access.up.rate_bps == min((change.up_bps for change in mine if change.up_bps), default=None)
+        assert host.access.down.rate_bps == min((change.down_bps for change in mine if change.down_bps), default=None)
+
+
 @given(timelines())
 @settings(max_examples=150, deadline=None)
 def test_what_is_in_force_is_what_the_rest_asks_for(faults: list[Fault]) -> None:
@@ -159,14 +187,17 @@ def test_what_is_in_force_is_what_the_rest_asks_for(faults: list[Fault]) -> None
         for k, fault in enumerate(faults):
             await hands.strike(fault)
             _check(faults[: k + 1], machine)
+            kept = json.loads(json.dumps(hands.ledger.plain()))
+            assert Ledger.restored(small_plan(), kept).network == hands.ledger.network
         for fault in faults:  # and when everything is undone, in the order in which it came, the topology is left
             if isinstance(fault, HostFault) and fault.kind in STRONGEST:
                 kind: Any = "resume" if fault.kind == "pause" else "restart"
                 undone = HostFault(kind=kind, at_ns=99, name=f"u-{fault.name}", target=fault.target, same_as=fault.name)
                 await hands.strike(undone)
-            elif isinstance(fault, Partition | LinkChange) and fault.name not in _healed(faults):
+            elif isinstance(fault, LAID) and fault.name not in _healed(faults):
                 await hands.strike(Heal(kind="heal", at_ns=99, undoes=fault.name))
         assert machine.state == dict.fromkeys(HOSTS, "up")
         assert machine.network == Network.of(small_plan())
+        assert {(told.cpu, told.memory) for told in machine.strains.values()} <= {(1.0, None)}
 
     asyncio.run(all_of_it())

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from helpers.sim import Bench, plan, request, warm
 from opus_controller.model.network import Cut, Network
+from opus_controller.model.plan import Workload
+from opus_controller.model.shapes import HostChange
 from opus_controller.runtimes.sim.costs import DIAL_ROUND_TRIPS, IDLE_TIMEOUT, MAX_LINKS, QUEUE_MESSAGES
 from opus_node.core.events import Boot, Receive
 from opus_node.core.messages import Message, Probe
@@ -234,3 +239,66 @@ def test_cuts_name_hosts_and_spare_others() -> None:
     bench.until(900 * MS).apply((Cut(frozenset(["a"]), frozenset(["b"])),))
     bench.until(1200 * MS)
     assert (got(bench, "b"), got(bench, "c")) == ([], [(1020, 0)])
+
+
+# Strains
+
+
+def test_a_slow_processor_stands_still_when_its_period_is_used_up_and_is_fast_again_when_it_is_given_back() -> None:
+    """1% of a processor: 1 ms in 100 ms, two messages; the others wait for the next period."""
+    bench = Bench(plan(), [warm(), *numbered([1000, 1001, 1002, 1003, 1004]), *numbered([3000, 3001, 3002])])
+    bench.until(900 * MS).do(bench.sim.strain({"b": HostChange(cpu=0.01)}))
+    arrivals = [t for t, _ in got(bench.until(2 * SECOND))]
+    assert arrivals == [1020.5, 1021.5, 1100.5, 1101, 1200.5]
+    bench.do(bench.sim.strain({}))
+    assert [t for t, _ in got(bench.until(4 * SECOND))][5:] == [3020, 3021, 3022]
+
+
+def test_a_narrow_access_link_lets_less_through_until_it_is_wide_again() -> None:
+    bench = Bench(plan(), [warm(), *numbered([1000, 1001]), *numbered([3000])]).until(900 * MS)
+    whole = bench.network
+    strain = HostChange(up_bps=80_000)  # 10 bytes a millisecond
+    narrow = replace(
+        whole, hosts=tuple(h.model_copy(update={"access": strain.on(h.access)}) if h.name == "a" else h for h in whole.hosts)
+    )
+    bench.do(bench.sim.apply_links(narrow))
+    first, second = (t for t, _ in got(bench.until(2 * SECOND)))
+    assert first > 1025
+    assert second - first == pytest.approx(first - 1020, rel=0.05), "one after the other"
+    bench.do(bench.sim.apply_links(whole))
+    assert got(bench.until(4 * SECOND))[2] == (3020, 0)
+
+
+# Floods
+
+
+def test_a_flood_is_asked_beside_the_clients_until_another_takes_its_place() -> None:
+    usual = load("a", rate=10, stop_s=60)
+    bench = Bench(plan(workload=(usual,)))
+    bench.do(bench.sim.start_workload([usual]))
+
+    def issued(until_s: int) -> int:
+        bench.sim.records()
+        bench.until(until_s * SECOND)
+        return sum(record["kind"] == "request" for record in bench.sim.records())
+
+    alone = issued(10)
+    bench.do(bench.sim.flood([load("a", rate=200, stop_s=60)]))
+    assert issued(20) > 10 * alone
+    bench.do(bench.sim.flood([]))
+    bench.until(21 * SECOND)
+    assert issued(31) < 2 * alone
+
+
+def load(client: str, *, rate: float, stop_s: int) -> Workload:
+    return Workload(
+        client=client,
+        app="web",
+        seed=f"{client}/{rate}",
+        rate_per_s=rate,
+        start_ns=0,
+        stop_ns=stop_s * SECOND,
+        deadline_ns=SECOND,
+        keys=10,
+        zipf=0.0,
+    )

@@ -17,7 +17,7 @@ from opus_controller.engine.hands import Hands
 from opus_controller.engine.ledger import Ledger
 from opus_controller.engine.play import play
 from opus_controller.engine.record import RecordReader, RunRecord
-from opus_controller.engine.runtime import LiveHost, Record
+from opus_controller.engine.runtime import LiveHost, Record, RunInfo
 from opus_controller.model.errors import PlatformError, ScenarioError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Heal, LinkChange, Partition, Plan, Target
@@ -141,9 +141,9 @@ def test_what_flaps_comes_and_goes_on_the_same_hosts_until_its_end() -> None:
     told = [(record["t"] / SECOND, record["fault"], record["name"]) for record in bed.records]
     assert told == [
         (0, "partition", "loose"),
-        (1, "heal", "heal-loose-2"),
+        (1, "heal", "heal-loose-1"),
         (2, "partition", "loose-2"),
-        (3, "heal", "heal-loose-2-2"),
+        (3, "heal", "heal-loose-2"),
         (4, "partition", "loose-3"),
         (5, "heal", "heal-loose"),
     ]
@@ -212,6 +212,14 @@ def test_a_hand_may_heal_what_the_plan_would_have_healed(tmp_path: Path) -> None
         ({"crash": "a-1", "for": "5s", "flap": "1s"}, "flap needs an end"),
         ({"pause": "a-1", "flap": "1s"}, "flap needs an end"),
         ({"pause": "a-1", "for": "5h", "flap": "1ms"}, "allowed: a longer period"),
+        ({"strain": "a-1"}, "a strain that takes nothing"),
+        ({"strain": "a-1", "cpu": "0%"}, "nothing left is a pause"),
+        ({"strain": "a-1", "memory": "1MB"}, "does not live on less than 64MiB"),
+        ({"crash": "a-1", "cpu": "5%"}, "cpu belongs to a strain"),
+        ({"flood": "a-1", "rate": "5/s"}, "a flood without rate or end"),
+        ({"flood": "a-1", "rate": "5000/s", "for": "5s"}, "at most 1000/s"),
+        ({"flood": "a-1", "rate": "5/s", "for": "2h"}, "a flood ends; allowed: at most 10m"),
+        ({"flood": "a-1", "rate": "5/s", "for": "2s", "app": "mail"}, 'there is no application "mail"'),
         ({"melt": "a-1"}, "melt"),
     ],
 )
@@ -228,6 +236,42 @@ def test_a_mistake_is_one_line_and_changes_nothing(event: dict[str, Any], words:
         assert bed.faults.plain()["ledger"] == before
 
     on(bed, strike)
+
+
+def test_a_flood_comes_from_a_few_hosts_beside_its_target_and_ends() -> None:
+    agent = LiveHost("a-1", alive=True, is_agent=True, routed=9, nodes=3)
+    one, other = (LiveHost(name, alive=True, agent="a-1") for name in ("b-2", "c-1"))
+    bed = Bed(agent=agent, dead=LiveHost("a-2", alive=False, agent="a-1"), one=one, other=other)
+
+    async def strike(bed: Bed) -> None:
+        head = await bed.strike(flood="the busiest agent", rate="90/s", for_="10s", name="dos")
+        assert head["victims"] == ["a-1"]
+        assert head["sources"] == ["b-2", "c-1", "b-1", "c-2"]
+        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "after dos"]
+        await later
+
+    on(bed, strike)
+    (_, started), (_, ended) = bed.runtime.did("flood")
+    assert sum(load.rate_per_s for load in started) == 90
+    assert {(load.app, load.stop_ns) for load in started} == {("web", 10 * SECOND)}
+    assert ended == ()
+
+
+def test_a_runtime_that_cannot_bring_it_about_says_so_before_it_is_tried() -> None:
+    bed = Bed()
+    bed.runtime.info = RunInfo("sim", "model")
+
+    async def strike(bed: Bed) -> None:
+        with pytest.raises(ScenarioError, match="simulated hosts have no memory"):
+            await bed.strike(strain="a-1", memory="80MiB")
+        await bed.strike(strain="a-1", cpu="50%", up="1Mbit")
+        bed.runtime.info = RunInfo("netns", "netem")
+        with pytest.raises(ScenarioError, match="allowed with --links userspace"):
+            await bed.strike(strain="a-1", up="1Mbit")
+        await bed.strike(strain="a-1", cpu="50%", memory="80MiB")
+
+    on(bed, strike)
+    assert [strains["a-1"].cpu for _, strains in bed.runtime.did("strain")] == [0.5, 0.25]
 
 
 def test_what_is_in_force_outlives_the_controller() -> None:

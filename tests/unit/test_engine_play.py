@@ -11,10 +11,10 @@ import pytest
 from helpers.fake_runtime import SECOND, FakeRuntime, small_plan
 from opus_controller.engine.play import Outcome, Progress, play
 from opus_controller.engine.record import RecordReader, RunRecord
-from opus_controller.engine.runtime import LiveHost, Record
+from opus_controller.engine.runtime import LiveHost, Record, RunInfo
 from opus_controller.model.errors import PlatformError
-from opus_controller.model.plan import Heal, HostFault, LinkChange, Partition, Plan, Target
-from opus_controller.model.shapes import PathShape, ShapeChange
+from opus_controller.model.plan import Heal, HostFault, LinkChange, Partition, Plan, Strain, Target
+from opus_controller.model.shapes import HostChange, PathShape, ShapeChange
 
 
 def play_it(tmp_path: Path, plan: Plan, runtime: FakeRuntime, seen: list[Progress] | None = None) -> tuple[Outcome, RecordReader]:
@@ -112,6 +112,17 @@ def test_partitions_and_link_changes_unwind_in_any_order(tmp_path: Path) -> None
     assert [fault["undoes"] for fault in faults_of(reader)] == ["", "", "cut", "slow"]
     assert faults_of(reader)[0]["b"] == ["b-1", "b-2", "c-1", "c-2"]
     assert faults_of(reader)[2]["victims"] == ["a-1", "a-2"]
+
+
+def test_a_plan_that_needs_more_than_the_runtime_has_is_refused_before_it_starts(tmp_path: Path) -> None:
+    runtime = FakeRuntime(info=RunInfo("sim", "model"))
+    squeeze = Strain(
+        kind="strain", at_ns=SECOND, name="squeeze", target=Target(text="a-1", hosts=("a-1",)), change=HostChange(memory=1 << 27)
+    )
+    outcome, _ = play_it(tmp_path, small_plan(squeeze), runtime)
+    assert outcome.exit_code == 2
+    assert "'squeeze': simulated hosts have no memory" in str(outcome.error)
+    assert runtime.did("up") == []
 
 
 def test_a_one_way_partition_lets_the_other_direction_pass(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from helpers.fake_runtime import small_plan
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.network import Cut, Network
-from opus_controller.model.shapes import PathShape
+from opus_controller.model.shapes import NOTHING_TAKEN, HostChange, PathShape
 from opus_controller.runtimes.hosts import cgroups, probes, state
 from opus_controller.runtimes.hosts.processes import Process, end, wait_gone
 
@@ -74,6 +74,23 @@ def test_limits_are_the_hosts_abilities(tmp_path: Path) -> None:
     assert (tmp_path / "opus-0123abcd/a-1/memory.max").read_text() == str(512 << 20)
     assert (tmp_path / "cpu/opus-0123abcd/a-1/cpu.cfs_quota_us").read_text() == "50000"
     assert (tmp_path / "memory/opus-0123abcd/a-1/memory.limit_in_bytes").read_text() == str(512 << 20)
+
+
+def test_a_strain_lowers_the_limits_and_its_end_restores_them(tmp_path: Path) -> None:
+    host = small_plan().hosts[0]
+    for mounts in (cgroups.Mounts(v2=tmp_path), cgroups.Mounts(cpu=tmp_path / "cpu", memory=tmp_path / "memory")):
+        for base in mounts.bases():
+            base.mkdir(exist_ok=True)
+        directories = cgroups.Limits("0123abcd", mounts).create([host])["a-1"]
+        files = [file for directory in directories for file in Path(directory).iterdir()]
+        before = {file: file.read_text() for file in files}
+        cgroups.limit(directories, host.abilities, HostChange(cpu=0.2, memory=80 << 20))
+        limits = {file.name: file.read_text().split()[0] for file in files if file.name != "cpu.cfs_period_us"}
+        assert sorted(limits.values()) == ["20000", str(80 << 20)]
+        cgroups.limit(directories, host.abilities, HostChange(cpu=0.00001))
+        assert {file.read_text().split()[0] for file in files if file.name in ("cpu.max", "cpu.cfs_quota_us")} == {"1000"}
+        cgroups.limit(directories, host.abilities, NOTHING_TAKEN)
+        assert {file: file.read_text() for file in files} == before
 
 
 def test_refused_cgroups_are_told_and_do_no_harm(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         help="Break a living testbed by hand, and make it whole again.", no_args_is_help=True, rich_markup_mode=None
     )
     app.add_typer(fault, name="fault")
-    for command in (kill, restart, pause, resume, cut, shape, heal, clear):
+    for command in (kill, restart, pause, resume, cut, shape, strain, flood, heal, clear):
         fault.command()(command)
     fault.command("list")(list_)
 
@@ -116,13 +116,47 @@ def shape(
     _strike(event, {"for": for_, "flap": flap, "name": name}, run, as_json=as_json)
 
 
-def heal(
-    fault: Annotated[str, typer.Argument(help="A cut or a shape that is in force.", autocompletion=complete_faults)],
+def strain(
+    who: Who,
+    cpu: Annotated[str | None, typer.Option("--cpu", help="The share of its processor that each keeps: 20%.")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", help="What each may use at most: 64MiB.")] = None,
+    up: Annotated[str | None, typer.Option("--up", help="Rate of its access link, at most: 1Mbit.")] = None,
+    down: Annotated[str | None, typer.Option("--down", help="As --up, towards the host.")] = None,
+    for_: For = None,
+    flap: Flap = None,
     name: Named = None,
     run: RunOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a cut or a shape back."""
+    """Leave hosts less of what they have; `heal` gives it back."""
+    asked = {"cpu": cpu, "memory": memory, "up": up, "down": down}
+    taken = {key: value for key, value in asked.items() if value is not None}
+    if not taken:
+        raise ScenarioError("fault strain: nothing to take; allowed: --cpu, --memory, --up, --down (opus fault strain --help)")
+    _strike({"strain": _phrase(who), **taken}, {"for": for_, "flap": flap, "name": name}, run, as_json=as_json)
+
+
+def flood(
+    who: Who,
+    rate: Annotated[str, typer.Option("--rate", help="Requests of all that ask, together: 200/s.")],
+    for_: Annotated[str, typer.Option("--for", help="For so long: 10s.", metavar="DURATION")],
+    app: Annotated[str | None, typer.Option("--app", help="Not needed while there is one application.")] = None,
+    name: Named = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a few hosts ask others far more than clients do; they are no clients meanwhile."""
+    event = {"flood": _phrase(who), "rate": rate, **({} if app is None else {"app": app})}
+    _strike(event, {"for": for_, "name": name}, run, as_json=as_json)
+
+
+def heal(
+    fault: Annotated[str, typer.Argument(help="A cut, shape or strain that is in force.", autocompletion=complete_faults)],
+    name: Named = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a cut, a shape or a strain back."""
     _strike({"heal": fault}, {"name": name}, run, as_json=as_json)
 
 

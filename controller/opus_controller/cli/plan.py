@@ -15,7 +15,7 @@ from opus_controller.model.errors import ScenarioError
 
 if TYPE_CHECKING:
     from opus_controller.model.plan import Churn, Fault, Plan, Service, Target
-    from opus_controller.model.shapes import ShapeChange
+    from opus_controller.model.shapes import HostChange, ShapeChange
 
 MOST_MOVES = 12
 """Departures and returns that are listed."""
@@ -113,7 +113,24 @@ def whom(fault: Fault) -> str:
     if fault.kind == "link":
         arrow = "<->" if fault.both_ways else "->"
         return f"{fault.source} {arrow} {fault.target}: {change_text(fault.change)}"
+    if fault.kind == "flood":
+        return f"{_target(fault.target)}: {fault.rate_per_s:g} requests of {fault.app} a second"
+    if fault.kind == "strain":
+        return f"{_target(fault.target)}: {strain_text(fault.change)}"
     return _target(fault.target)
+
+
+def strain_text(change: HostChange) -> str:
+    """ "20% of its processor, at most 64MiB of memory"."""
+    from opus_controller.model.units import format_rate, format_share, format_size
+
+    parts = [
+        f"{format_share(change.cpu)} of its processor" if change.cpu < 1 else "",
+        f"at most {format_size(change.memory)} of memory" if change.memory is not None else "",
+        f"{format_rate(change.up_bps)} up" if change.up_bps is not None else "",
+        f"{format_rate(change.down_bps)} down" if change.down_bps is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def change_text(change: ShapeChange) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from opus_controller.engine.flood import sources, workload
 from opus_controller.engine.ledger import CLAIMS, Layer, Ledger, Want, link_change, partition
 from opus_controller.engine.runtime import LiveHost, Record, Runtime
 from opus_controller.engine.targets import resolve
 from opus_controller.engine.turns import Turns
 from opus_controller.model.network import Network
-from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Plan, Target
+from opus_controller.model.plan import Fault, Flood, Heal, HostFault, LinkChange, Partition, Plan, Strain, Target
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,10 @@ class Faults:
                 case Partition():
                     struck = await self._strike_partition(fault, meant)
                     meant = struck.victims
+                case Strain():
+                    struck = await self._strain(fault, meant)
+                case Flood():
+                    struck = await self._flood(fault, meant)
                 case LinkChange():
                     struck = await self._strike_link(fault)
                 case Heal():
@@ -144,9 +149,9 @@ class Faults:
     async def _resolve_victims(self, fault: Fault) -> tuple[str, ...]:
         """Of a host fault its hosts, of a partition its first side. Live state is asked for before anything changes."""
         match fault:
-            case HostFault(same_as=name) | Partition(same_as=name) if name:
+            case HostFault(same_as=name) | Partition(same_as=name) | Strain(same_as=name) if name:
                 return self._meant.get(name, ())
-            case HostFault(target=target) | Partition(a=target):
+            case HostFault(target=target) | Partition(a=target) | Strain(target=target) | Flood(target=target):
                 return resolve(target, self._plan, await self._live(target), self._since)
         return ()
 
@@ -236,17 +241,41 @@ class Faults:
         details = {"path": [fault.source, fault.target], "both_ways": fault.both_ways, "shapes": self._shapes(layer)}
         return Struck(touched, f"{fault.source} {arrow} {fault.target}", details=details)
 
+    async def _strain(self, fault: Strain, hosts: tuple[str, ...]) -> Struck:
+        if hosts:
+            await self._lay(Layer(fault.name, strained=hosts, strain=fault.change))
+        return Struck(hosts, fault.target.text, details={"change": fault.change.model_dump(mode="json", exclude_defaults=True)})
+
+    async def _flood(self, fault: Flood, hosts: tuple[str, ...]) -> Struck:
+        asking = sources(self._plan, await self._runtime.live(), hosts) if hosts else ()
+        if not asking:
+            return Struck((), fault.target.text)
+        await self._lay(Layer(fault.name, flood=workload(self._plan, fault, asking, self._runtime.now())))
+        details = {"sources": list(asking), "rate_per_s": fault.rate_per_s, "app": fault.app}
+        return Struck(hosts, fault.target.text, details=details)
+
     async def _heal(self, fault: Heal) -> Struck:
         if fault.undoes in self.kinds and fault.undoes not in self.ledger.in_force:  # hands were faster than the plan
             return Struck((), fault.undoes, undoes=fault.undoes)
         layer = self.ledger.lift(fault.undoes)
-        await self._runtime.apply_links(self.ledger.network)
+        await self._bring_about(layer)
         details = {"shapes": self._shapes(layer)} if layer.changes else {}
         return Struck(self._meant.get(fault.undoes, ()), fault.undoes, undoes=fault.undoes, details=details)
 
     async def _lay(self, layer: Layer) -> None:
         self.ledger.lay(layer)
-        await self._runtime.apply_links(self.ledger.network)
+        await self._bring_about(layer)
+
+    async def _bring_about(self, layer: Layer) -> None:
+        """What changes with this layer, laid or lifted."""
+        strain = layer.strain
+        if layer.flood:
+            await self._runtime.flood(self.ledger.flood)
+            return
+        if not layer.strained or strain.up_bps is not None or strain.down_bps is not None:
+            await self._runtime.apply_links(self.ledger.network)
+        if strain.cpu < 1 or strain.memory is not None:
+            await self._runtime.strain(self.ledger.strains)
 
     def _shapes(self, layer: Layer) -> list[dict[str, Any]]:
         """What the paths that `layer` is about are now, with all that is in force."""

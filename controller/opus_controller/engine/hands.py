@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from opus_controller.engine import needs
 from opus_controller.engine.faults import Faults
 from opus_controller.engine.runtime import Record, Runtime
 from opus_controller.model.by_hand import HandCompiler, Known, Wish
@@ -75,6 +76,7 @@ class Hands:
         if not isinstance(event, dict):
             raise ScenarioError("an event is a mapping, such as {crash: site a}")
         wish = self._compiler.compile(event, self._runtime.now(), self._known())
+        needs.check([wish.fault], self._runtime.info)
         try:
             head = await self._carry_out(wish.fault)
         except ValueError as error:  # a change that cannot be made to what the path has by now

@@ -19,8 +19,8 @@ from typing import Any
 
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.network import Cut, Network
-from opus_controller.model.plan import LinkChange, Plan
-from opus_controller.model.shapes import PathShape, ShapeChange, composed
+from opus_controller.model.plan import Host, LinkChange, Plan, Workload
+from opus_controller.model.shapes import NOTHING_TAKEN, HostChange, PathShape, ShapeChange, composed
 
 CHURN = "(churn)"
 """Under which departures are claimed; no event can have this name."""
@@ -45,12 +45,17 @@ CLAIMS: dict[str, Want] = {"pause": Want.PAUSED, "crash": Want.CRASHED, "power-o
 
 @dataclass(frozen=True)
 class Layer:
-    """What one named fault lays over the links."""
+    """What one named fault lays over links, or over hosts that go on living."""
 
     name: str
     changes: tuple[tuple[str, str, ShapeChange], ...] = ()
     """(source site, target site, change)."""
     cuts: tuple[Cut, ...] = ()
+    strained: tuple[str, ...] = ()
+    """Hosts that it takes from what `strain` says."""
+    strain: HostChange = NOTHING_TAKEN
+    flood: tuple[Workload, ...] = ()
+    """What is asked beside the plan's clients."""
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -176,11 +181,28 @@ class Ledger:
         }
 
     @property
+    def strains(self) -> dict[str, HostChange]:
+        """What is taken from hosts; those that are not named have all of theirs."""
+        strains: dict[str, HostChange] = {}
+        for layer in self._layers:
+            for host in layer.strained:
+                strains[host] = strains.get(host, NOTHING_TAKEN) & layer.strain
+        return strains
+
+    @property
+    def flood(self) -> tuple[Workload, ...]:
+        """All that is asked beside the plan's clients."""
+        return tuple(load for layer in self._layers for load in layer.flood)
+
+    @property
     def network(self) -> Network:
         """The whole state to bring about."""
         pairs = dict.fromkeys(pair for layer in self._layers for pair in layer.pairs)
+        strains = self.strains
+        limited = any(strain.up_bps is not None or strain.down_bps is not None for strain in strains.values())
         return replace(
             self._base,
+            hosts=tuple(_limited(host, strains.get(host.name)) for host in self._base.hosts) if limited else self._base.hosts,
             overrides={**self._base.overrides, **{pair: self.shape(*pair) for pair in pairs}},
             host_overrides=self._host_overrides(),
             cuts=tuple(cut for layer in self._layers for cut in layer.cuts),
@@ -188,11 +210,18 @@ class Ledger:
         )
 
 
+def _limited(host: Host, strain: HostChange | None) -> Host:
+    return host if strain is None else host.model_copy(update={"access": strain.on(host.access)})
+
+
 def _plain(layer: Layer) -> dict[str, Any]:
     return {
         "name": layer.name,
         "changes": [[source, target, change.model_dump(mode="json")] for source, target, change in layer.changes],
         "cuts": [[sorted(cut.sources), sorted(cut.targets)] for cut in layer.cuts],
+        "strained": list(layer.strained),
+        "strain": layer.strain.model_dump(mode="json"),
+        "flood": [load.model_dump(mode="json") for load in layer.flood],
     }
 
 
@@ -201,4 +230,7 @@ def _layer(line: Mapping[str, Any]) -> Layer:
         line["name"],
         changes=tuple((source, target, ShapeChange.model_validate(change)) for source, target, change in line["changes"]),
         cuts=tuple(Cut(frozenset(sources), frozenset(targets)) for sources, targets in line["cuts"]),
+        strained=tuple(line["strained"]),
+        strain=HostChange.model_validate(line["strain"]),
+        flood=tuple(Workload.model_validate(load) for load in line["flood"]),
     )

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from opus_controller.engine import needs
 from opus_controller.engine.churn import ChurnPlayer
 from opus_controller.engine.console import Console, Reachable
 from opus_controller.engine.faults import Faults
@@ -131,6 +132,7 @@ class _Player:
 
     async def run(self) -> None:
         self._tell()
+        needs.check(self._plan.timeline, self._runtime.info)
         await self._runtime.up(self._plan)
         self._record.about(runtime=self._runtime.info.runtime, links=self._runtime.info.links, facts=self._runtime.info.facts)
         await self._observer.begin(self._runtime)

@@ -7,7 +7,7 @@ from typing import Any
 
 from opus_controller.engine.record import RecordReader
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.plan import Fault, HostFault, Partition, Plan, Target
+from opus_controller.model.plan import Fault, HostFault, Partition, Plan, Strain, Target
 
 
 def with_victims_of(plan: Plan, record: RecordReader) -> Plan:
@@ -24,7 +24,7 @@ def with_victims_of(plan: Plan, record: RecordReader) -> Plan:
 
 def _fixed(fault: Fault, hit: Mapping[str, Mapping[str, Any]], hosts: set[str], run: str) -> Fault:
     match fault:
-        case HostFault(target=target) if target.role:
+        case HostFault(target=target) | Strain(target=target) if target.role:
             event = _event(fault.name, hit, run)
             return fault.model_copy(
                 update={"target": _target(target, event, (*event["victims"], *event.get("skipped", ())), hosts, run)}

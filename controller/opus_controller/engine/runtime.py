@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Plan, Workload
+from opus_controller.model.shapes import HostChange
 
 Record = Mapping[str, Any]
 """One line of events.ndjson: {"t": ns since origin, "host": name, "kind": ..., fields of that kind}.
@@ -115,6 +116,13 @@ class Runtime(Protocol):
     async def pause(self, hosts: Iterable[str]) -> None: ...
 
     async def resume(self, hosts: Iterable[str]) -> None: ...
+
+    async def strain(self, strains: Mapping[str, HostChange]) -> None:
+        """Leave these hosts so much of their processor and memory, dead ones when they come back, and the others all of theirs.
+        Access links are `apply_links`' affair. PlatformError where the machine cannot limit hosts."""
+
+    async def flood(self, workload: Iterable[Workload]) -> None:
+        """Hosts ask this beside what `start_workload` has handed them; what was asked so before, and is not in it, ends."""
 
     async def live(self) -> dict[str, LiveHost]:
         """Every host's roles now."""

@@ -10,7 +10,7 @@ from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import LinkChange, Target
 from opus_controller.model.scenario_form import EventForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Chooser, Selector
-from opus_controller.model.shapes import ShapeChange
+from opus_controller.model.shapes import HostChange, ShapeChange
 from opus_controller.model.topology import Topology
 from opus_controller.model.topology_form import ShapeForm
 from opus_controller.model.topology_paths import given
@@ -54,6 +54,10 @@ class Aim:
             exclude=tuple(self._chooser.members(selector.excluded)),
         )
 
+    def app(self, name: str | None, target: Target) -> str:
+        """Which application an event is about: as it says, as its target does, or the only one."""
+        return self._app(Selector(text=target.text, role="replica", app=name or target.app))
+
     def _app(self, selector: Selector) -> str:
         if selector.role in WITHOUT_APP:
             return ""
@@ -67,6 +71,11 @@ class Aim:
         if len(self._apps) > 1:
             raise ValueError(f'{shown(selector.text)}: of which application? allowed: "... of APP" with {listed(self._apps)}')
         return self._apps[0]
+
+
+def host_change(event: EventForm) -> HostChange:
+    """What a strain takes."""
+    return HostChange(cpu=1.0 if event.cpu is None else event.cpu, memory=event.memory, up_bps=event.up, down_bps=event.down)
 
 
 def path_change(event: EventForm, sites: Sequence[str], *, name: str, at_ns: int) -> LinkChange:

@@ -13,10 +13,10 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from opus_controller.model.aim import Aim, path_change
+from opus_controller.model.aim import Aim, host_change, path_change
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.fields import listed, suggestion
-from opus_controller.model.plan import Fault, Heal, HostFault, Partition, Plan, Target
+from opus_controller.model.plan import Fault, Flood, Heal, HostFault, Partition, Plan, Strain, Target
 from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Selector
 from opus_controller.model.timeline import free
@@ -86,6 +86,14 @@ class HandCompiler:
             return self._partition(event, name, at_ns, known)
         if event.action == "link":
             return path_change(event, self._plan.sites, name=name, at_ns=at_ns)
+        if event.action == "strain":
+            target = self._target(event.strain or (), name, known.down)
+            return Strain(kind="strain", at_ns=at_ns, name=name, target=target, change=host_change(event))
+        if event.action == "flood":
+            target = self._target(event.flood or (), name, known.down)
+            app = self._aim.app(event.app, target)
+            rate, until = event.rate or 0, at_ns + (event.for_ or 0)
+            return Flood(kind="flood", at_ns=at_ns, name=name, target=target, app=app, rate_per_s=rate, until_ns=until)
         there = [name for name, kind in known.kinds.items() if name in known.in_force and UNDONE_BY[kind] == "heal"]
         if event.heal not in there:
             raise ValueError(f"{shown(event.heal)} is not in force; {suggestion(str(event.heal), there)}allowed: {_list(there)}")

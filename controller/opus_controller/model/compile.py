@@ -244,7 +244,7 @@ class _Compiler:
         """A site is chosen for its clients; without any the event could never find one."""
         served = [load.app for load in workload]
         for k, event in enumerate(self._form.timeline):
-            for key in ("partition", "crash", "power_off", "pause"):
+            for key in ("partition", "crash", "power_off", "pause", "strain", "flood"):
                 for selector in getattr(event, key) or ():
                     app = selector.app or (self._apps[0] if len(self._apps) == 1 else "")
                     if selector.role == "site-without-replica" and app in self._apps and app not in served:

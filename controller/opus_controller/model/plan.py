@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from opus_controller.model.shapes import AccessLink, Frozen, PathShape, ShapeChange
+from opus_controller.model.shapes import AccessLink, Frozen, HostChange, PathShape, ShapeChange
 
 HostName = str
 SiteName = str
@@ -220,7 +220,7 @@ class Heal(Frozen):
     name: str = ""
     """By which an expectation refers to it ("recovery_s <= 2 after heal-cut")."""
     undoes: str
-    """The `name` of a partition or link change."""
+    """The `name` of a partition, link change, strain or flood."""
 
 
 class LinkChange(Frozen):
@@ -236,7 +236,37 @@ class LinkChange(Frozen):
     change: ShapeChange
 
 
-Fault = Annotated[HostFault | Partition | Heal | LinkChange, Field(discriminator="kind")]
+class Strain(Frozen):
+    """Takes processor, memory or bandwidth from hosts that go on living; `heal` gives it back."""
+
+    kind: Literal["strain"]
+    at_ns: int
+    name: str
+    target: Target
+    change: HostChange
+    same_as: str = ""
+    """The `name` of an earlier strain: on the hosts that it hit."""
+
+
+class Flood(Frozen):
+    """Denial of service: hosts near the target ask far more than clients do, until `heal` stops them. Bounded in rate and time.
+
+    Who asks is chosen when it is due, and recorded: of an agent, nodes that are attached to it; otherwise the hosts nearest to
+    the target. While they do, they are no clients: their requests count in no figure of availability or latency.
+    """
+
+    kind: Literal["flood"]
+    at_ns: int
+    name: str
+    target: Target
+    app: str
+    rate_per_s: float = Field(gt=0)
+    """Of all of them together."""
+    until_ns: int
+    """The end at the latest."""
+
+
+Fault = Annotated[HostFault | Partition | Heal | LinkChange | Strain | Flood, Field(discriminator="kind")]
 
 
 class Life(Frozen):

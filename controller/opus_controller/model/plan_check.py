@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from opus_controller.model.plan import Fault, HostFault, LinkChange, Partition, Plan, Target
+from opus_controller.model.plan import Fault, Flood, HostFault, LinkChange, Partition, Plan, Strain, Target
 
 
 def problem(plan: Plan) -> str:
@@ -28,7 +28,7 @@ def _problems(plan: Plan) -> Iterator[str]:
             yield f"a client {load.client!r:.40} of {load.app!r:.40}, one of which there is not"
     named = {fault.name for fault in plan.timeline}
     for fault in plan.timeline:
-        yield from (f"{fault.kind} {fault.name!r:.40}: {what}" for what in _fault(fault, hosts, plan.sites, named))
+        yield from (f"{fault.kind} {fault.name!r:.40}: {what}" for what in _fault(fault, hosts, apps, plan.sites, named))
     if not plan.seeds or not hosts.issuperset(plan.seeds):
         yield "a seed that is no host"
     if plan.churn is not None:
@@ -44,9 +44,13 @@ def _paths(plan: Plan) -> Iterator[str]:
         yield "paths that are not those between its sites"
 
 
-def _fault(fault: Fault, hosts: set[str], sites: tuple[str, ...], named: set[str]) -> Iterator[str]:
+def _fault(fault: Fault, hosts: set[str], apps: set[str], sites: tuple[str, ...], named: set[str]) -> Iterator[str]:
     match fault:
-        case HostFault():
+        case Flood():
+            yield from _target(fault.target, hosts)
+            if fault.app not in apps:
+                yield "an application that there is not"
+        case HostFault() | Strain():
             yield from _target(fault.target, hosts)
             if fault.same_as and fault.same_as not in named:
                 yield "the same hosts as an event that there is not"

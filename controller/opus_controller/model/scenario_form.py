@@ -18,6 +18,7 @@ from opus_controller.model.fields import (
     Form,
     Frequency,
     Name,
+    Rate,
     Share,
     Size,
     Span,
@@ -34,11 +35,23 @@ from opus_controller.model.topology_form import ShapeForm
 from opus_controller.model.units import SECOND, shown
 
 HOST_FAULTS: Final = ("crash", "power-off", "restart", "pause", "resume")
-ACTIONS: Final = (*HOST_FAULTS, "partition", "heal", "link")
-UNDONE_BY: Final = {"crash": "restart", "power-off": "restart", "pause": "resume", "partition": "heal", "link": "heal"}
+ACTIONS: Final = (*HOST_FAULTS, "partition", "heal", "link", "strain", "flood")
+UNDONE_BY: Final = {
+    "crash": "restart",
+    "power-off": "restart",
+    "pause": "resume",
+    "partition": "heal",
+    "link": "heal",
+    "strain": "heal",
+    "flood": "heal",
+}
 """What `for: 10s` adds at its end."""
 
-FLAPPING: Final = ("pause", "partition", "link")
+STRAINS: Final = ("cpu", "memory", "up", "down")
+LEAST_MEMORY: Final = 64 << 20
+MOST_FLOOD: Final = 1_000
+LONGEST_FLOOD: Final = 600 * SECOND
+FLAPPING: Final = ("pause", "partition", "link", "strain", "flood")
 """What may come and go with a frequency."""
 MAX_CYCLES: Final = 1_000
 
@@ -223,7 +236,21 @@ class EventForm(Form):
     both_ways: Flag = True
     """Of a partition; false: only packets from the first side to the second are lost."""
     heal: Text | None = None
-    """The name of a partition or link event."""
+    """The name of a partition, link or strain event."""
+    strain: Selectors | None = None
+    """Hosts that keep less of what they have, in one way or several: `cpu`, `memory`, `up`, `down`."""
+    cpu: Share | None = None
+    """The share of its processor that a strained host keeps."""
+    memory: Size | None = None
+    """What a strained host may use at most; only real hosts have any."""
+    up: Rate | None = None
+    down: Rate | None = None
+    """Of a strained host's access link, at most."""
+    flood: Selectors | None = None
+    """Hosts that are asked far more than clients do: `rate` in all, by a few hosts beside them, for so long (`for`)."""
+    rate: Frequency | None = None
+    app: Text | None = None
+    """Which application a flood asks for; may be left out while there is one, or where the selector names it."""
     link: Text | None = None
     """The path between two sites: "a <-> b", or "a -> b" for one direction."""
     set_: ShapeForm | None = Field(default=None, alias="set")
@@ -252,6 +279,23 @@ class EventForm(Form):
             raise ValueError(f"from and both_ways belong to a partition, not to {shown(action)}")
         if action != "link" and (self.set_ is not None or self.add is not None):
             raise ValueError(f"set and add belong to a link event, not to {shown(action)}")
+        taken = [key for key in STRAINS if getattr(self, key) is not None]
+        if taken and action != "strain":
+            raise ValueError(f"{taken[0]} belongs to a strain, not to {shown(action)}")
+        if action == "strain" and not taken:
+            raise ValueError(f"a strain that takes nothing; allowed: {', '.join(STRAINS)}, such as cpu: 20%")
+        if action != "flood" and (self.rate is not None or self.app is not None):
+            raise ValueError(f"rate and app belong to a flood, not to {shown(action)}")
+        if action == "flood" and (self.rate is None or self.for_ is None):
+            raise ValueError("a flood without rate or end; allowed: with rate and for, such as rate: 200/s, for: 10s")
+        if self.rate is not None and not 0 < self.rate <= MOST_FLOOD:
+            raise ValueError(f"rate: allowed: above 0 and at most {MOST_FLOOD}/s")
+        if action == "flood" and self.for_ is not None and self.for_ > LONGEST_FLOOD:
+            raise ValueError(f"for: a flood ends; allowed: at most {LONGEST_FLOOD // (60 * SECOND)}m")
+        if self.cpu == 0:
+            raise ValueError("cpu: nothing left is a pause; allowed: a share above 0%")
+        if self.memory is not None and self.memory < LEAST_MEMORY:
+            raise ValueError(f"memory: a node does not live on less than {LEAST_MEMORY >> 20}MiB; allowed: that or more")
         if action == "link" and self.set_ is None and self.add is None:
             raise ValueError("a link event that changes nothing; allowed: set: {...} or add: {...}, such as add: {rtt: 80ms}")
         if self.for_ is not None and action not in UNDONE_BY:

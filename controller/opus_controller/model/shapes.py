@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LEAST_QUEUE_BYTES = 10 * 1500
+"""Of a link that a fault has made slower."""
+
 Share = Field(default=0.0, ge=0.0, le=1.0)
 
 
@@ -107,12 +110,51 @@ def composed(shape: PathShape, changes: Iterable[ShapeChange]) -> PathShape:
     return shape
 
 
+class HostChange(Frozen):
+    """What a fault takes from a host. Several come together in any order: shares multiply, of limits the least counts."""
+
+    cpu: float = Field(default=1.0, gt=0.0, le=1.0)
+    """The share that is left of its processor."""
+    memory: int | None = Field(default=None, gt=0)
+    """Bytes that it may use at most."""
+    up_bps: int | None = Field(default=None, gt=0)
+    down_bps: int | None = Field(default=None, gt=0)
+    """Rates of its access link, at most; the queue holds as long as before."""
+
+    def __and__(self, other: HostChange) -> HostChange:
+        return HostChange(
+            cpu=self.cpu * other.cpu,
+            memory=_least(self.memory, other.memory),
+            up_bps=_least(self.up_bps, other.up_bps),
+            down_bps=_least(self.down_bps, other.down_bps),
+        )
+
+    def on(self, access: AccessLink) -> AccessLink:
+        """The access link that is left."""
+        return access.model_copy(update={"up": access.up.limited(self.up_bps), "down": access.down.limited(self.down_bps)})
+
+
+NOTHING_TAKEN = HostChange()
+
+
+def _least(a: int | None, b: int | None) -> int | None:
+    return min((limit for limit in (a, b) if limit is not None), default=None)
+
+
 class Direction(Frozen):
     """One direction of an access link: a token-bucket rate in front of a queue. No rate: no queue either."""
 
     rate_bps: int | None = Field(default=None, gt=0)
     queue_bytes: int | None = Field(default=None, gt=0)
     """Bytes that may wait; what comes beyond is dropped and counted. Compiled from "256KiB" or from "100ms" at the rate."""
+
+    def limited(self, rate_bps: int | None) -> Direction:
+        """With this rate at most. What waits, waits as long as before; where nothing did, as the links' own default has it."""
+        if rate_bps is None or (self.rate_bps is not None and self.rate_bps <= rate_bps):
+            return self
+        if self.rate_bps is None or self.queue_bytes is None:
+            return Direction(rate_bps=rate_bps)
+        return Direction(rate_bps=rate_bps, queue_bytes=max(LEAST_QUEUE_BYTES, self.queue_bytes * rate_bps // self.rate_bps))
 
 
 class AccessLink(Frozen):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import cast
 
-from opus_controller.model.aim import Aim, path_change
+from opus_controller.model.aim import Aim, host_change, path_change
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.fields import listed, suggestion
-from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Target
+from opus_controller.model.plan import Fault, Flood, Heal, HostFault, LinkChange, Partition, Strain, Target
 from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Selector
 from opus_controller.model.shapes import composed
@@ -58,7 +58,7 @@ class TimelineCompiler:
         self._paused: dict[str, dict[str, Step]] = {}
         """Host to what has it down or paused: several events may, and each has to be undone."""
         self._laid: dict[str, Step] = {}
-        """Partitions and link changes not healed yet."""
+        """Partitions, link changes and strains not healed yet."""
         self._changes: dict[str, LinkChange] = {}
         """Of these the link changes, the oldest first."""
         self._past: dict[str, tuple[Step, tuple[str, ...]]] = {}
@@ -131,6 +131,10 @@ class TimelineCompiler:
                 return self._partition(step)
             if step.kind == "link":
                 return self._link(step)
+            if step.kind == "strain":
+                return self._strain(step)
+            if step.kind == "flood":
+                return self._flood(step)
             return self._heal(step, names)
         except ValueError as error:
             self._problems.add(keys, str(error))
@@ -208,13 +212,32 @@ class TimelineCompiler:
         self._laid[step.name] = step
         return Partition(kind="partition", at_ns=step.at, name=step.name, a=a, b=b, both_ways=event.both_ways)
 
+    def _strain(self, step: Step) -> Strain:
+        target = self._target(step.event.strain or (), step)
+        self._laid[step.name] = step
+        return Strain(kind="strain", at_ns=step.at, name=step.name, target=target, change=host_change(step.event))
+
+    def _flood(self, step: Step) -> Flood:
+        event = step.event
+        target = self._target(event.flood or (), step)
+        self._laid[step.name] = step
+        return Flood(
+            kind="flood",
+            at_ns=step.at,
+            name=step.name,
+            target=target,
+            app=self._aim.app(event.app, target),
+            rate_per_s=event.rate or 0,
+            until_ns=step.at + (event.for_ or 0),
+        )
+
     def _heal(self, step: Step, names: set[str]) -> Heal:
         undoes = step.undoes or (step.event.heal or "")
         if undoes not in self._laid:
             known = list(self._laid)
             if undoes in self._past:
                 other = self._past[undoes][0]
-                what = "is healed already" if other.kind in ("partition", "link") else f"is a {other.kind}"
+                what = "is healed already" if UNDONE_BY.get(other.kind) == "heal" else f"is a {other.kind}"
             else:
                 what = "comes later" if undoes in names else "does not exist"
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, cast
 
-from opus_controller.model.plan import Fault, Heal, HostFault, Partition, Target
+from opus_controller.model.plan import Fault, Flood, Heal, HostFault, Partition, Strain, Target
 from opus_controller.model.scenario_form import UNDONE_BY
 
 HostFaultKind = Literal["crash", "power-off", "restart", "pause", "resume"]
@@ -32,14 +32,17 @@ def flapping(first: Fault, last: Fault, period: int, fresh: Callable[[str], str]
         off = min(on.at_ns + period // 2, end)
         following = on.at_ns + period
         hosts = on.target.hosts if isinstance(on, HostFault) else ()
-        by = last.name if following >= end else fresh(f"{UNDONE_BY[on.kind]}-{on.name}")
+        count = len(series) // 2 + 1
+        by = last.name if following >= end else fresh(f"{UNDONE_BY[on.kind]}-{first.name}-{count}")
         series += [on, undoing(on.name, on.kind, off, by, hosts)]
         if following >= end:
             return series
-        on = _again(first, following, fresh(f"{first.name}-{len(series) // 2 + 1}"))
+        on = _again(first, following, fresh(f"{first.name}-{count + 1}"))
 
 
 def _again(fault: Fault, at_ns: int, name: str) -> Fault:
     """The same, on the same hosts."""
-    same = {"same_as": fault.name} if isinstance(fault, HostFault | Partition) else {}
+    same: dict[str, object] = {"same_as": fault.name} if isinstance(fault, HostFault | Partition | Strain) else {}
+    if isinstance(fault, Flood):
+        same["until_ns"] = fault.until_ns
     return fault.model_copy(update={"at_ns": at_ns, "name": name, **same})

@@ -22,7 +22,7 @@ from opus_controller.report.world import NO_PATH, Ints, Paths, World
 MOST_FAULTS = 200
 """Of the latest are told one by one: churn may have thousands."""
 _VECTORS = 16
-_LAID = ("partition", "link")
+_LAID = ("partition", "link", "strain", "flood")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class RunFold:
         self._watch = Watch()
         self._laid: set[str] = set()
         """Names of partitions and link changes in force."""
+        self._asking: dict[str, frozenset[str]] = {}
+        """Floods that go on, and who asks: they are no clients meanwhile."""
         self._vectors: dict[tuple[int, frozenset[int]], Ints] = {}
         self._latest = 0
         self._site_of = {host.name: host.site for host in plan.hosts}
@@ -102,7 +104,7 @@ class RunFold:
                 return not hosts <= state.up
             case "pause":
                 return bool(hosts & state.paused)
-            case "partition" | "link":
+            case "partition" | "link" | "strain" | "flood":
                 return fault.name in self._laid
         return False
 
@@ -138,12 +140,15 @@ class RunFold:
         self.faults.append(Struck(int(record["t"]), name, kind, str(record["target"]), tuple(record["victims"])))
         if kind in _LAID:
             self._laid.add(name)
+        if kind == "flood":
+            self._asking[name] = frozenset(record.get("sources", ()))
         elif kind == "heal":
             self._laid.discard(str(record["undoes"]))
+            self._asking.pop(str(record["undoes"]), None)
 
     def _request(self, request: Record) -> None:
         app, client = str(request["app"]), self.world.geometry.index.get(request["host"], -1)
-        if client < 0 or app not in self.unreachable:
+        if client < 0 or app not in self.unreachable or any(request["host"] in asking for asking in self._asking.values()):
             return
         self.requests[app, self._site_of[request["host"]], str(request["outcome"])] += 1
         paths, serving = self.world.serving[app].at(int(request["issued_at"]))

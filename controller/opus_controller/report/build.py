@@ -52,6 +52,7 @@ def build(run: Run) -> result.Result:
             "by_route": _by_route(run),
             "by_site": _by_site(run),
             "by_app": _by_app(run),
+            "floods": run.floods,
             "services": run.services,
             "faults": faults,
             "churn": run.churn,

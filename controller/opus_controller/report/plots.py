@@ -154,7 +154,7 @@ def in_force(faults: Sequence[FaultSeen], end: int) -> list[tuple[int, int]]:
     """From when to when (ns) something lay over the links or hosts stood still: until undone, else to `end`."""
     spans = []
     for fault in faults:
-        if fault.kind in ("partition", "link", "pause"):
+        if fault.kind in ("partition", "link", "pause", "strain", "flood"):
             undone = (f.t for f in faults if f.t >= fault.t and f is not fault and fault.name and f.undoes == fault.name)
             spans.append((fault.t, min(undone, default=end)))
     return spans

@@ -189,6 +189,18 @@ class ServiceResult(Part):
     shipped: Shipping
 
 
+class FloodResult(Part):
+    """Requests that hosts were flooded with; they count in no other figure."""
+
+    name: str
+    at_s: float
+    targets: list[str]
+    sources: list[str]
+    issued: int
+    ok: int
+    refused: int
+
+
 class ExpectationResult(Part):
     name: str
     target: float
@@ -324,6 +336,7 @@ class Result(Part):
     by_site: list[SiteResult]
     """By the client's site."""
     by_app: list[AppResult]
+    floods: list[FloodResult] = Field(default_factory=list)
     services: list[ServiceResult] = Field(default_factory=list)
     """Of applications that a user's own program serves."""
     topology: str

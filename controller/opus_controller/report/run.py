@@ -15,10 +15,11 @@ from opus_controller.model.plan import Plan
 from opus_controller.report import machine, services
 from opus_controller.report.churn import summary
 from opus_controller.report.figures import Judged
+from opus_controller.report.floods import parted
 from opus_controller.report.ideal import ideal_delay
 from opus_controller.report.recovery import charged_at, since_last_fault
 from opus_controller.report.requests import columns, consult
-from opus_controller.report.result import ChurnResult, ServiceResult
+from opus_controller.report.result import ChurnResult, FloodResult, ServiceResult
 from opus_controller.report.steady import Sample, steady
 from opus_controller.report.world import Ints, World
 
@@ -52,6 +53,7 @@ class Run:
     """When each host came up, ascending."""
     churn: ChurnResult | None
     services: list[ServiceResult]
+    floods: list[FloodResult]
 
     @cached_property
     def since_churn(self) -> Ints:
@@ -80,6 +82,7 @@ def read(directory: Path) -> Run:
     ended = any(e["kind"] == "end" for e in others)
     end = max(reader.plan.duration_ns, max((r["issued_at"] for r in requests), default=0)) if ended else int(last)
     world = World(reader.plan, others, end)
+    requests, floods = parted(requests, others)
     table = columns(world.geometry, requests)
     charged = charged_at(world.faults, table)
     since = since_last_fault(world.faults, charged)
@@ -109,6 +112,7 @@ def read(directory: Path) -> Run:
         starts={host: sorted(times) for host, times in starts.items()},
         churn=summary(reader.plan, others, world.up, min(end, reader.plan.duration_ns)),
         services=services.summary(reader.plan, others),
+        floods=floods,
     )
 
 

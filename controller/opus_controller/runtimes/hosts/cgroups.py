@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opus_controller.model.plan import Host, HostAbilities
+from opus_controller.model.shapes import HostChange
 
 PERIOD_US = 100_000
 """Of the CPU quota: the kernel's default."""
@@ -98,6 +99,23 @@ class Limits:
             settings = [("cpu.cfs_period_us", str(PERIOD_US)), ("cpu.cfs_quota_us", quota)]
             return settings + ([("memory.limit_in_bytes", memory)] if base == self._mounts.memory else [])
         return [("memory.limit_in_bytes", memory)]
+
+
+def limit(directories: Iterable[str], abilities: HostAbilities, strain: HostChange) -> None:
+    """Leave what is in these cgroups so much of the host's abilities. OSError if the kernel refuses, as v1 does where more
+    memory is in use than is to be left."""
+    quota = str(max(1_000, round(abilities.cpu * strain.cpu * PERIOD_US)))
+    memory = str(max(MEMORY_LEAST, min(abilities.memory, strain.memory or abilities.memory)))
+    values = {
+        "cpu.max": f"{quota} {PERIOD_US}",
+        "memory.max": memory,
+        "cpu.cfs_quota_us": quota,
+        "memory.limit_in_bytes": memory,
+    }
+    for directory in directories:
+        for name, value in values.items():
+            if (file := Path(directory, name)).exists():
+                file.write_text(value)
 
 
 def remove(directories: Iterable[Path], *, wait_s: float = 5.0) -> list[Path]:

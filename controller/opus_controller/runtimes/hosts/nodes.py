@@ -99,6 +99,7 @@ class Nodes:
         self._histories = Histories(plan)
         self._has_services = any(app.service is not None for app in plan.apps)
         self._workload: dict[str, list[Workload]] = {}
+        self._flood: dict[str, list[Workload]] = {}
         self._records: deque[Record] = deque()
         self._room: asyncio.Future[None] | None = None
         self._died: dict[str, str] = {}
@@ -146,6 +147,14 @@ class Nodes:
             self._workload.setdefault(load.client, []).append(load)
         await _each([name for name in self._workload if self._nodes[name].alive], self._send_workload)
 
+    async def flood(self, workload: Iterable[Workload]) -> None:
+        """Beside what they were handed, and in place of the flood before."""
+        before, self._flood = self._flood, {}
+        for load in workload:
+            self._flood.setdefault(load.client, []).append(load)
+        changed = [name for name in self._nodes if before.get(name) != self._flood.get(name)]
+        await _each([name for name in changed if self._nodes[name].alive], self._send_workload)
+
     async def _spawn(self, name: str) -> None:
         state, node = self._state.hosts[name], self._nodes[name]
         state.node = await self._start(name)
@@ -173,7 +182,7 @@ class Nodes:
             node.tending = asyncio.create_task(self.beside.tend(name, self._line(name)), name=f"tend {name}")
 
     async def _send_workload(self, name: str) -> None:
-        await self._line(name).start_workload(self._workload.get(name, ()))
+        await self._line(name).start_workload([*self._workload.get(name, ()), *self._flood.get(name, ())])
 
     def _line_to(self, name: str) -> NodeControl:
         return NodeControl(name, Path(self._state.hosts[name].control_dir), self._tap)
@@ -223,7 +232,7 @@ class Nodes:
             self._state.hosts[name].incarnation += self._state.hosts[name].node is not None
         await self.spawn(names)
         await self.boot(names)
-        await _each([name for name in names if name in self._workload], self._send_workload)
+        await _each([name for name in names if name in self._workload or name in self._flood], self._send_workload)
 
     def paused(self, name: str, paused: bool) -> None:
         """It has been paused, or goes on."""

@@ -21,10 +21,11 @@ from opus_controller.engine.observer import Observed
 from opus_controller.engine.runtime import Health, LiveHost, Record, RunInfo
 from opus_controller.model.errors import InvalidRun, OpusError, PlatformError
 from opus_controller.model.network import Network
-from opus_controller.model.plan import Plan, Workload
+from opus_controller.model.plan import HostAbilities, Plan, Workload
+from opus_controller.model.shapes import NOTHING_TAKEN, HostChange
 from opus_controller.net.choose import Choice, make_links, open_links
 from opus_controller.net.links import Links
-from opus_controller.runtimes.hosts import clean, gate, services
+from opus_controller.runtimes.hosts import cgroups, clean, gate, services
 from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.hosts.control import Tap
 from opus_controller.runtimes.hosts.hands import network_of
@@ -70,6 +71,8 @@ class HostsRuntime(ABC):
         self._links: Links | None = None
         self._nodes: Nodes | None = None
         self._network: Network | None = None
+        self._strains: dict[str, HostChange] = {}
+        self._abilities: dict[str, HostAbilities] = {}
         self._linking = asyncio.Lock()
         """Held while links change: faults of different hosts may overlap, and what comes last must be what was asked for last."""
         self._probes = Probes(lambda: there(self._network))
@@ -132,6 +135,7 @@ class HostsRuntime(ABC):
         runtime = cls(Choice(state.links, "as it was started"), mode=state.mode)
         runtime._state = state
         runtime._network = network_of(state, plan)
+        runtime._abilities = {host.name: host.abilities for host in plan.hosts}
         runtime._nodes = Nodes(plan, state, runtime.now, runtime._start_host, None)
         await runtime._nodes.adopt(runtime._is_paused)
         return runtime
@@ -166,6 +170,7 @@ class HostsRuntime(ABC):
         files = raise_file_limit()
         self._state = await in_thread(lambda: states.make(plan, mode=self._mode, runtime=self.kind, record=self._record))
         self._network = Network.of(plan)
+        self._abilities = {host.name: host.abilities for host in plan.hosts}
         self._nodes = Nodes(plan, self._state, self.now, self._start_host, self._tap, self._beside_of(plan))
         absent = set(plan.absent)
         names = [host.name for host in plan.hosts if host.name not in absent]
@@ -289,6 +294,30 @@ class HostsRuntime(ABC):
                 self.nodes.paused(name, paused)
                 for program in self.nodes.programs(name):
                     program.signal(signal.SIGSTOP if paused else signal.SIGCONT)
+
+    async def flood(self, workload: Iterable[Workload]) -> None:
+        await self.nodes.flood(workload)
+
+    async def strain(self, strains: Mapping[str, HostChange]) -> None:
+        before = self._strains
+        names = [name for name in self.state.hosts if strains.get(name, NOTHING_TAKEN) != before.get(name, NOTHING_TAKEN)]
+        self._strains = dict(strains)
+        await in_thread(lambda: self._limit(names))
+
+    def _limit(self, names: Iterable[str]) -> None:
+        """Blocks. Processor and memory of these hosts as strains and abilities have them."""
+        for name in names:
+            directories = self._cgroups_of(name)
+            if not directories:
+                raise PlatformError(f"{name} cannot be slowed: no cgroups can be made on this machine (opus doctor)")
+            try:
+                cgroups.limit(directories, self._abilities[name], self._strains.get(name, NOTHING_TAKEN))
+            except OSError as error:
+                raise PlatformError(f"{name} cannot be limited: {error.strerror} ({error.filename})") from error
+
+    def _cgroups_of(self, name: str) -> list[str]:
+        """Directories of the host's cgroups; they outlive its processes."""
+        return self.state.hosts[name].cgroups
 
     # --- what is learnt ---
 

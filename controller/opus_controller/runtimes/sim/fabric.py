@@ -72,6 +72,9 @@ class Fabric:
 
     def apply(self, network: Network) -> None:
         """Channels notice when they are next used: by the version."""
+        if network.hosts is not self._network.hosts:
+            for plan in network.hosts:
+                self._hosts[plan.address].set_rates(plan.access)
         self._network = network
         self._version += 1
         self._paths.clear()
@@ -217,6 +220,9 @@ class Fabric:
         if target.core is None or target.paused or channel.orphan or target.incarnation != channel.incarnation:
             self._arrive_at_nobody(now, channel, message, None)
             return
+        if target.processor is not None:
+            self._agenda.at(target.processor.enter(now), self._deliver, channel, message, True)
+            return
         self.delivered += 1
         self._step(target, Receive(channel.source.id, message), now)
 
@@ -234,10 +240,14 @@ class Fabric:
             channel.hold = now + channel.path.rto
             self._agenda.at(channel.hold, self._arrive, channel, message, downloads)
 
-    def _deliver(self, now: Nanos, channel: Channel, message: Message, _c: None) -> None:
+    def _deliver(self, now: Nanos, channel: Channel, message: Message, handled: bool | None) -> None:
+        """`handled`: a slow processor has come to it."""
         target = channel.target
         if target.core is None or target.paused or channel.orphan or target.incarnation != channel.incarnation:
             self._arrive_at_nobody(now, channel, message, None)
+            return
+        if target.processor is not None and not handled:
+            self._agenda.at(target.processor.enter(now), self._deliver, channel, message, True)
             return
         self.delivered += 1
         self._step(target, Receive(channel.source.id, message), now)

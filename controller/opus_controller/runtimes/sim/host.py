@@ -15,6 +15,7 @@ from opus_controller.model.shapes import AccessLink, Direction
 from opus_controller.runtimes.sim.agenda import Handler
 from opus_controller.runtimes.sim.channel import Channel
 from opus_controller.runtimes.sim.costs import DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_NS
+from opus_controller.runtimes.sim.processor import Processor
 
 DIALS = "connecting"
 """Among kinds of control bytes: TCP's and HTTP/2's beginnings."""
@@ -83,6 +84,10 @@ class SimHost:
     up: Rate | None = None
     down: Rate | None = None
     """None: no limit."""
+    share: float = 1.0
+    """Of its processor that is left."""
+    processor: Processor | None = None
+    """None: as fast as any."""
     clients: list[Arrivals] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
     """Digests of services' files that it keeps, through restarts; never iterated."""
@@ -102,6 +107,13 @@ class SimHost:
     def of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> SimHost:
         """`kinds` numbers the kinds of hosts met so far."""
         host = SimHost(plan, plan.address, kinds.setdefault((plan.site, plan.access), len(kinds)))
-        host.up = Rate(plan.access.up) if plan.access.up.rate_bps else None
-        host.down = Rate(plan.access.down) if plan.access.down.rate_bps else None
+        host.set_rates(plan.access)
         return host
+
+    def set_rates(self, access: AccessLink) -> None:
+        """What waits at a link whose rate changes goes as it would have gone; what comes after it waits for that."""
+        for name, direction in (("up", access.up), ("down", access.down)):
+            before, after = getattr(self, name), Rate(direction) if direction.rate_bps else None
+            if before is not None and after is not None:
+                after.free, after.dropped = before.free, before.dropped
+            setattr(self, name, after)

@@ -45,6 +45,7 @@ class World:
         self._by_id = {host.id: host for host in self.hosts.values()}
         self._seeds = tuple(self.hosts[name].id for name in plan.seeds)
         self._specs: dict[str, tuple[WorkloadSpec, ...]] = {}
+        self._flood: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._instant: Nanos = -1
         self._steps_at_instant = 0
         self.fabric = Fabric(self.agenda, Network.of(plan), self._by_id, Random(f"{plan.seed}/network"), hop, self.step)
@@ -175,11 +176,27 @@ class World:
             if host.core is not None:
                 self._start_clients(host, self.agenda.now)
 
+    def flood(self, specs: Iterable[tuple[str, WorkloadSpec]]) -> None:
+        """From now on these beside the others, in place of those before."""
+        before, self._flood = self._flood, {}
+        for name, spec in specs:
+            self._flood[name] = (*self._flood.get(name, ()), spec)
+        for name, host in self.hosts.items():
+            old, new = before.get(name, ()), self._flood.get(name, ())
+            if host.core is not None and old != new:
+                host.clients = [client for client in host.clients if client.spec not in old or client.spec in new]
+                self._await_clients(host, [spec for spec in new if spec not in old])
+
     def _start_clients(self, host: SimHost, now: Nanos) -> None:
         """A process takes up its workload where time is now; what a dead one would have asked is never asked."""
-        host.clients = [Arrivals(spec) for spec in self._specs.get(host.plan.name, ())]
-        for client in host.clients:
-            self._await_arrival(host, client, client.next_after(now - 1))
+        host.clients = []
+        self._await_clients(host, (*self._specs.get(host.plan.name, ()), *self._flood.get(host.plan.name, ())))
+
+    def _await_clients(self, host: SimHost, specs: Iterable[WorkloadSpec]) -> None:
+        clients = [Arrivals(spec) for spec in specs]
+        host.clients += clients
+        for client in clients:
+            self._await_arrival(host, client, client.next_after(self.agenda.now - 1))
 
     def _await_arrival(self, host: SimHost, client: Arrivals, arrival: Arrival | None) -> None:
         if arrival is not None:
