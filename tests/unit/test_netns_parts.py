@@ -93,6 +93,17 @@ def test_a_strain_lowers_the_limits_and_its_end_restores_them(tmp_path: Path) ->
         assert {file: file.read_text() for file in files} == before
 
 
+def test_a_processs_cgroups_are_found_where_they_are_mounted(tmp_path: Path) -> None:
+    for base in ("cpu", "memory", "v2"):
+        (tmp_path / base / "docker" / "c0").mkdir(parents=True)
+    v1 = cgroups.Mounts(cpu=tmp_path / "cpu", memory=tmp_path / "memory")
+    told = "4:memory:/docker/c0\n3:cpu,cpuacct:/docker/c0\n2:pids:/docker/c0\n0::/elsewhere\n"
+    assert cgroups.of_process(told, v1) == [str(tmp_path / "memory/docker/c0"), str(tmp_path / "cpu/docker/c0")]
+    assert cgroups.of_process("0::/docker/c0\n", cgroups.Mounts(v2=tmp_path / "v2")) == [str(tmp_path / "v2/docker/c0")]
+    assert cgroups.of_process("0::/\n", cgroups.Mounts(v2=tmp_path / "v2")) == []
+    assert cgroups.of_process("0::/gone\n", cgroups.Mounts(v2=tmp_path / "v2")) == []
+
+
 def test_refused_cgroups_are_told_and_do_no_harm(tmp_path: Path) -> None:
     limits = cgroups.Limits("0123abcd", cgroups.Mounts(v2=tmp_path / "gone"))
     assert limits.create(small_plan().hosts[:1]) == {"a-1": []}

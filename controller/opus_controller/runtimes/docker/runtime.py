@@ -24,7 +24,7 @@ from opus_controller.runtimes.docker.container import memory_of, options
 from opus_controller.runtimes.docker.engine import Engine, Seen
 from opus_controller.runtimes.docker.image import Image, find_image
 from opus_controller.runtimes.docker.watch import EngineWatch
-from opus_controller.runtimes.hosts import services
+from opus_controller.runtimes.hosts import cgroups, services
 from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.hosts.control import Tap
 from opus_controller.runtimes.hosts.machine import in_thread
@@ -249,6 +249,14 @@ class DockerRuntime(HostsRuntime):
         await self._pause([name for name in names if self.nodes.is_paused(name)], paused=False)
         for name in names:
             self.nodes.paused(name, False)
+
+    def _cgroups_of(self, name: str) -> list[str]:
+        """The engine makes them anew with every start of the container."""
+        process = self.state.hosts[name].node
+        if process is None or not process.alive():
+            return []
+        mounts = cgroups.find_mounts(Path("/proc/self/mountinfo").read_text())
+        return cgroups.of_process(Path(f"/proc/{process.pid}/cgroup").read_text(), mounts)
 
     def _is_paused(self, name: str) -> bool:
         if self._paused_by_engine is None:

@@ -101,6 +101,17 @@ class Limits:
         return [("memory.limit_in_bytes", memory)]
 
 
+def of_process(memberships: str, mounts: Mounts) -> list[str]:
+    """The directories of a process' cgroups for cpu and memory, from /proc/PID/cgroup's text. Never the root's."""
+    found: list[Path] = []
+    for line in memberships.splitlines():
+        _, controllers, path = line.split(":", 2)
+        bases = [mounts.v2] if not controllers else []
+        bases += [getattr(mounts, name) for name in controllers.split(",") if name in ("cpu", "memory")]
+        found += [base / path.lstrip("/") for base in bases if base is not None and path != "/"]
+    return [str(directory) for directory in dict.fromkeys(found) if directory.is_dir()]
+
+
 def limit(directories: Iterable[str], abilities: HostAbilities, strain: HostChange) -> None:
     """Leave what is in these cgroups so much of the host's abilities. OSError if the kernel refuses, as v1 does where more
     memory is in use than is to be left."""

@@ -279,6 +279,7 @@ class HostsRuntime(ABC):
             await in_thread(lambda: links.apply(self.network))
         await self._renew(names)
         await nodes.restart(names)
+        await in_thread(lambda: self._limit(name for name in names if name in self._strains))
         state.save()
 
     async def pause(self, hosts: Iterable[str]) -> None:
@@ -308,6 +309,8 @@ class HostsRuntime(ABC):
         """Blocks. Processor and memory of these hosts as strains and abilities have them."""
         for name in names:
             directories = self._cgroups_of(name)
+            if not directories and not self.nodes.is_alive(name):
+                continue  # when it starts
             if not directories:
                 raise PlatformError(f"{name} cannot be slowed: no cgroups can be made on this machine (opus doctor)")
             try:
@@ -316,7 +319,7 @@ class HostsRuntime(ABC):
                 raise PlatformError(f"{name} cannot be limited: {error.strerror} ({error.filename})") from error
 
     def _cgroups_of(self, name: str) -> list[str]:
-        """Directories of the host's cgroups; they outlive its processes."""
+        """Directories of the host's cgroups; none if it has none now."""
         return self.state.hosts[name].cgroups
 
     # --- what is learnt ---

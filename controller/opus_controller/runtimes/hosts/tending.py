@@ -43,6 +43,8 @@ class Tender:
     async def tend(self) -> None:
         """Until the testbed is gone, or this is cancelled."""
         console = Console(self._runtime.console, self._answer)
+        await self._runtime.strain(self._faults.ledger.strains)  # of an earlier controller: from here on they are this one's
+        await self._runtime.flood(self._faults.ledger.flood)
         await console.open()
         log.info(READY)
         try:
