@@ -257,6 +257,79 @@ def test_a_flood_comes_from_a_few_hosts_beside_its_target_and_ends() -> None:
     assert ended == ()
 
 
+CHURN = {"hosts": "all", "sessions": {"distribution": "exponential", "mean": "60s"}, "downtimes": "20s", "name": "tide"}
+
+
+def test_hosts_come_and_go_by_hand_and_are_all_there_in_the_end() -> None:
+    bed = Bed()
+
+    async def strike(bed: Bed) -> None:
+        (head,) = (await bed.hands.answer({"do": "churn", "churn": {**CHURN, "for": "20m"}}))["struck"]
+        assert head["victims"] == ["a-2", "b-1", "b-2", "c-1", "c-2"], "the seed stays"
+        (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "churn tide"]
+        await task
+        assert await bed.in_force() == []
+
+    on(bed, strike)
+    moves = [record for record in bed.records if record["kind"] == "churn"]
+    assert all(record["t"] == record["due_t"] for record in moves)
+    away = sum(record["change"] != "return" for record in moves)
+    assert 50 < away < 110, "1200 s for each of five hosts, in turns of 80 s: 75 expected, a few more or less"
+    assert bed.faults.dead == set()
+    assert bed.runtime.t == 1200 * SECOND
+    assert bed.records[-1]["kind"] in ("host_up", "fault")
+
+
+def test_churn_that_is_cleared_ends_and_brings_everybody_back() -> None:
+    bed = Bed()
+
+    async def strike(bed: Bed) -> None:
+        held = asyncio.Event()
+        far = bed.runtime.sleep_until
+
+        async def sleep_until(t_ns: int) -> None:
+            if bed.faults.dead:
+                held.set()
+                await asyncio.Event().wait()
+            await far(t_ns)
+
+        bed.runtime.sleep_until = sleep_until  # type: ignore[method-assign]
+        await bed.hands.answer({"do": "churn", "churn": {**CHURN, "departures": "power-off"}})
+        await held.wait()
+        assert await bed.in_force() == ["tide"]
+        assert bed.faults.dead
+        assert await bed.clear() == ["tide"]
+        assert await bed.in_force() == []
+        assert bed.faults.dead == set()
+
+    on(bed, strike)
+    assert bed.runtime.networks[-1] == Network.of(bed.plan)
+
+
+@pytest.mark.parametrize(
+    ("churn", "words"),
+    [
+        ({"hosts": "all"}, "nobody comes or goes"),
+        ({**CHURN, "downtimes": "soon"}, "downtimes"),
+        ({**CHURN, "hosts": "a-1"}, "are seeds, which stay"),
+        ({**CHURN, "hosts": "a replica of web"}, "needs known hosts"),
+        ({**CHURN, "name": "planned"}, "there is an event"),
+        ({**CHURN, "for": "soon"}, '"soon"'),
+    ],
+)
+def test_churn_that_makes_no_sense_is_one_line(churn: dict[str, Any], words: str) -> None:
+    bed = Bed(small_plan(CUT))
+
+    async def strike(bed: Bed) -> None:
+        with pytest.raises(ScenarioError) as caught:
+            await bed.hands.answer({"do": "churn", "churn": churn})
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert await bed.in_force() == []
+
+    on(bed, strike)
+
+
 def test_a_runtime_that_cannot_bring_it_about_says_so_before_it_is_tried() -> None:
     bed = Bed()
     bed.runtime.info = RunInfo("sim", "model")
@@ -355,7 +428,7 @@ def test_a_run_in_progress_hears_hands_over_its_socket_and_keeps_what_they_did(t
     assert struck["struck"][0]["victims"] == ["b-1"]
     assert isinstance(unknown, ScenarioError)
     assert [(one["name"], one["by"]) for one in listed["in_force"]] == [("slow", "plan"), ("mine", "hand")]
-    assert "allowed: strike, clear, list" in str(silly)
+    assert "allowed: strike, churn, clear, list" in str(silly)
     events = [event for event in RecordReader(tmp_path / "runs" / "latest").events() if event["kind"] == "fault"]
     assert [(event["name"], event.get("by", "plan")) for event in events][:2] == [("slow", "plan"), ("mine", "hand")]
     assert not runtime.console.exists()

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
         help="Break a living testbed by hand, and make it whole again.", no_args_is_help=True, rich_markup_mode=None
     )
     app.add_typer(fault, name="fault")
-    for command in (kill, restart, pause, resume, cut, shape, strain, flood, heal, clear):
+    for command in (kill, restart, pause, resume, cut, shape, strain, churn, flood, heal, clear):
         fault.command()(command)
     fault.command("list")(list_)
 
@@ -150,6 +150,32 @@ def flood(
     _strike(event, {"for": for_, "name": name}, run, as_json=as_json)
 
 
+def churn(
+    who: Who,
+    sessions: Annotated[str, typer.Option("--sessions", help="Mean time that a host stays: 3m.", metavar="DURATION")],
+    downtimes: Annotated[str, typer.Option("--downtimes", help="Mean time that it is away: 1m.", metavar="DURATION")],
+    distribution: Annotated[str, typer.Option("--distribution", help="exponential, weibull, lognormal, pareto or constant")] = (
+        "exponential"
+    ),
+    sessions_shape: Annotated[float | None, typer.Option("--shape", help="Of weibull, lognormal or pareto.")] = None,
+    power_off: Annotated[bool, typer.Option("--power-off", help="Hosts leave in silence.")] = False,
+    for_: For = None,
+    name: Named = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let hosts come and go, all but the seeds, until it is cleared."""
+
+    def lasting(mean: str) -> dict[str, Any]:
+        return {"distribution": distribution, "mean": mean} | ({} if sessions_shape is None else {"shape": sessions_shape})
+
+    asked: dict[str, Any] = {"hosts": _phrase(who), "sessions": lasting(sessions), "downtimes": lasting(downtimes)}
+    asked |= {"departures": "power-off" if power_off else "crash"}
+    asked |= {key: value for key, value in {"for": for_, "name": name}.items() if value is not None}
+    need_root("breaking hosts and links")
+    _show(ask_controller(run, {"do": "churn", "churn": asked})["struck"][0], as_json=as_json)
+
+
 def heal(
     fault: Annotated[str, typer.Argument(help="A cut, shape or strain that is in force.", autocompletion=complete_faults)],
     name: Named = None,
@@ -201,7 +227,10 @@ def _phrase(who: list[str]) -> str:
 def _strike(event: dict[str, Any], more: dict[str, str | None], run: str | None, *, as_json: bool) -> None:
     need_root("breaking hosts and links")
     event |= {key: value for key, value in more.items() if value is not None}
-    (record,) = ask_controller(run, {"do": "strike", "event": event})["struck"]
+    _show(ask_controller(run, {"do": "strike", "event": event})["struck"][0], as_json=as_json)
+
+
+def _show(record: Record, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
     else:

@@ -77,6 +77,14 @@ class Faults:
             "kinds": self.kinds,
         }
 
+    def note(self, name: str, kind: str, hosts: tuple[str, ...]) -> None:
+        """An event that is carried out elsewhere."""
+        self.kinds[name], self._meant[name] = kind, hosts
+
+    def meant(self, name: str) -> tuple[str, ...]:
+        """The hosts that this event was about."""
+        return self._meant.get(name, ())
+
     def lost(self, host: str) -> None:
         """This host died by itself; it comes back when a restart, or its return, is asked for."""
         self._is[host] = max(self._is[host], Want.CRASHED)

@@ -1,10 +1,11 @@
 """What hands do to a running testbed (`opus fault`): the same faults as a plan's, through the same ledger, in the same record.
 
     {"do": "strike", "event": {"crash": "a replica of web", "for": "10s"}}   an event as in a timeline, less `at`
+    {"do": "churn", "churn": {"hosts": "all", "sessions": {...}, "downtimes": {...}, "for": "5m"}}   hosts that come and go
     {"do": "clear", "names": ["crash-83s"]}      undo these; no names: everything that hands have done and is still in force
     {"do": "list"}                               what is in force
 
-The first two answer {"struck": ["fault" records]}, the last {"in_force": [{"name", "kind", "target", "by"}]}.
+The first three answer {"struck": ["fault" records]}, the last {"in_force": [{"name", "kind", "target", "by"}]}.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from opus_controller.engine import needs
 from opus_controller.engine.faults import Faults
 from opus_controller.engine.runtime import Record, Runtime
+from opus_controller.engine.turnover import TurnoverPlayer
 from opus_controller.model.by_hand import HandCompiler, Known, Wish
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.fields import listed, suggestion
@@ -45,6 +47,8 @@ class Hands:
         self._asking = asyncio.Lock()
         self._later: dict[str, asyncio.Task[None]] = {}
         """What goes on with faults, by their names."""
+        self._turnovers: dict[str, tuple[TurnoverPlayer, asyncio.Task[None]]] = {}
+        self._seed = plan.seed
         self.targets: dict[str, str] = dict(targets or {})
         """Of what hands have done, by name: at whom it was aimed."""
         self.done = 0
@@ -56,16 +60,19 @@ class Hands:
             case "strike":
                 async with self._asking:
                     return {"struck": [await self._strike(question.get("event", {}))]}
+            case "churn":
+                async with self._asking:
+                    return {"struck": [self._turn_over(question.get("churn", {}))]}
             case "clear":
                 async with self._asking:
                     return {"struck": [await self._undo(name) for name in self._to_clear(question.get("names", []))]}
             case "list":
                 return {"in_force": self._in_force()}
-        raise ScenarioError(f"{shown(question.get('do'))} cannot be asked; allowed: strike, clear, list")
+        raise ScenarioError(f"{shown(question.get('do'))} cannot be asked; allowed: strike, churn, clear, list")
 
     async def stop(self) -> None:
         """Forget what was to be undone later."""
-        tasks = list(dict.fromkeys(self._later.values()))
+        tasks = list(dict.fromkeys([*self._later.values(), *(task for _, task in self._turnovers.values())]))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -102,7 +109,55 @@ class Hands:
         ledger = self._faults.ledger
         return Known(self._faults.kinds, {*self._planned}, ledger.in_force, self._faults.dead, self._faults.paused)
 
+    # --- churn ---
+
+    def _turn_over(self, asked: Any) -> Record:
+        if not isinstance(asked, dict):
+            raise ScenarioError("churn is a mapping, such as {hosts: all, sessions: ..., downtimes: ...}")
+        now = self._runtime.now()
+        wish = self._compiler.turnover(asked, now, self._known())
+        self._faults.note(wish.name, "churn", wish.hosts)
+        self.targets[wish.name] = wish.text
+        player = TurnoverPlayer(wish, self._runtime, self._faults, self._record, f"{self._seed}/hand/{wish.name}")
+
+        async def go_on() -> None:
+            await player.go_on(None if wish.for_ns is None else now + wish.for_ns)
+            async with self._asking:
+                await self._end_turnover(wish.name)
+
+        self._turnovers[wish.name] = player, asyncio.create_task(go_on(), name=f"churn {wish.name}")
+        return self._note("churn", wish.name, wish.text, wish.hosts, "", [])
+
+    async def _end_turnover(self, name: str) -> Record:
+        """Whoever is away because of it comes back."""
+        if name in self._turnovers:
+            player, task = self._turnovers.pop(name)
+            player.end()
+            if task is not asyncio.current_task():
+                task.cancel()
+        began, hosts = self._runtime.now(), self._faults.meant(name)
+        async with self._faults.turns.take(hosts):
+            self._faults.ledger.release(hosts, name)
+            back = (await self._faults.settle(hosts, revive=True)).ups
+        ups = [{"t": began, "host": host, "kind": "host_up", "cause": "churn", "by": "return"} for host in back]
+        by = free(f"clear-{name}", {*self._faults.kinds, *self._planned})
+        return self._note("return", by, name, back, name, ups)
+
+    def _note(self, fault: str, name: str, target: str, hosts: Sequence[str], undoes: str, ups: Sequence[Record]) -> Record:
+        now = self._runtime.now()
+        head = {"t": now, "done_t": now, "host": "", "kind": "fault", "name": name, "fault": fault, "target": target}
+        head |= {"victims": list(hosts), "undoes": undoes, "by": "hand"}
+        self.done += 1
+        self._faults.kinds[name] = fault
+        self._record([head, *ups])
+        return head
+
     # --- undo ---
+
+    @property
+    def _there(self) -> tuple[str, ...]:
+        """What is in force, or goes on."""
+        return tuple(dict.fromkeys([*self._faults.ledger.in_force, *self._turnovers]))
 
     def _go_on_later(self, wish: Wish) -> None:
         """Undo it after a while, or let it come and go; clearing whatever is in force of it ends that."""
@@ -124,7 +179,7 @@ class Hands:
         task.add_done_callback(lambda task: [self._later.pop(name, None) for name in names])
 
     def _to_clear(self, names: Sequence[str]) -> list[str]:
-        there = self._faults.ledger.in_force
+        there = self._there
         for name in names:
             if name not in there:
                 allowed = listed(there) if there else "nothing is in force"
@@ -134,6 +189,8 @@ class Hands:
     async def _undo(self, name: str) -> Record:
         later = self._later.get(name)
         kind = self._faults.kinds[name]
+        if kind == "churn":
+            return await self._end_turnover(name)
         taken = {*self._faults.kinds, *self._planned}
         head = await self._carry_out(undoing(name, kind, self._runtime.now(), free(f"clear-{name}", taken)))
         if later is not None:
@@ -148,5 +205,5 @@ class Hands:
                 "target": self.targets.get(name, ""),
                 "by": "hand" if name in self.targets else "plan",
             }
-            for name in self._faults.ledger.in_force
+            for name in self._there
         ]

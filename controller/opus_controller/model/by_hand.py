@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from opus_controller.model.aim import Aim, host_change, path_change
+from opus_controller.model.churn_form import ChurnForm
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.fields import listed, suggestion
+from opus_controller.model.fields import Form, listed, parse_name, suggestion
+from opus_controller.model.lifetimes import Lifetimes
 from opus_controller.model.plan import Fault, Flood, Heal, HostFault, Partition, Plan, Strain, Target
 from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Selector
@@ -23,7 +25,9 @@ from opus_controller.model.timeline import free
 from opus_controller.model.topology import Topology
 from opus_controller.model.topology_hosts import Site
 from opus_controller.model.undoing import HostFaultKind, flapping, undoing
-from opus_controller.model.units import format_duration, shown
+from opus_controller.model.units import format_duration, parse_duration, shown
+
+F = TypeVar("F", bound=Form)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,29 @@ class Wish:
 
     fault: Fault
     later: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True)
+class Turnover:
+    """Hosts that are to come and go."""
+
+    name: str
+    text: str
+    hosts: tuple[str, ...]
+    sessions: Lifetimes
+    downtimes: Lifetimes
+    departures: Mapping[str, float]
+    """crash or power-off, and its share."""
+    for_ns: int | None
+
+    def departure(self, rng: Random) -> str:
+        """The way in which a host leaves this time."""
+        left = rng.random()
+        for kind, share in self.departures.items():
+            left -= share
+            if left < 0:
+                return kind
+        return next(iter(self.departures))
 
 
 class HandCompiler:
@@ -78,6 +105,31 @@ class HandCompiler:
             return found
 
         return Wish(fault, tuple(flapping(fault, last, event.flap, fresh)[1:]))
+
+    def turnover(self, asked: Mapping[str, Any], at_ns: int, known: Known) -> Turnover:
+        """`asked` as an entry of a scenario's churn with sessions and downtimes, and `for` and `name` beside."""
+        asked = dict(asked)
+        taken = {*known.kinds, *known.taken}
+        given, for_ = asked.pop("name", None), asked.pop("for", None)
+        if given in taken:
+            raise ScenarioError(f"there is an event {shown(given)}; allowed: a name that is new")
+        form = _validated(ChurnForm, asked)
+        if form.sessions is None or form.downtimes is None:
+            raise ScenarioError("churn: allowed: sessions and downtimes")
+        name = parse_name(given) if given else free(f"churn-{_since(at_ns)}", taken)
+        try:
+            lasts = None if for_ is None else parse_duration(for_)
+            target = self._target(form.hosts, name, ())
+        except ValueError as error:
+            raise ScenarioError(f"churn: {error}") from None
+        if target.role:
+            raise ScenarioError(f"churn: {shown(target.text)}: needs known hosts; allowed: {ALLOWED_STATIC}")
+        spared = self._plan.seeds if form.spare_seeds else ()
+        hosts = tuple(host for host in target.hosts if host not in spared)
+        if not hosts:
+            raise ScenarioError(f"churn: {shown(target.text)} are seeds, which stay; allowed: others, or spare_seeds: false")
+        departures = form.departures or {"crash": 1.0}
+        return Turnover(name, target.text, hosts, form.sessions.build(), form.downtimes.build(), departures, lasts)
 
     def _fault(self, event: EventForm, name: str, at_ns: int, known: Known) -> Fault:
         if event.action in HOST_FAULTS:
@@ -145,8 +197,12 @@ class HandCompiler:
 
 
 def _read(asked: Mapping[str, Any]) -> EventForm:
+    return _validated(EventForm, {**asked, "at": "0s"})
+
+
+def _validated(form: type[F], asked: Mapping[str, Any]) -> F:
     try:
-        return EventForm.model_validate({**asked, "at": "0s"})
+        return form.model_validate(asked)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
@@ -156,8 +212,11 @@ def _read(asked: Mapping[str, Any]) -> EventForm:
 
 def _name(event: EventForm, at_ns: int) -> str:
     """ "crash-83s", or "heal-cut"."""
-    since = format_duration(max(0, round(at_ns / 1e8)) * 100_000_000).replace(".", "-")
-    return f"{event.action}-{event.heal or since}"
+    return f"{event.action}-{event.heal or _since(at_ns)}"
+
+
+def _since(at_ns: int) -> str:
+    return format_duration(max(0, round(at_ns / 1e8)) * 100_000_000).replace(".", "-")
 
 
 def _list(names: Sequence[str]) -> str:
