@@ -55,6 +55,18 @@ def test_mistakes_end_in_one_line_and_their_code(
     assert words in line
 
 
+def test_a_plan_that_needs_more_than_the_runtime_has_leaves_nothing_behind(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    text = (Path(__file__).parents[2] / "scenarios" / "slow-hosts.yaml").read_text()
+    (tmp_path / "squeeze.yaml").write_text(text.replace("cpu: 2%", "memory: 80MiB", 1))
+    assert run(["run", str(tmp_path / "squeeze.yaml"), "--runtime", "sim", "--out", str(tmp_path / "out")]) == 2
+    out, (line,) = said(capsys)
+    assert out == ""
+    assert line.startswith("opus: strain 'lame': simulated hosts have no memory to take")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_error_of_opus_itself_leaves_its_traceback_in_a_file(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

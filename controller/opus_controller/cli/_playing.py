@@ -32,7 +32,10 @@ SetOption = Annotated[
 
 
 def announce(plan: Plan, chosen: Chosen, seeds: str = "") -> None:
-    """On standard error: standard output is for the result."""
+    """On standard error: standard output is for the result. ScenarioError, with nothing said, if the runtime cannot do it."""
+    from opus_controller.engine import needs
+
+    needs.check(plan.timeline, chosen.make(None, "run").info)
     hosts = f"{len(plan.hosts)} hosts in {len(plan.sites)} sites of {plan.topology}"
     print(f"{plan.name}: {hosts}, {seeds or f'seed {plan.seed}'}", file=sys.stderr)
     for line in chosen.announcement:
