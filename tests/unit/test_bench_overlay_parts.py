@@ -203,6 +203,30 @@ def test_the_population_dies_at_the_rate_of_its_law_from_the_first_minute(knowle
     assert arm.nodes_minutes / arm.deaths == pytest.approx(stability.WEIBULL.mean, rel=0.05)
 
 
+def test_forecasts_are_held_against_what_happens() -> None:
+    told = stability.Forecasts()
+    told.look([-60.0] * 4, 0.0)  # all 60 minutes old: all alike
+    told.look([-60.0] * 4, 59.0)
+    assert told.told()["forecasts"] == 0, "not due yet"
+    told.look([-60.0, -60.0, -60.0, 7.0], 61.0)
+    found = told.told()
+    expected = (1.5 + 1) / (1.5 + 1 + 1)  # scale 90 min
+    p = expected**2
+    assert (found["forecasts"], found["stayed"]) == (4, 0.75)
+    assert found["brier"] == pytest.approx((3 * (p - 1) ** 2 + p**2) / 4)
+    assert found["calibration"] == pytest.approx(abs(p - 0.75))
+    assert found["skill"] == pytest.approx(1 - found["brier"] / 0.1875)
+
+
+def test_the_cores_forecasts_say_more_than_the_overall_share_where_age_tells(knowledge: placing.Knowledge) -> None:
+    arm = stability.live(
+        stability.AtRandom(5, Random(1)), stability.WEIBULL, knowledge.delay, 5, knowledge.ideal(5).mean, Random(5), 300
+    )
+    assert arm.forecasts["forecasts"] > 5000
+    assert arm.forecasts["skill"] > 0.005
+    assert arm.forecasts["calibration"] < 0.05
+
+
 def test_the_cores_own_choice_keeps_the_living_and_replaces_the_dead(tmp_path: Path) -> None:
     topology = data.Matrix(matrix_file(tmp_path, 80)).topology()
     made = data.plan(topology, seed=1, replicas=5)

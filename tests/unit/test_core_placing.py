@@ -17,7 +17,7 @@ from opus_node.core.kmedian import greedy, placed, swapped, total
 from opus_node.core.landscape import Landscape, demand
 from opus_node.core.messages import Candidate, Measured, Summary, Survey, Surveyed
 from opus_node.core.placement import EVERYWHERE, NEAREST, OLDEST, POLICIES, RANDOM, filled, improved, score
-from opus_node.core.stability import hazard, survives
+from opus_node.core.stability import SHAPE, hazard, survives
 from opus_node.core.survey import ASK_AGAIN, ERRAND_AGAIN, KEPT, Surveyor
 from opus_node.core.types import BEST, MILLISECOND, SECOND, AppConfig, NodeConfig
 
@@ -220,7 +220,7 @@ def test_a_node_two_agents_claim_belongs_to_the_nearer() -> None:
 def test_the_longer_up_the_longer_it_will_stay() -> None:
     hour = 3600 * SECOND
     assert hazard(2 * hour, hour) == pytest.approx(hazard(0, hour) / 3), "Lindy: a hazard like 1 / (scale + age)"
-    assert survives(hour, hour, hour) == pytest.approx(2 / 3)
+    assert survives(hour, hour, hour) == pytest.approx((2 / 3) ** SHAPE)
     assert survives(hour, hour, hour, sessions=9, up=9 * hour) < survives(hour, hour, hour, sessions=1, up=9 * hour)
     assert survives(0, 0, hour) == 1
 

@@ -322,6 +322,23 @@ def _stability() -> Iterator[Row]:
     yield row("oldest", "Weibull sessions, policy oldest", 3.3, least=True)
     yield row("shipped", "Weibull sessions, the shipped policy", 2.3, least=True)
     yield row("exponential", "exponential sessions, the shipped policy", 0.1, around=1.0)
+    for arm, what in (("shipped", "Weibull"), ("exponential", "exponential")):
+        told = f"predicted stability, {what} sessions: Brier score"
+        yield Row("stability", told, "stability", _of_forecasts(arm, "brier"), digits=3, note=_forecasts(arm))
+
+
+def _of_forecasts(arm: str, key: str) -> Estimator:
+    return lambda figures: statistics.mean([one[arm]["forecasts"][key] for one in figures])
+
+
+def _forecasts(arm: str) -> Callable[[Sequence[Figures]], str]:
+    def note(figures: Sequence[Figures]) -> str:
+        every = [one[arm]["forecasts"] for one in figures]
+        skill, off, stayed = (float(np.mean([one[key] for one in every])) for key in ("skill", "calibration", "stayed"))
+        count = sum(one["forecasts"] for one in every)
+        return f"skill {skill:.3f}, off by {off:.3f} on average, {stayed:.0%} of {count:,} sessions went on for an hour"
+
+    return note
 
 
 def _gain(arm: Figures) -> tuple[float, float]:

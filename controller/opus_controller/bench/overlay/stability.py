@@ -1,5 +1,11 @@
 """Do the chosen live longer than others? Membership alone, without messages, for as long as it takes to see members die.
 
+Besides, the core's prediction is held against what happens: for every host, at regular moments, the probability that its
+session goes on for an hour (`core/stability.py`), and whether it did.
+
+    Brier score = mean of (predicted - 1 if it stayed, else 0)^2          skill = 1 - Brier score / that of the overall share
+    calibration = mean distance of predicted and observed share, over ten classes of predictions
+
 Every host's sessions follow one law; a host that dies is followed at once, at the same place, by a newcomer of age 0, so the
 population is in equilibrium from the first instant (ages are drawn as an inspector would find them). A subset of m is chosen
 by a policy, and whoever dies in it is replaced by it. What counts:
@@ -31,6 +37,7 @@ from opus_node.core.messages import Measured, ReplicaSet, Summary
 from opus_node.core.placement import OLDEST, filled, improved
 from opus_node.core.prober import Prober
 from opus_node.core.relay import Relay
+from opus_node.core.stability import scale_of, survives
 from opus_node.core.summaries import Summaries
 from opus_node.core.swim import Member, Swim
 from opus_node.core.types import BEST, AppConfig, NodeConfig
@@ -86,6 +93,50 @@ class Policy(Protocol):
         """The members from now on; `keep` are those that live, `lost` those that have just died."""
 
 
+SPAN_MIN = 60.0
+"""For so long a session is predicted to go on, or not."""
+CLASSES = 10
+
+
+class Forecasts:
+    """What was predicted of all hosts at one moment after the other, and what came of it."""
+
+    def __init__(self) -> None:
+        self._made_at = 0.0
+        self._open: list[tuple[float, float]] = []
+        """By host: when its session began, and the probability that it goes on."""
+        self._closed: list[tuple[float, bool]] = []
+
+    def look(self, born: Sequence[float], now: float) -> None:
+        """At least as often as anything changes; `born` is as it was until `now`."""
+        if self._open and now < self._made_at + SPAN_MIN:
+            return
+        self._closed += [(p, born[host] == since) for host, (since, p) in enumerate(self._open)]
+        ages = [round((now - since) * MINUTE) for since in born]
+        scale = scale_of(ages)
+        span = round(SPAN_MIN * MINUTE)
+        self._open = [(since, survives(span, age, scale)) for since, age in zip(born, ages, strict=True)]
+        self._made_at = now
+
+    def told(self) -> Figures:
+        """Nothing that is no number: without any forecast that came due, all are 0."""
+        count = max(1, len(self._closed))
+        share = sum(stayed for _, stayed in self._closed) / count
+        brier = sum((p - stayed) ** 2 for p, stayed in self._closed) / count
+        classes: dict[int, list[tuple[float, bool]]] = {}
+        for one in self._closed:
+            classes.setdefault(min(CLASSES - 1, int(CLASSES * one[0])), []).append(one)
+        off = sum(abs(sum(p - stayed for p, stayed in some)) for some in classes.values()) / count
+        trivial = share * (1 - share)
+        return {
+            "forecasts": len(self._closed),
+            "brier": brier,
+            "skill": 1 - brier / trivial if trivial else 0.0,
+            "calibration": off,
+            "stayed": share,
+        }
+
+
 @dataclass(frozen=True)
 class Arm:
     """One policy under one law of sessions."""
@@ -96,6 +147,7 @@ class Arm:
     deaths: int
     placement: float
     """Mean delay to the nearest member, over time, by the ideal placement's."""
+    forecasts: Figures
 
     def told(self) -> Figures:
         return vars(self)
@@ -112,7 +164,9 @@ def live(policy: Policy, sessions: Sessions, delay: Floats, m: int, ideal_ms: fl
     area = 0.0
     deaths = died = 0
     mean, since = float(nearest(delay, members).mean()), 0.0
+    forecasts = Forecasts()
     while died < departures:
+        forecasts.look(population.born, due[0][0])
         population.now, host = due[0]
         heapreplace(due, (population.now + sessions.draw(rng), host))
         population.born[host] = population.now
@@ -125,7 +179,7 @@ def live(policy: Policy, sessions: Sessions, delay: Floats, m: int, ideal_ms: fl
     if len(members) != m:
         raise RuntimeError(f"{len(members)} members where {m} were asked for")
     span = population.now
-    return Arm(m * span, died, n * span, deaths, area / since / ideal_ms if since else float("nan"))
+    return Arm(m * span, died, n * span, deaths, area / since / ideal_ms if since else float("nan"), forecasts.told())
 
 
 @dataclass(frozen=True)
