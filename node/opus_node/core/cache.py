@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-from opus_node.core.choice import LATENCY, Choice, choice_of, pick
+from opus_node.core.choice import by_latency, choice_of, pick
 from opus_node.core.context import Context
 from opus_node.core.load import Heard
 from opus_node.core.messages import Demand, Load, ProbeReply, ReplicaSet
@@ -55,7 +55,6 @@ class AppCache:
     __slots__ = (
         "_app",
         "_asked_at",
-        "_choice",
         "_ctx",
         "_fresh_at",
         "_hedges",
@@ -77,8 +76,6 @@ class AppCache:
         self._prober = prober
         self._app = app
         self.config = next((one for one in ctx.config.apps if one.name == app), AppConfig(app))
-        self._choice: Choice | None = None if self.config.choice == LATENCY and not self.config.choose else choice_of(self.config)
-        """None: by latency alone."""
         self._hedges = HEDGE_BURST
         self.entries: dict[NodeId, Entry] = {}
         self.epoch = -1
@@ -191,11 +188,11 @@ class AppCache:
                 able.append(entry)
                 if found is None or entry.rtt.srtt < found.rtt.srtt:
                     found = entry
-        if self._choice is None or len(able) < 2:
+        if len(able) < 2 or by_latency(self.config):
             return found
         staleness = self._ctx.config.load_staleness
         options = [entry.load.option(entry.node, entry.rtt.srtt, now, staleness) for entry in able]
-        return self.entries[pick(self._choice, options, self._ctx.rng).node]
+        return self.entries[pick(choice_of(self.config), options, self._ctx.rng).node]
 
     def tend(self, until: Nanos) -> None:
         """Keeps the best one's connection from being closed as idle before `until`: dialling costs two round trips more."""

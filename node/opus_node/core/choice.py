@@ -71,6 +71,11 @@ LATENCY: Final = "latency"
 CHOICES: Final[Mapping[str, Choice]] = {LATENCY: latency, "latency-load": latency_load, "capacity": capacity}
 
 
+def by_latency(app: AppConfig) -> bool:
+    """Whether nothing but latency is looked at, for which nobody need ask a function."""
+    return app.choice == LATENCY and app.choose is None
+
+
 def choice_of(app: AppConfig) -> Choice:
     """The function that `app` names, or has been given."""
     return app.choose or CHOICES[app.choice]

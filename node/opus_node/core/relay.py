@@ -14,7 +14,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
-from opus_node.core.choice import LATENCY, Choice, choice_of, pick
+from opus_node.core.choice import Choice, by_latency, choice_of, pick
 from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, expected
 from opus_node.core.held import Held
@@ -84,7 +84,7 @@ class Relayed:
 
 class Relay:
     __slots__ = (
-        *("_choices", "_ctx", "_key", "_other", "_prober", "_relayed", "_report", "_told"),
+        *("_apps", "_ctx", "_key", "_other", "_prober", "_relayed", "_report", "_told"),
         *("routed", "serving", "shed", "targets"),
     )
 
@@ -93,9 +93,7 @@ class Relay:
     ) -> None:
         """`report(app, replica)` tells the steward that a replica is silent; `other()` is an agent that may have room."""
         self._other = other
-        self._choices: dict[AppId, Choice] = {
-            app.name: choice_of(app) for app in ctx.config.apps if app.choose or app.choice != LATENCY
-        }
+        self._apps = {app.name: app for app in ctx.config.apps}
         self._ctx = ctx
         self._prober = prober
         self._report = report
@@ -169,9 +167,9 @@ class Relay:
         if len(left) <= 1:
             return left[0] if left else None
         left.sort(key=Target.rank)
-        choice = self._choices.get(app)
-        if choice is not None:
-            return self._chosen(choice, left)
+        config = self._apps.get(app)
+        if config is not None and not by_latency(config):
+            return self._chosen(choice_of(config), left)
         best, second = left[0], left[1]
         if attempt >= 3 and not tried:
             return self._ctx.rng.choice(left)

@@ -86,11 +86,6 @@ class Sizer:
         self._resize_at = now + RESIZE
         return self._sized(members, summaries, now)
 
-    def order(self, members: Sequence[NodeId]) -> tuple[NodeId, ...]:
-        """Those that provide most first: who comes last is laid off first."""
-        provides = {node: told.provides for node, told in self._told.items()}
-        return tuple(sorted(members, key=lambda node: -provides.get(node, 0.0)))
-
     def _report(self, members: Sequence[NodeId], now: Nanos) -> None:
         for node in [node for node in self._told if node not in members]:
             del self._told[node]

@@ -400,7 +400,7 @@ class Stewards:
         if lost:
             self._replace(app, desk, known, lost)
         elif self._resized(app, desk, known):
-            return
+            pass
         elif len(known.members) < self._count(desk, self._fresh(desk)):
             if ctx.now - desk.changed_at >= REFILL_EVERY:
                 self._change(app, desk, known, known.members, self._fresh(desk), "refilled")
@@ -408,17 +408,27 @@ class Stewards:
             self._improve(app, desk, known)
 
     def _resized(self, app: AppId, desk: Desk, known: ReplicaSet) -> bool:
-        """Follows demand with the size; whether the set has changed."""
-        if desk.sizer is None or desk.sizer.waits(self._ctx.now):
+        """Follows demand with the size, where that is not fixed, and lays off who is too many; whether the set has changed."""
+        if desk.sizer is None:
+            many = len(known.members) > desk.config.replicas and desk.config.policy != EVERYWHERE
+            return many and self._fitted(app, desk, known, "laid off")
+        if desk.sizer.waits(self._ctx.now):
             return False
-        clusters = self._fresh(desk)
-        summaries = {agent: cluster.summary for agent, cluster in clusters.items()}
+        summaries = {agent: cluster.summary for agent, cluster in self._fresh(desk).items()}
         count = desk.sizer.size(known.members, summaries, self._ctx.now)
         if count == len(known.members):
             return False
         desk.config = desk.sizer.kept(count)
-        self._change(app, desk, known, desk.sizer.order(known.members), clusters, f"resized to {count}")
-        return self._sets.get(app) is not known
+        return self._fitted(app, desk, known, f"resized to {count}")
+
+    def _fitted(self, app: AppId, desk: Desk, known: ReplicaSet, cause: str) -> bool:
+        """As many as there should be: those of the members that serve best without the others, or all and some more."""
+        members = self._respread(desk, known.members)
+        if not members or set(members) == set(known.members):
+            return False
+        self._remember(desk, tuple(node for node in known.members if node not in members))
+        self._publish(app, desk, members, cause)
+        return True
 
     def _given_up(self, node: NodeId, watch: Watch, known: ReplicaSet) -> bool:
         """Asks a silent member; true once it has left two questions unanswered for long enough."""

@@ -11,6 +11,7 @@ placing.py      placement and routing at rest           steady.py      table ent
 silence.py      half of all hosts, a replica, no one    churn.py       everybody comes and goes
 hotspot.py      demand moves to another region          stability.py   do the chosen live longer (membership alone)
 deep.py         hierarchies of other depths
+sizing.py       how many replicas a load needs
 """
 
 from opus_controller.bench.overlay.experiments import FULL, QUICK

@@ -10,6 +10,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import yaml
 
@@ -62,9 +63,18 @@ def _rows(path: Path) -> int:
     return len(rtts_from_csv(path)[1])
 
 
-def plan(topology: Topology, *, seed: int, replicas: int, boot_over_s: float = 0.0) -> Plan:
-    """Every host boots at once, or evenly over `boot_over_s` in the topology's order after the seeds; nothing is asked yet."""
+CORES = (0.5, 0.75, 1.0, 1.5, 2.0)
+
+
+def plan(topology: Topology, *, seed: int, replicas: int, boot_over_s: float = 0.0, unlike: bool = False) -> Plan:
+    """Every host boots at once, or evenly over `boot_over_s` in the topology's order after the seeds; nothing is asked yet.
+    `unlike`: hosts have as many cores as chance gives them, other ones under each seed."""
     made = plan_of_topology(topology, seed=seed, apps=[App(name=APP, replicas=replicas)], duration_ns=3600 * SECOND)
+    if unlike:
+        rng = Random(f"{seed}/cores")
+        able = (h.abilities.model_copy(update={"cpu": rng.choice(CORES)}) for h in made.hosts)
+        hosts = tuple(h.model_copy(update={"abilities": one}) for h, one in zip(made.hosts, able, strict=True))
+        made = made.model_copy(update={"hosts": hosts})
     if not boot_over_s:
         return made
     step = int(boot_over_s * SECOND / len(made.hosts))

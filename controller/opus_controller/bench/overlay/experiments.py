@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from opus_controller.bench.overlay import churn, deep, hotspot, placing, silence, stability, steady
+from opus_controller.bench.overlay import churn, deep, hotspot, placing, silence, sizing, stability, steady
 from opus_controller.bench.overlay.data import plan
 from opus_controller.bench.overlay.lab import Lab
 from opus_controller.bench.overlay.placing import Knowledge
@@ -49,6 +49,8 @@ class Scale:
     departures: int = 100
     churn_s: float = 120.0
     hot_s: float = 120.0
+    load_s: float = 20.0
+    """For which a load is offered before it is said to be carried or not."""
 
 
 FULL = Scale()
@@ -64,6 +66,7 @@ QUICK = Scale(
     departures=60,
     churn_s=40.0,
     hot_s=90.0,
+    load_s=8.0,
 )
 TINY = Scale(
     hosts=54,
@@ -78,6 +81,7 @@ TINY = Scale(
     departures=5,
     churn_s=15.0,
     hot_s=65.0,
+    load_s=3.0,
 )
 RATE = 20.0
 """Requests/s of all clients of a base together, while nothing else is asked for."""
@@ -105,13 +109,15 @@ class Base:
     settings: tuple[tuple[str, Any], ...] = ()
     """Beyond those of the command, by name."""
     boot_over_s: float = 0.0
+    unlike: bool = False
+    """Whether hosts differ in what they can do."""
     lives: bool = True
     """Whether it is simulated; otherwise experiments get a plan of which nothing has booted."""
     once: bool = False
     """Whether it runs under the first seed alone."""
 
     def lab(self, topology: Topology, seed: int, settings: Settings) -> Lab:
-        made = plan(topology, seed=seed, replicas=self.replicas, boot_over_s=self.boot_over_s)
+        made = plan(topology, seed=seed, replicas=self.replicas, boot_over_s=self.boot_over_s, unlike=self.unlike)
         lab = Lab(made, settings.but(**dict(self.settings)))
         lab.everyone_asks(RATE, label=self.name)
         return lab
@@ -139,6 +145,7 @@ def all_experiments(scale: Scale) -> list[Experiment]:
         *(_churn(ten, scale, median) for median in MEDIANS_S),
         *(_entries(n, scale) for n in scale.sizes),
         *(_deep(depth, n, scale) for depth, n in scale.deep),
+        Experiment("sizing", _sized(scale), scale.settle_s, _sizing, asks_oracle=False),
         Experiment("stability", Base("membership", scale.hosts, 10, lives=False), 0.0, _stability),
     ]
 
@@ -217,6 +224,15 @@ def _deep(depth: int, hosts: int, scale: Scale) -> Experiment:
     return Experiment(
         f"depth {depth}, {hosts}", base, spread + scale.deep_s, lambda lab, context: deep.look(lab), asks_oracle=False
     )
+
+
+def _sized(scale: Scale) -> Base:
+    settings = (("app.service_time", sizing.SERVICE), ("app.choice", sizing.CHOICE), ("load_staleness", sizing.STALENESS))
+    return Base("sizing", scale.hosts, sizing.CALIBRATED, settings=settings, unlike=True)
+
+
+def _sizing(lab: Lab, context: Context) -> Figures:
+    return sizing.sizing(lab, context.scale.load_s)
 
 
 def _stability(lab: Lab, context: Context) -> Figures:

@@ -168,6 +168,13 @@ class Lab:
             for name, value in node.items():
                 object.__setattr__(config, name, value)  # ours: made for this one node, which only reads it
 
+    def retell(self, **app: Any) -> None:
+        """The same with an application's settings, its size among them."""
+        for config in self._configs:
+            for one in config.apps:
+                for name, value in app.items():
+                    object.__setattr__(one, name, value)
+
     # Looking
 
     def alive(self) -> list[SimHost]:

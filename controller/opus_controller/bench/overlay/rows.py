@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from opus_controller.bench.overlay import churn, statistics
+from opus_controller.bench.overlay import churn, sizing, statistics
 from opus_controller.bench.overlay.experiments import AGENTS_SERVE, MEDIANS_S, Figures, Scale
 from opus_controller.bench.overlay.run import Results
 from opus_controller.bench.overlay.settings import known
@@ -361,10 +361,24 @@ def _grown(figures: Sequence[Figures]) -> str:
 
 
 def _sizing() -> Iterator[Row]:
-    lacks = "replicas have no capacity to overload, and nothing measures u, d and E"
-    for what, bound in (("mean error", 0.10), ("p90 of the error", 0.20)):
-        told = f"m from u/(d E), half and twice the load, {what}"
-        yield Row("sizing", told, "", mean_of(""), bound, unit="%", scale=100, missing=lacks)
+    def mean(figures: Sequence[Figures]) -> Estimate:
+        return statistics.mean(sizing.errors(figures))
+
+    def p90(figures: Sequence[Figures]) -> Estimate:
+        found = float(np.quantile(sizing.errors(figures), 0.9))
+        return Estimate(found, found, found, len(figures))
+
+    m = averages(m_half="m", m_twice="and", d="d")
+    told = "m from u/(d E), half and twice the load"
+    yield Row("sizing", f"{told}, mean error", "sizing", mean, 0.10, unit="%", digits=1, scale=100, note=m)
+    yield Row("sizing", f"{told}, p90 of the error", "sizing", p90, 0.20, unit="%", digits=1, scale=100, note=_all_e)
+    what = f"E, {sizing.CHOICE}, heard {sizing.STALENESS / 1e9:g} s ago"
+    yield Row("sizing", what, "sizing", mean_of("e"), note=averages(n="n"))
+
+
+def _all_e(figures: Sequence[Figures]) -> str:
+    means = {name: np.mean([one["e_by"][name] for one in figures]) for name in figures[0]["e_by"]}
+    return "E: " + "; ".join(f"{name} {mean:.2f}" for name, mean in means.items())
 
 
 def _hot_spot() -> Iterator[Row]:

@@ -19,7 +19,7 @@ from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.units import parse_duration
 
 PREFIX = "app."
-_KEPT = frozenset({"apps", "abilities", "name", "replicas"})
+_KEPT = frozenset({"apps", "abilities", "name", "replicas", "choose"})
 """Given by the experiment itself."""
 
 
