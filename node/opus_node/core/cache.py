@@ -27,6 +27,10 @@ IDLE: Nanos = 170 * SECOND
 """Connections are closed when they were idle for three minutes (`transport`)."""
 RECENT: Nanos = 300 * SECOND
 """Who has not asked for so long may dial."""
+DEAR: Nanos = 30 * MILLISECOND
+LOOK_EVERY: Nanos = SECOND
+"""A toll beyond which, not more often than this, one more member is measured: when near ones are busy, farther ones must be known
+and dialled before they are needed (a dial takes three round trips)."""
 HEDGE_SHARE = 0.1
 HEDGE_BURST = 10.0
 """Hedges are at most this share of requests, saved up for so many: an overload must not be answered with twice the load."""
@@ -58,6 +62,7 @@ class AppCache:
         "_ctx",
         "_fresh_at",
         "_hedges",
+        "_looked_at",
         "_pause",
         "_prober",
         "_rate_at",
@@ -77,6 +82,7 @@ class AppCache:
         self._app = app
         self.config = next((one for one in ctx.config.apps if one.name == app), AppConfig(app))
         self._hedges = HEDGE_BURST
+        self._looked_at: Nanos = 0
         self.entries: dict[NodeId, Entry] = {}
         self.epoch = -1
         self.steward: NodeId = ""
@@ -163,8 +169,8 @@ class AppCache:
         entry.used_at = self._ctx.now
         entry.rtt.sample(rtt)
         if len(self.entries) >= KEPT:
-            worst = max(self.entries.values(), key=lambda one: (one.strikes, one.rtt.delay(), one.node))
-            if not worst.strikes and worst.rtt.delay() <= rtt:
+            worst = max(self.entries.values(), key=self._cost)
+            if not worst.strikes and self._cost(worst)[1] <= rtt:
                 return
             del self.entries[worst.node]
             self._pause = REMEASURE
@@ -188,11 +194,12 @@ class AppCache:
                 able.append(entry)
                 if found is None or entry.rtt.srtt < found.rtt.srtt:
                     found = entry
-        if len(able) < 2 or by_latency(self.config):
+        if found is None or by_latency(self.config):
             return found
         staleness = self._ctx.config.load_staleness
         options = [entry.load.option(entry.node, entry.rtt.srtt, now, staleness) for entry in able]
-        return self.entries[pick(choice_of(self.config), options, self._ctx.rng).node]
+        chosen = pick(choice_of(self.config), options, self._ctx.rng)
+        return self.entries[chosen.node]
 
     def tend(self, until: Nanos) -> None:
         """Keeps the best one's connection from being closed as idle before `until`: dialling costs two round trips more."""
@@ -214,11 +221,26 @@ class AppCache:
         """It is no replica any more."""
         self.entries.pop(node, None)
 
-    def heard(self, node: NodeId, load: tuple[Load, ...]) -> None:
-        """How busy it is, as it says."""
-        entry = self.entries.get(node) if load else None
+    def heard(self, node: NodeId, load: tuple[Load, ...], members: tuple[NodeId, ...] = ()) -> None:
+        """How busy it is, as it says; one of the others is measured if that is much."""
+        if not load:
+            return
+        now = self._ctx.now
+        entry = self.entries.get(node)
         if entry is not None:
-            entry.load.take(load, self._ctx.now)
+            entry.load.take(load, now)
+        if load[0].toll > DEAR and now - self._looked_at >= LOOK_EVERY and not by_latency(self.config):
+            others = [one for one in members if one not in self.entries and one not in (node, self._ctx.me)]
+            if others:
+                self._looked_at = now
+                self._prober.ask(self._ctx.rng.choice(others), self._measured)
+
+    def _cost(self, entry: Entry) -> tuple[int, Nanos, NodeId]:
+        """Whom to forget first: the silent, then the farthest, its toll counted where the application looks at load."""
+        toll = 0
+        if not by_latency(self.config):
+            toll = entry.load.option(entry.node, 0, self._ctx.now, self._ctx.config.load_staleness).toll
+        return entry.strikes, entry.rtt.delay() + toll, entry.node
 
     def turned_away(self, node: NodeId) -> None:
         """It had no room for a request."""

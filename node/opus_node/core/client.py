@@ -2,7 +2,7 @@
 
     direct to a cached replica --silent--> agent and another replica --silent--> waves over backups, with growing pauses
     agent --silent--> a wave over backups (and the agent is put to the question)
-    either --busy--> whom it names, then one other way at a time; after SHEDS of them, refused
+    either --busy--> another cached replica, or whom it names, then one other way at a time; after SHEDS of them, refused
     no answer for the application's `hedge` --> a second replica as well, within a budget
 
 Every request ends in exactly one RequestDone, at the latest at its deadline. Retries are bounded in rate, not in memory
@@ -32,6 +32,8 @@ REPLY_SLACK: Nanos = 100 * MILLISECOND
 ROUND_FIRST: Nanos = 100 * MILLISECOND
 ROUND_MAX: Nanos = 1 * SECOND
 """Pauses between rounds of retries double from the first to this."""
+SLOW = 4
+"""A host may work so many times more slowly than one core would."""
 SHEDS = 5
 """A request that was turned away so often is refused: more tries would only carry the overload on."""
 BITS = 8 * SECOND
@@ -203,8 +205,11 @@ class Client:
         )
 
     def _usual(self, cache: AppCache) -> Nanos:
-        """How long an answer may take that is known to be under way; at an agent, once more for a hedge."""
-        return self._ctx.patience(cache.reply, REPLY_UNKNOWN) + cache.reply.srtt + REPLY_SLACK
+        """How long an answer may take that is known to be under way; at an agent, once more for a hedge. Who stands in a line
+        has been told nothing of it: whoever gave up then would only make it longer."""
+        app = cache.config
+        line = app.queue + SLOW * app.service_time if app.service_time else 0
+        return self._ctx.patience(cache.reply, REPLY_UNKNOWN) + cache.reply.srtt + REPLY_SLACK + line
 
     # Silence
 
@@ -389,11 +394,20 @@ class Client:
         if pending.sheds >= SHEDS and alone:
             self._finish(pending, "refused")
             return
-        other = message.alternative
-        if alone and other and other != self._ctx.me and other not in pending.tried:
-            via = AGENT if flight.via is AGENT else DIRECT
-            self._fly(pending, other, via, self._attachment.rtt_of(other) if via is AGENT else None)
+        if alone:
+            self._once_more(pending, flight.via, message.alternative)
         self._go_on(pending)
+
+    def _once_more(self, pending: Pending, via: str, other: NodeId) -> None:
+        """Straight to the next of those it knows, or by the agent, neither of which needs dialling; then whom the refusal names."""
+        entry = self.cache(pending.event.app).best(pending.tried) if via is DIRECT and self.relay is None else None
+        if entry is not None:
+            self._fly(pending, entry.node, DIRECT, entry.rtt)
+        elif via is DIRECT and self.relay is None and self._attachment.agent and self._attachment.agent not in pending.tried:
+            self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
+        elif other and other != self._ctx.me and other not in pending.tried:
+            by_agent = via is AGENT
+            self._fly(pending, other, AGENT if by_agent else DIRECT, self._attachment.rtt_of(other) if by_agent else None)
 
     def on_reply(self, source: NodeId, message: Reply) -> None:
         found = self._flight(message.client, message.request, message.attempt)
@@ -409,7 +423,7 @@ class Client:
         self._finish(pending, "ok", source, message.arrived_at, message.hops, self._via(flight), message.content)
         if self.relay is None:
             cache.learn(message.replica_set, source)
-            cache.heard(source, message.load)
+            cache.heard(source, message.load, message.replica_set.members)
         elif message.load and (target := self.relay.target(message.app, source)) is not None:
             target.load.take(message.load, self._ctx.now)
 

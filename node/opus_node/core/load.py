@@ -22,8 +22,10 @@ BUCKETS = 4
 """Of which `used` is the mean: one second, and what has passed of the present one."""
 TARGET = 0.8
 """Of what is possible: with requests at random instants, the mean wait at more is over two service times (M/D/1)."""
-RAISE: Nanos = 120 * MILLISECOND
-"""Added in each second, for each whole of what is possible that was asked for beyond TARGET; taken away at the same pace."""
+RAISE: Nanos = 200 * MILLISECOND
+LOWER: Nanos = 100 * MILLISECOND
+"""Added in each second, for each whole of what is possible that was asked for beyond TARGET; taken away where less was. Demand
+goes away within seconds, and comes back slowly enough not to swing."""
 TOLL_MOST: Nanos = 400 * MILLISECOND
 """No way on Earth is longer."""
 QUIET: Nanos = 10 * SECOND
@@ -63,7 +65,8 @@ class Meter:
             self._work = 0
             self._since += BUCKET
             mean = sum(self._buckets) / (len(self._buckets) * BUCKET)
-            self.toll = min(max(0, self.toll + int(RAISE * (mean - TARGET) * BUCKET / SECOND)), TOLL_MOST)
+            pace = RAISE if mean > TARGET else LOWER
+            self.toll = min(max(0, self.toll + int(pace * (mean - TARGET) * BUCKET / SECOND)), TOLL_MOST)
 
 
 class Heard:

@@ -25,8 +25,8 @@ Figures = dict[str, Any]
 
 CALIBRATED = 10
 """m."""
-SERVICE = 100 * MILLISECOND
-"""Of one core: ten requests a second and core."""
+SERVICE = 50 * MILLISECOND
+"""Of one core: twenty requests a second and core."""
 CHOICE = "latency-load"
 STALENESS = 5 * CORE_SECOND
 OTHERS = (("latency-load", CORE_SECOND), ("latency-load", 20 * CORE_SECOND), ("latency", STALENESS), ("capacity", STALENESS))
