@@ -399,7 +399,7 @@ class Client:
         self._go_on(pending)
 
     def _once_more(self, pending: Pending, via: str, other: NodeId) -> None:
-        """Straight to the next of those it knows, or by the agent, neither of which needs dialling; then whom the refusal names."""
+        """Straight to the next of those it knows, or by the agent: neither needs dialling. Then to whom the refusal names."""
         entry = self.cache(pending.event.app).best(pending.tried) if via is DIRECT and self.relay is None else None
         if entry is not None:
             self._fly(pending, entry.node, DIRECT, entry.rtt)

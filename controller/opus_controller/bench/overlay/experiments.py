@@ -51,6 +51,8 @@ class Scale:
     hot_s: float = 120.0
     load_s: float = 20.0
     """For which a load is offered before it is said to be carried or not."""
+    choices: int = len(sizing.OTHERS)
+    """Choices among replicas, besides the first, of which E is measured."""
 
 
 FULL = Scale()
@@ -81,7 +83,8 @@ TINY = Scale(
     departures=5,
     churn_s=15.0,
     hot_s=65.0,
-    load_s=3.0,
+    load_s=1.5,
+    choices=0,
 )
 RATE = 20.0
 """Requests/s of all clients of a base together, while nothing else is asked for."""
@@ -232,7 +235,7 @@ def _sized(scale: Scale) -> Base:
 
 
 def _sizing(lab: Lab, context: Context) -> Figures:
-    return sizing.sizing(lab, context.scale.load_s)
+    return sizing.sizing(lab, context.scale.load_s, context.scale.choices)
 
 
 def _stability(lab: Lab, context: Context) -> Figures:

@@ -37,22 +37,22 @@ USED = 0.6
 """The load of m = 10, by what ten mean hosts provide."""
 LOADS = (("half", 0.5), ("twice", 2.0))
 RESIZED_S = 20.0
-"""For a set of another size to be found, placed and known."""
+"""At most: for a set of another size to be found, placed and known."""
 WARM_S = 8.0
-"""Of a new load, before it counts: tolls find their level."""
+"""At most: of a new load, before it counts, while tolls find their level."""
 TOLD_S = 60.0
-"""For nodes' rates, smoothed over leases, to reach the steward."""
+"""At most: for nodes' rates, smoothed over leases, to reach the steward."""
 STEPS = 4
 """Of the bisection of E, between 0.1 and 1."""
 MOST = 4
 """At most so many times the m that the load would need if E were 1 is looked at."""
 
 
-def sizing(lab: Lab, count_s: float) -> Figures:
+def sizing(lab: Lab, count_s: float, choices: int) -> Figures:
     cores = [host.abilities.cpu for host in lab.plan.hosts]
     provided = _provided(lab)
     e = {(CHOICE, STALENESS): _bisected(lab, provided, count_s, CHOICE, STALENESS)}
-    for choice, staleness in OTHERS:
+    for choice, staleness in OTHERS[:choices]:
         e[choice, staleness] = _bisected(lab, provided, count_s, choice, staleness)
     figures: Figures = {
         "e": e[CHOICE, STALENESS],
@@ -107,7 +107,7 @@ def _needed(lab: Lab, rate: float, count_s: float, d: float) -> tuple[int, float
         middle = (low + high) // 2
         share = forks.call(partial(_trial, lab, rate, count_s, middle, CHOICE, STALENESS))
         low, high = (low, middle) if share >= ANSWERED else (middle, high)
-    told: float = forks.call(partial(_told, lab, rate))
+    told: float = forks.call(partial(_told, lab, rate, min(TOLD_S, 6 * count_s)))
     return high, told * SERVICE / SECOND / len(lab.plan.hosts)
 
 
@@ -117,9 +117,9 @@ def _trial(lab: Lab, rate: float, count_s: float, m: int | None, choice: str, st
     lab.retell(choice=choice)
     if m is not None:
         lab.retell(replicas=m)
-        lab.run_for(RESIZED_S)
+        lab.run_for(min(RESIZED_S, 4 * count_s))
     lab.everyone_asks(rate, deadline_s=DEADLINE_S, label="load")
-    lab.run_for(WARM_S)
+    lab.run_for(min(WARM_S, 2 * count_s))
     lab.forget()
     since = lab.now
     lab.run_for(count_s)
@@ -128,13 +128,13 @@ def _trial(lab: Lab, rate: float, count_s: float, m: int | None, choice: str, st
     lab.run_for(DEADLINE_S + 0.1)
     counted = [one for one in lab.requests if since <= one["issued_at"] < until]
     ok = sum(one["outcome"] == "ok" and one["done_at"] - one["issued_at"] <= DEADLINE_S * SECOND for one in counted)
-    return ok / max(1, len(counted))
+    return float(ok / max(1, len(counted)))
 
 
-def _told(lab: Lab, rate: float) -> float:
+def _told(lab: Lab, rate: float, wait_s: float) -> float:
     """Requests/s of all, as the steward is told."""
     lab.everyone_asks(rate, deadline_s=DEADLINE_S, label="load")
-    lab.run_for(TOLD_S)
+    lab.run_for(wait_s)
     for host in lab.alive():
         role = getattr(host.core, "_role", None)
         if role is not None and APP in role.stewards.acting_for():
