@@ -146,3 +146,28 @@ def _limits(run: state.RunState, host: str) -> list[str]:
     names = ("cpu.max", "memory.max", "cpu.cfs_quota_us", "memory.limit_in_bytes")
     files = [Path(group, name) for group in run.hosts[host].cgroups for name in names]
     return [file.read_text().split()[0] for file in files if file.exists()]
+
+
+FAMILIES = """[
+  {at: 6s, name: lame, strain: a replica of web, cpu: 10%, up: 500kbit, for: 4s},
+  {at: 7s, name: loose, partition: c-2, both_ways: false, for: 4s, flap: 2s},
+  {at: 8s, name: bad, link: a <-> b, add: {rtt: 40ms, jitter: 2ms, loss: 1%}, for: 5s},
+  {at: 9s, name: dos, flood: the busiest replica of web, rate: 40/s, for: 4s},
+  {at: 14s, name: dark, power-off: site c, for: 3s},
+]"""
+
+
+def test_families_of_faults_overlap_on_real_hosts_and_leave_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start_run(scenario(tmp_path / "s", duration=20, timeline=" ".join(FAMILIES.split())), out)
+    run = until("the run", lambda: state_of(process))
+    result = result_of(process)
+    struck = {fault["name"]: fault["victims"] for fault in result["faults"]}
+    assert {"lame", "loose", "loose-2", "bad", "dos", "dark", "heal-lame", "heal-dos"} <= struck.keys()
+    assert struck["loose"] == struck["loose-2"] == ["c-2"]
+    (flood,) = result["floods"]
+    assert flood["issued"] > 80, "40 a second for 4 s"
+    assert set(flood["sources"]).isdisjoint(flood["targets"])
+    assert result["requests"]["issued"] < 20 * 16
+    assert all(one["ok"] for one in result["expectations"])
+    assert leftovers(run) == {}
