@@ -36,7 +36,7 @@ SECTIONS: Final[dict[str, dict[str, Spec]]] = {
         "opus_open_requests": Spec("gauge", "Without an answer yet."),
     },
     "A node's part in the overlay": {
-        "opus_role": Spec("gauge", "1 if the node is it now (agent, head of a zone, replica, steward), 0 if it was.", ("role", "app")),
+        "opus_role": Spec("gauge", "1 if the node is it now (agent, head, replica, steward), 0 if it was.", ("role", "app")),
         "opus_role_changed_timestamp_seconds": Spec("gauge", "When it last took it or gave it up, Unix time.", ("role", "app")),
         "opus_view_epoch": Spec("gauge", "Epoch of the replica set that the node knows.", ("app",)),
         "opus_attached": Spec("gauge", "1 if the node has an agent, or is one."),

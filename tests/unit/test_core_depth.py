@@ -236,6 +236,11 @@ def test_three_levels_stand_each_bounded(settled: CoreNet) -> None:
     assert 3 <= len(heads) < len(agents) < len(levels) / 3
     listed = [node for head in heads for node in settled.cores[head]._levels[1].role.leases.table]  # type: ignore[union-attr]
     assert sorted(listed) == sorted(set(agents) - set(heads)), "each agent leases at one head"
+    for head in heads:
+        zone, peers = settled.cores[head]._levels[1].role, settled.cores[head]._levels[0].role
+        assert zone is not None
+        assert peers is not None
+        assert set(peers.peers.counted()) == {head, *zone.leases.table}, "it decides how many agents its zone has"
     for node in agents:
         if levels[node] == 1:
             role = settled.cores[node]._role

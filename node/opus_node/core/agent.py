@@ -163,12 +163,19 @@ class AgentRole:
         if self._below is None:
             self.relay.tick()
         else:
-            self.leases.tell()
+            self._tell_zone(self._below.peers)
         if self.stewards is not None:
             self.stewards.consider()
         if self._above is not None:
             self._look_up(self._above.head())
         self._tick_timer = ctx.timers.at(ctx.now + self.peers.tick(), self._tick)
+
+    def _tell_zone(self, own: Swim | Zone) -> None:
+        """A head's: who is in it, also to itself as one of its agents, who is to count them."""
+        me = self._ctx.me
+        self.leases.tell()
+        if isinstance(own, Zone):
+            own.told(me, self.leases.roster.since(own.heard_to(me)), True)
 
     def _look_up(self, head: NodeId) -> None:
         """A new head knows nothing of this agent's nodes yet; without any, somebody has to be one."""
