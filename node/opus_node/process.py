@@ -13,7 +13,7 @@ from random import Random
 from types import FrameType
 
 from opus_node.clients import Clients
-from opus_node.core.events import Boot, Notice, RoleChanged, Snapshot
+from opus_node.core.events import METER_EVERY, Boot, Metered, Notice, RoleChanged, Snapshot
 from opus_node.core.types import SECOND, AppId, Nanos, NodeConfig, NodeId
 from opus_node.driver import Core, Driver
 from opus_node.errors import LocalError
@@ -90,6 +90,7 @@ class NodeProcess:
         self._booted: Booted | None = None
         self._services: Services | None = None
         self._serving: set[tuple[str, AppId]] = set()
+        self._meter_timer: asyncio.TimerHandle | None = None
 
     async def boot(self, spec: BootSpec) -> None:
         """Listen, then join. LocalError if it was booted before, or cannot listen."""
@@ -133,6 +134,8 @@ class NodeProcess:
     async def close(self) -> None:
         if self._booted is not None:
             self._booted.clients.stop()
+            if self._meter_timer is not None:
+                self._meter_timer.cancel()
             await self._booted.services.stop()
             self._booted.driver.stop()
             await self._booted.transport.stop()
@@ -174,8 +177,15 @@ class NodeProcess:
         clients = Clients(driver, {service.app: service.asker for service in spec.services})
         self._booted = Booted(spec, transport, driver, clients, NodeMetrics(_Source(driver, transport, services)), services)
         self._allow_links()
+        self._meter(driver, transport)
         signal.signal(signal.SIGCONT, self._resumed)
         log.info("booted as %s, incarnation %d", spec.node_id, spec.incarnation)
+
+    def _meter(self, driver: Driver, transport: Transport) -> None:
+        """What the node has cost so far, told to its core: at once, and from then on."""
+        stats = transport.stats
+        driver.feed(Metered(stats.control_bytes_sent + stats.control_bytes_received))
+        self._meter_timer = driver.call_at(driver.now() + METER_EVERY, lambda: self._meter(driver, transport))
 
     def _resumed(self, number: int, frame: FrameType | None) -> None:
         """SIGCONT. A plain handler, since it runs before the event loop gets to the timers that the pause made late."""

@@ -166,7 +166,7 @@ def test_who_comes_and_goes_follows_from_the_seed_alone(path: Path) -> None:
 def test_control_bytes_are_those_of_the_window_and_hardly_depend_on_requests(lab: Lab) -> None:
     lab.everyone_asks(60)
     found = steady.control(lab)
-    assert 0 < found["idle_node_mean"] < 1.1 * found["node_mean"], "connections that nothing uses are made anew now and then"
+    assert 0 < found["idle_node_mean"] < 3 * found["node_mean"], "in another window agents may change"
     assert found["node_mean"] <= found["node_p99"]
     assert found["join_bytes"] > 100
     assert {"Lease", "LeaseReply"} <= set(found["node_kinds"])

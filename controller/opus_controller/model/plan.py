@@ -125,6 +125,7 @@ class OverlaySettings(Frozen):
     timeout_slack: int | None = None
     wave: int | None = None
     load_staleness: int | None = None
+    control_budget: int | None = None
     direct: bool | None = None
 
 

@@ -165,6 +165,7 @@ class OverlayForm(Form):
     timeout_slack: Duration | None = None
     wave: _integer(1, 100) | None = None  # type: ignore[valid-type]
     load_staleness: Span | None = None
+    control_budget: _integer(1, 1_000_000) | None = None  # type: ignore[valid-type]
     direct: Flag | None = None
 
     @model_validator(mode="after")

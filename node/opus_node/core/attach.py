@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from opus_node.core.brief import merged, shortened
 from opus_node.core.context import Context
 from opus_node.core.events import AgentLost, Attached
 from opus_node.core.lookout import MOVE_LEAST, Lookout, worth_moving
@@ -292,6 +293,7 @@ class Attachment:
 
     def _ask(self, way: Way) -> None:
         self._asking = way.agent
+        way.told = None
         self._lease(way, True)
         self._schedule(self._ctx.now + 2 * self._ctx.patience(way.rtt) + 200 * MILLISECOND, self._ask_silent)
 
@@ -384,28 +386,35 @@ class Attachment:
 
     def _lease(self, way: Way, primary: bool) -> None:
         ctx = self._ctx
-        abilities = ctx.config.abilities
         self._lease_seq += 1
         way.lease_seq = self._lease_seq
         way.lease_sent_at = ctx.now
-        ctx.send(
-            way.agent,
-            Lease(
-                self._lease_seq,
-                ctx.incarnation,
-                primary,
-                ctx.now - ctx.booted_at,
-                way.rtt.srtt,
-                abilities.cpu,
-                abilities.memory,
-                abilities.storage,
-                abilities.bandwidth,
-                self._demand() if primary else (),
-                ctx.position.at,
-                self.ways.spare(way) if primary else 0,
-                self._lookout.measured() if primary else (),
-                *(self._above.vouch(way.agent) if primary and self._above is not None else ()),
-            ),
+        if not primary:  # a backup is only asked whether it is there
+            ctx.send(way.agent, Lease(self._lease_seq, 0, False, 0, 0, 0.0, 0, 0, 0, ()))
+            return
+        full = self._full_lease(way)
+        lease = full if way.told is None else shortened(full, way.told)
+        way.lease = full if way.told is None else merged(full, lease, way.told)
+        ctx.send(way.agent, lease)
+
+    def _full_lease(self, way: Way) -> Lease:
+        ctx = self._ctx
+        abilities = ctx.config.abilities
+        return Lease(
+            self._lease_seq,
+            ctx.incarnation,
+            True,
+            ctx.now - ctx.booted_at,
+            way.rtt.srtt,
+            abilities.cpu,
+            abilities.memory,
+            abilities.storage,
+            abilities.bandwidth,
+            self._demand(),
+            ctx.position.at,
+            self.ways.spare(way),
+            self._lookout.measured(),
+            *(self._above.vouch(way.agent) if self._above is not None else ()),
         )
 
     def on_lease_reply(self, source: NodeId, message: LeaseReply) -> None:
@@ -426,8 +435,9 @@ class Attachment:
         if message.seq and message.seq == way.lease_seq:
             rtt = self._ctx.now - way.lease_sent_at
             if way.rtt.samples:  # the first may have paid for a dial
-                self._ctx.position.sample(source, rtt, message.at)
+                self._ctx.position.sample(source, rtt, way.at)
             way.rtt.sample(rtt)
+            way.told = None if message.again or not message.accepted else way.lease
         if source in (self.agent, self._asking):
             for one in message.near:
                 self._near(one.app, one.replicas)
@@ -441,6 +451,8 @@ class Attachment:
                     self._lookout.hurry()
                 self._lookout.measure(message)
                 self._look()
+                if message.again:
+                    self._lease(way, True)
             elif not message.seq and message.agents:
                 self._handed_over(way, message.agents)
             else:

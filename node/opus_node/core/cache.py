@@ -141,7 +141,7 @@ class AppCache:
             self._pause = REMEASURE
             fresh = replica_set.members if len(replica_set.members) <= SMALL else (responder,)
             self.suggest(node for node in fresh if node in replica_set.members)
-        elif now - self._fresh_at >= self._pause:
+        elif now - self._fresh_at >= self._ctx.budget.stretched(self._pause):
             self._fresh_at = now
             self._pause = self._ctx.jitter(min(REMEASURE_MOST, 4 * self._pause))
             others = [node for node in replica_set.members if node not in (responder, self._ctx.me)]
@@ -151,7 +151,7 @@ class AppCache:
 
     def suggest(self, nodes: Iterable[NodeId]) -> None:
         """Somebody thinks that these are near."""
-        for node in islice(nodes, SUGGESTED):
+        for node in islice(nodes, self._ctx.budget.some(SUGGESTED)):
             if node not in self.entries and node != self._ctx.me:
                 self._prober.ask(node, self._measured)
 
@@ -203,7 +203,8 @@ class AppCache:
 
     def tend(self, until: Nanos) -> None:
         """Keeps the best one's connection from being closed as idle before `until`: dialling costs two round trips more."""
-        if self._ctx.now - self._asked_at > RECENT or not self.entries:
+        recent = self._ctx.now - self._asked_at <= RECENT / self._ctx.budget.pace
+        if not recent or not self.entries:
             return
         best = min(self.entries.values(), key=lambda entry: (entry.strikes, entry.rtt.srtt, entry.node))
         if not best.strikes and until - best.used_at >= IDLE and self._ctx.now - best.asked_at >= IDLE // 2:

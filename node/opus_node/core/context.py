@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from opus_node.core.budget import Budget
 from opus_node.core.coordinates import Position
 from opus_node.core.events import ClientReply, MemberChanged, Notice, Send, Serve
 from opus_node.core.messages import Message
@@ -27,6 +28,7 @@ class Context:
         "_late_at",
         "agent_incarnation",
         "booted_at",
+        "budget",
         "config",
         "incarnation",
         "level",
@@ -53,6 +55,7 @@ class Context:
         self._late: Nanos = 0
         self._late_at: Nanos = 0
         self.position = Position()
+        self.budget = Budget(config)
         self.timers = Timers()
         self.sends: list[Send] = []
         self.replies: list[ClientReply] = []
@@ -65,7 +68,7 @@ class Context:
         observers hear only whom its heads hold for alive. `now` and what is set at boot are set for each."""
         other = Context(self.me, self.config, self.rng)
         other.level = level
-        other.position, other.timers = self.position, self.timers
+        other.position, other.timers, other.budget = self.position, self.timers, self.budget
         other.sends, other.replies, other.serves = self.sends, self.replies, self.serves
         other.notices = Muted(self.notices)
         return other

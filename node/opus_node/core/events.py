@@ -1,4 +1,4 @@
-"""What enters and leaves the core: seven events in, one `Ready` out.
+"""What enters and leaves the core: eight events in, one `Ready` out.
 
 The shape is etcd/raft's Step and Ready with aioquic's explicit clock: whoever drives the core (a process on a
 real network, the simulator, a test) does everything in `Ready` in order, and calls `step(Wake(), now)` at `wake_at`.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from opus_node.core.messages import Message
-from opus_node.core.types import AppId, Nanos, NodeId
+from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,18 @@ class Wake:
     """`wake_at` has come. Harmless at any other time."""
 
 
-Event = Boot | Receive | Unreachable | Request | ServiceHealth | Served | Wake
+METER_EVERY: Nanos = 10 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """Told by the runtime each METER_EVERY, since it alone sees what connections cost. Without it no budget is kept."""
+
+    control_bytes: int
+    """Sent and received since the process began."""
+
+
+Event = Boot | Receive | Unreachable | Request | ServiceHealth | Served | Wake | Metered
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opus_node.core.coordinates import Place
-from opus_node.core.messages import AppDelay, Lease
+from opus_node.core.messages import AppDelay, Demand, Lease
 from opus_node.core.types import AppId, Nanos, NodeId
 
 
@@ -33,6 +33,7 @@ class Held:
         "spare",
         "storage",
         "told",
+        "told_at",
     )
 
     def __init__(self, node: NodeId, now: Nanos) -> None:
@@ -58,6 +59,8 @@ class Held:
         """How many there were when it was last told of some."""
         self.told: tuple[AppDelay, ...] = ()
         """The delays it was last told of."""
+        self.told_at: Place = 0
+        """Where it was told that its agent is."""
         self.heard_of: dict[AppId, tuple[int, NodeId]] = {}
         """Replica sets of which it was told the near ones, by (epoch, steward)."""
         self.owed: list[NodeId] = []
@@ -70,6 +73,13 @@ class Held:
 
     def take(self, lease: Lease, now: Nanos) -> None:
         self.heard_at = now
+        if lease.brief:
+            self.rtt = lease.rtt or self.rtt
+            self.at = lease.at or self.at
+            self.spare = lease.spare or self.spare
+            if lease.demand:
+                self._ask(lease.demand)
+            return
         self.rtt = lease.rtt
         self.at = lease.at
         self.born_at = now - lease.age
@@ -79,9 +89,8 @@ class Held:
         self.storage = lease.storage
         self.bandwidth = lease.bandwidth
         self.spare = lease.spare
-        if lease.demand:
-            self.rates = {demand.app: demand.rate for demand in lease.demand}
-            self.nearest = {demand.app: demand.nearest for demand in lease.demand if demand.nearest}
-        elif self.rates:
-            self.rates = {}
-            self.nearest = {}
+        self._ask(lease.demand)
+
+    def _ask(self, demand: tuple[Demand, ...]) -> None:
+        self.rates = {one.app: one.rate for one in demand}
+        self.nearest = {one.app: one.nearest for one in demand if one.nearest}

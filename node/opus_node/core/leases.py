@@ -55,6 +55,9 @@ class Leases:
             return
         held = self.table.get(source)
         hints: tuple[AgentHint, ...] = ()
+        if held is None and lease.brief:
+            ctx.send(source, LeaseReply(lease.seq, True, (), at, again=True))
+            return
         if held is None:
             held = Held(source, ctx.now)
             held.take(lease, ctx.now)
@@ -77,6 +80,10 @@ class Leases:
             self.siblings.take(source, lease.measured)
         news = () if held.told is delays else delays
         held.told = delays
+        if at == held.told_at:
+            at = 0
+        else:
+            held.told_at = at
         wanted = self.siblings.wanted(held)
         if ctx.level:
             ctx.send(source, LeaseReply(lease.seq, True, hints, at, news, wanted, (), self.roster.since(lease.zone)))
@@ -141,7 +148,7 @@ class Leases:
         while len(held.hinted) > HINTED:
             del held.hinted[next(iter(held.hinted))]
         held.hint_pause = HINT_FIRST if found else min(HINT_MOST, max(HINT_FIRST, 2 * held.hint_pause))
-        held.hint_at = self._ctx.now + held.hint_pause
+        held.hint_at = self._ctx.now + self._ctx.budget.stretched(held.hint_pause)
         return tuple(found)
 
     def replicas_changed(self) -> None:

@@ -71,7 +71,7 @@ class Lookout:
     def hurry(self) -> None:
         """Others may be better by now."""
         self._pause = 0
-        self._look_at = min(self._look_at, self._ctx.now + self._ctx.jitter(PAUSE_FAR, 0.0, 1.0))
+        self._look_at = min(self._look_at, self._ctx.now + self._ctx.budget.stretched(self._ctx.jitter(PAUSE_FAR, 0.0, 1.0)))
 
     def look(self, current: Way) -> None:
         ctx = self._ctx
@@ -90,15 +90,16 @@ class Lookout:
         far = current.rtt.delay() > ctx.config.near_enough
         for agent in wanted[: AT_ONCE if far else 1]:
             self._ask(agent)
-        self._look_at = ctx.now + ctx.jitter(self._pause or (PAUSE_FAR if far else PAUSE_NEAR))
-        self._pause = min(2 * (self._look_at - ctx.now), PAUSE_MOST)
+        pause = ctx.jitter(self._pause or (PAUSE_FAR if far else PAUSE_NEAR))
+        self._look_at = ctx.now + ctx.budget.stretched(pause)
+        self._pause = min(2 * pause, PAUSE_MOST)
 
     def _certainly_better(self, current: Way) -> bool:
         """What is known already speaks for another agent: it is measured once more, to be sure."""
         best = self._ways.best(current.agent)
         if best is None or self._ways.cost(best) >= worth_moving(self._ways.cost(current)):
             return False
-        if self._ctx.now - best.asked_at >= best.again:
+        if self._ctx.now - best.asked_at >= self._ctx.budget.stretched(best.again):
             self._ask(best.agent)
         return True
 
@@ -116,7 +117,7 @@ class Lookout:
 
     def measure(self, message: LeaseReply) -> None:
         ctx = self._ctx
-        for node in message.measure[:ASKED_MOST]:
+        for node in message.measure[: ctx.budget.some(ASKED_MOST)]:
             if node != ctx.me:
                 self._prober.ask(node, self._sibling)
         if message.measure and not message.seq and (self._answer_timer is None or self._answer_timer.run is None):

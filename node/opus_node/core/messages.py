@@ -192,6 +192,8 @@ class Lease:
     zone: int = 0
     """An agent's: up to which change it has heard its head's list of the zone; 0: of nothing."""
     level: int = 0
+    brief: bool = False
+    """What is zero or empty here is about as the lease before said (`brief`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,8 @@ class LeaseReply:
     zone: tuple[MemberUpdate, ...] = ()
     """To an agent: who has come to its zone or left it since; incarnations count these changes."""
     level: int = 0
+    again: bool = False
+    """A brief lease from a node that this agent does not know: say everything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,8 +73,8 @@ class Neighbours:
         between = self._siblings.between
         missing = [other.node for other in near if between(held, other) is None and asked.get(other.node, 0) <= now]
         if not missing:
-            self._content[held.node] = now + CONTENT
-        asked.update(dict.fromkeys(missing[:AT_ONCE], now + ASK_AGAIN))
+            self._content[held.node] = now + self._ctx.budget.stretched(CONTENT)
+        asked.update(dict.fromkeys(missing[:AT_ONCE], now + self._ctx.budget.stretched(ASK_AGAIN)))
         return tuple(missing[:AT_ONCE])
 
     def _enough(self, agents: int) -> int:

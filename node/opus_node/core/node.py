@@ -21,6 +21,7 @@ from opus_node.core.context import Context
 from opus_node.core.events import (
     Boot,
     Event,
+    Metered,
     Ready,
     Receive,
     Request,
@@ -175,6 +176,8 @@ class NodeCore:
                 self._served(event)  # type: ignore[arg-type]
             elif kind is Unreachable:
                 self._unreachable(event.peer)  # type: ignore[union-attr]
+            elif kind is Metered:
+                self._metered(event.control_bytes)  # type: ignore[union-attr]
             elif kind is ServiceHealth:
                 self._replica.programs.on_health(event)  # type: ignore[arg-type]
         elif isinstance(event, Boot):
@@ -218,6 +221,11 @@ class NodeCore:
             if late > SLEPT and level.role is not None:
                 level.role.slept(late)
         ctx.timers.fire(ctx.now)
+
+    def _metered(self, control_bytes: int) -> None:
+        ctx, role = self._ctx, self._role
+        nodes = None if role is None else len(role.leases.table)
+        ctx.budget.metered(control_bytes, ctx.now, ctx.now - ctx.booted_at, nodes, bool(self._replica.serving))
 
     def _unreachable(self, peer: NodeId) -> None:
         """Advice: whoever waits for that peer need not wait out the time-out."""

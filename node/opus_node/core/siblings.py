@@ -98,7 +98,7 @@ class Siblings:
             if not_before <= now and self._hope(held, other, ahead) >= WORTH_ASKING:
                 found.append(candidate)
                 asked[candidate] = (times + 1, now + (ASK_AGAIN << min(times, ASK_DOUBLED)))
-                held.ask_at = now + age // SELDOM
+                held.ask_at = now + self._ctx.budget.stretched(age // SELDOM)
                 if len(found) == most:
                     break
         return tuple(found)

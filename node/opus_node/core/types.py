@@ -121,5 +121,9 @@ class NodeConfig:
     load_staleness: Nanos = 5 * SECOND
     """What was heard of a replica's load counts for so long, then half, and half of that after as long again."""
 
+    control_budget: int = 100
+    """Bytes/s of control traffic, sent and received, that a node may cost once it has settled; an agent one and a half times as
+    much for each of its nodes, a replica two and a half times (`budget`). 100 is what DESIGN's figures ask for."""
+
     direct: bool = True
     """Whether a node caches replicas from replies and goes to them directly (one hop) while they answer."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, certain, expected
-from opus_node.core.messages import AgentHint, AppDelay
+from opus_node.core.messages import AgentHint, AppDelay, Lease
 from opus_node.core.rtt import Rtt
 from opus_node.core.siblings import TOWARDS_REPLICAS
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
@@ -48,11 +48,13 @@ class Way:
         "delays",
         "full_until",
         "heard_at",
+        "lease",
         "lease_sent_at",
         "lease_seq",
         "rtt",
         "seed",
         "silent",
+        "told",
         "wanted",
     )
 
@@ -78,6 +80,10 @@ class Way:
         self.full_until: Nanos = 0
         self.lease_seq = 0
         self.lease_sent_at: Nanos = 0
+        self.lease: Lease | None = None
+        """What it knows of this node once it has the last lease ..."""
+        self.told: Lease | None = None
+        """... and what it knows for certain: None, nothing."""
 
     def asked(self, now: Nanos) -> None:
         self.wanted, self.asked_at = False, now
@@ -134,7 +140,7 @@ class Ways:
             way.at = hint.at or way.at
             if teller is not None and hint.rtt and teller.rtt.samples:
                 way.bound = abs(hint.rtt - teller.rtt.srtt)
-        if chosen and self._ctx.now - way.asked_at >= way.again:
+        if chosen and self._ctx.now - way.asked_at >= self._ctx.budget.stretched(way.again):
             way.wanted = True
         return way.wanted and not way.rtt.samples
 

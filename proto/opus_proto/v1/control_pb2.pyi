@@ -187,6 +187,7 @@ class Settings(_message.Message):
     DIRECT_FIELD_NUMBER: _builtins.int
     LOAD_STALENESS_FIELD_NUMBER: _builtins.int
     DEPTH_FIELD_NUMBER: _builtins.int
+    CONTROL_BUDGET_FIELD_NUMBER: _builtins.int
     lease_interval: _builtins.int
     lease_timeout: _builtins.int
     nodes_per_agent: _builtins.int
@@ -201,6 +202,7 @@ class Settings(_message.Message):
     direct: _builtins.bool
     load_staleness: _builtins.int
     depth: _builtins.int
+    control_budget: _builtins.int
     def __init__(
         self,
         *,
@@ -218,11 +220,14 @@ class Settings(_message.Message):
         direct: _builtins.bool | None = ...,
         load_staleness: _builtins.int | None = ...,
         depth: _builtins.int | None = ...,
+        control_budget: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "depth", b"depth", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_control_budget", b"_control_budget", "_depth", b"_depth", "_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "control_budget", b"control_budget", "depth", b"depth", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "depth", b"depth", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_control_budget", b"_control_budget", "_depth", b"_depth", "_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "control_budget", b"control_budget", "depth", b"depth", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__control_budget: _TypeAlias = _typing.Literal["control_budget"]  # noqa: Y015
+    _WhichOneofArgType__control_budget: _TypeAlias = _typing.Literal["_control_budget", b"_control_budget"]  # noqa: Y015
     _WhichOneofReturnType__depth: _TypeAlias = _typing.Literal["depth"]  # noqa: Y015
     _WhichOneofArgType__depth: _TypeAlias = _typing.Literal["_depth", b"_depth"]  # noqa: Y015
     _WhichOneofReturnType__direct: _TypeAlias = _typing.Literal["direct"]  # noqa: Y015
@@ -251,6 +256,8 @@ class Settings(_message.Message):
     _WhichOneofArgType__timeout_slack: _TypeAlias = _typing.Literal["_timeout_slack", b"_timeout_slack"]  # noqa: Y015
     _WhichOneofReturnType__wave: _TypeAlias = _typing.Literal["wave"]  # noqa: Y015
     _WhichOneofArgType__wave: _TypeAlias = _typing.Literal["_wave", b"_wave"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__control_budget) -> _WhichOneofReturnType__control_budget | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__depth) -> _WhichOneofReturnType__depth | None: ...
     @_typing.overload

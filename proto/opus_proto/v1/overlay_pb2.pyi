@@ -385,6 +385,7 @@ class Lease(_message.Message):
     SETS_FIELD_NUMBER: _builtins.int
     ZONE_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
+    BRIEF_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     incarnation: _builtins.int
     primary: _builtins.bool
@@ -399,6 +400,7 @@ class Lease(_message.Message):
     sets: _builtins.int
     zone: _builtins.int
     level: _builtins.int
+    brief: _builtins.bool
     @_builtins.property
     def demand(self) -> _containers.RepeatedCompositeFieldContainer[Global___Demand]: ...
     @_builtins.property
@@ -422,10 +424,11 @@ class Lease(_message.Message):
         sets: _builtins.int = ...,
         zone: _builtins.int = ...,
         level: _builtins.int = ...,
+        brief: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "level", b"level", "measured", b"measured", "memory", b"memory", "primary", b"primary", "rtt", b"rtt", "seq", b"seq", "sets", b"sets", "spare", b"spare", "storage", b"storage", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "brief", b"brief", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "level", b"level", "measured", b"measured", "memory", b"memory", "primary", b"primary", "rtt", b"rtt", "seq", b"seq", "sets", b"sets", "spare", b"spare", "storage", b"storage", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -444,10 +447,12 @@ class LeaseReply(_message.Message):
     NEAR_FIELD_NUMBER: _builtins.int
     ZONE_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     accepted: _builtins.bool
     at: _builtins.int
     level: _builtins.int
+    again: _builtins.bool
     @_builtins.property
     def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentHint]: ...
     @_builtins.property
@@ -470,10 +475,11 @@ class LeaseReply(_message.Message):
         near: _abc.Iterable[Global___NearReplicas] | None = ...,
         zone: _abc.Iterable[Global___MemberUpdate] | None = ...,
         level: _builtins.int = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "agents", b"agents", "at", b"at", "delays", b"delays", "level", b"level", "measure", b"measure", "near", b"near", "seq", b"seq", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "again", b"again", "agents", b"agents", "at", b"at", "delays", b"delays", "level", b"level", "measure", b"measure", "near", b"near", "seq", b"seq", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -145,6 +145,7 @@ def all_experiments(scale: Scale) -> list[Experiment]:
         *_silence(ten, scale),
         Experiment("hot spot", ten, scale.settle_s, _hot_spot),
         Experiment("control", ten, scale.steady_s, lambda lab, context: steady.control(lab), asks_oracle=False),
+        *(_budget(scale, budget) for budget in BUDGETS),
         *(_churn(ten, scale, median) for median in MEDIANS_S),
         *(_entries(n, scale) for n in scale.sizes),
         *(_deep(depth, n, scale) for depth, n in scale.deep),
@@ -204,6 +205,21 @@ def _churn(base: Base, scale: Scale, median_s: float) -> Experiment:
         return churn.availability(lab, context.seed, median_s, context.scale.churn_s)
 
     return Experiment(f"churn {median_s:g}", base, scale.settle_s, run)
+
+
+BUDGETS = (60, 150)
+"""B/s a node, besides the default."""
+
+
+def _budget(scale: Scale, budget: int) -> Experiment:
+    """What a node costs under this budget, and what requests take then: nodes that look around less find less."""
+    base = Base(f"m=10, {budget} B/s", scale.hosts, 10, settings=(("control_budget", budget),))
+
+    def run(lab: Lab, context: Context) -> Figures:
+        rates = steady.rates(lab, min(steady.WINDOW_S, scale.steady_s / 5))
+        return {**rates, **placing.finding(lab, context.knowledge, context.base.replicas, direct=True)}
+
+    return Experiment(f"budget {budget}", base, scale.steady_s, run)
 
 
 JOINS_PER_S = 100.0

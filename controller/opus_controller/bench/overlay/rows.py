@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from opus_controller.bench.overlay import churn, sizing, statistics
-from opus_controller.bench.overlay.experiments import AGENTS_SERVE, MEDIANS_S, Figures, Scale
+from opus_controller.bench.overlay.experiments import AGENTS_SERVE, BUDGETS, MEDIANS_S, Figures, Scale
 from opus_controller.bench.overlay.run import Results
 from opus_controller.bench.overlay.settings import known
 from opus_controller.bench.overlay.statistics import Estimate
@@ -157,6 +157,7 @@ def all_rows(scale: Scale) -> list[Row]:
         *_entries(scale),
         *_depth(scale),
         *_control(),
+        *_budget(),
         *_half_kill(),
         *_silent_replica(),
         *_stability(),
@@ -246,6 +247,13 @@ def _control() -> Iterator[Row]:
     yield row("a newcomer's first minute", "join_bytes", unit="B")
     for median in MEDIANS_S:
         yield row(f"all hosts, median session {median / 60:g} min", "control_bytes", experiment=f"churn {median:g}")
+
+
+def _budget() -> Iterator[Row]:
+    for budget in BUDGETS:
+        what = f"control bytes, nodes, mean, at a budget of {budget} B/s"
+        note = averages(mean_ms="routing latency, ms:", stretch="stretch, direct:", agent_mean="agents")
+        yield Row("budget", what, f"budget {budget}", mean_of("node_mean"), budget, unit="B/s", digits=0, note=note)
 
 
 KINDS_TOLD = 6

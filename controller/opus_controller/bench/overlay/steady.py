@@ -35,10 +35,10 @@ def entries(lab: Lab) -> Figures:
 
 def control(lab: Lab) -> Figures:
     """Control bytes a second, sent and received, with requests as before; then without any; then those of newcomers."""
-    found = _rates(lab, WINDOW_S)
+    found = rates(lab, WINDOW_S)
     lab.workload({})
     lab.run_for(10)
-    idle = _rates(lab, WINDOW_S)
+    idle = rates(lab, WINDOW_S)
     return {
         **found,
         "idle_node_mean": idle["node_mean"],
@@ -48,7 +48,8 @@ def control(lab: Lab) -> Figures:
     }
 
 
-def _rates(lab: Lab, seconds: float) -> Figures:
+def rates(lab: Lab, seconds: float) -> Figures:
+    """Control bytes a second from now on, by role and by kind of message."""
     before, kinds_before = lab.samples(), lab.control_by_kind()
     lab.run_for(seconds)
     after, kinds_after = lab.samples(), lab.control_by_kind()

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from opus_node.choices import choosing
-from opus_node.core.events import Boot, Event, Request, RoleChanged, Wake
+from opus_node.core.events import METER_EVERY, Boot, Event, Metered, Request, RoleChanged, Wake
 from opus_node.core.types import Abilities, AppConfig, History, Nanos, NodeConfig, NodeId
 from opus_node.folds import notice_to_record
 from opus_node.workload import Arrival, Arrivals, WorkloadSpec
@@ -72,6 +72,15 @@ class World:
         host.core = self._make_core(host.id, config_of(self._plan, host.plan, history), rng)
         self._start_clients(host, now)
         self.step(host, Boot(self._seeds, incarnation), now)
+        self.agenda.at(now + METER_EVERY, self._meter, host, incarnation)
+
+    def _meter(self, now: Nanos, host: SimHost, incarnation: int, _c: None) -> None:
+        """As a process's event loop does: not while it is paused, and then a moment later."""
+        if host.core is None or host.incarnation != incarnation:
+            return
+        self.agenda.at(now + METER_EVERY, self._meter, host, incarnation)
+        if not host.paused:
+            self.step(host, Metered(host.control_sent + host.control_received), now)
 
     def kill(self, host: SimHost, *, powered: bool) -> None:
         """End the host's process; with `powered` its kernel stays and resets connections."""
