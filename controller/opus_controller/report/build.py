@@ -171,11 +171,12 @@ def _by_app(run: Run) -> list[result.AppResult]:
     return [
         result.AppResult(
             app=app.name,
-            replicas_wanted=app.replicas,
-            replicas_live=len(run.world.live(final, final.replicas.get(app.name, ()))),
+            replicas_wanted=max(app.replicas, min(app.most, live)),
+            replicas_live=live,
             figures=figures.of(run.judged.where(run.judged.requests.app == a)),
         )
         for a, app in enumerate(run.plan.apps)
+        for live in (len(run.world.live(final, final.replicas.get(app.name, ()))),)
     ]
 
 

@@ -292,6 +292,7 @@ class SiteResult(Part):
 class AppResult(Part):
     app: str
     replicas_wanted: int
+    """With `replicas: auto` as many as there are, within the bounds."""
     replicas_live: int
     """At the end."""
     figures: Figures
