@@ -63,7 +63,7 @@ FAIL_SHARE = 0.25
 BEREFT = 1000.0
 """ms: where no member is left."""
 
-STABILITY = 0.12
+STABILITY = 0.2
 """Of a member's mean share of all delay: what a member costs that is as likely to go as the average host."""
 CAPACITY = 0.12
 """The same for one of half the capacity of the average host."""
