@@ -365,9 +365,11 @@ class Client:
                 self.cache(pending.event.app).refused(source)
                 self._go_on(pending)
             return
+        late = flight.state == Flight.LOST
         flight.state = Flight.LOST
         if message.reason == BUSY:
-            self._turned_away(pending, flight, message)
+            if not late:  # nor doubled
+                self._turned_away(pending, flight, message)
             return
         if flight.via is DIRECT:
             if self.relay is not None:
