@@ -169,11 +169,15 @@ class Lab:
                 object.__setattr__(config, name, value)  # ours: made for this one node, which only reads it
 
     def retell(self, **app: Any) -> None:
-        """The same with an application's settings, its size among them."""
+        """The same with an application's settings, its size among them; stewards' desks have copies of their own."""
         for config in self._configs:
             for one in config.apps:
                 for name, value in app.items():
                     object.__setattr__(one, name, value)
+        for host in self.alive():
+            role = getattr(host.core, "_role", None)
+            for desk in role.stewards.desks.values() if role is not None else ():
+                desk.config = replace(desk.config, **app)
 
     # Looking
 
