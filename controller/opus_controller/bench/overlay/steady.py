@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import nan
 from random import Random
 from typing import Any
 
@@ -54,27 +55,29 @@ def rates(lab: Lab, seconds: float) -> Figures:
     lab.run_for(seconds)
     after, kinds_after = lab.samples(), lab.control_by_kind()
     rate = {name: (control_bytes(after[name]) - control_bytes(before[name])) / seconds for name in after}
-    nodes = [rate[name] for name, one in after.items() if not one["is_agent"] and not before[name]["is_agent"]]
-    agents = [rate[name] for name, one in after.items() if one["is_agent"]]
+    # Of a window only those tell what their role costs who had it at both its ends.
+    nodes = [name for name, one in after.items() if not one["is_agent"] and not before[name]["is_agent"]]
+    agents = [name for name, one in after.items() if one["is_agent"] and before[name]["is_agent"]]
     serving = set(lab.replicas())
-    plain = [rate[name] for name, one in after.items() if not one["is_agent"] and name not in serving]
 
-    def kinds(agents: bool) -> dict[str, float]:
-        """B/s by kind of message, the mean over nodes or agents."""
-        names = [name for name, one in after.items() if one["is_agent"] == before[name]["is_agent"] == agents]
+    def kinds(names: list[str]) -> dict[str, float]:
+        """B/s by kind of message, the mean over hosts."""
         total = sum((kinds_after[name] - kinds_before[name] for name in names), Counter())
         return {kind: count / seconds / max(1, len(names)) for kind, count in total.most_common()}
 
+    def of(names: list[str]) -> list[float]:
+        return [rate[name] for name in names] or [nan]
+
     return {
-        "plain_p99": float(np.quantile(plain, 0.99)),
-        "node_mean": float(np.mean(nodes)),
-        "node_p99": float(np.quantile(nodes, 0.99)),
+        "plain_p99": float(np.quantile(of([name for name in nodes if name not in serving]), 0.99)),
+        "node_mean": float(np.mean(of(nodes))),
+        "node_p99": float(np.quantile(of(nodes), 0.99)),
         "all_mean": float(np.mean(list(rate.values()))),
-        "agent_mean": float(np.mean(agents)),
-        "agent_max": float(max(agents)),
-        "agents": len(agents),
-        "node_kinds": kinds(False),
-        "agent_kinds": kinds(True),
+        "agent_mean": float(np.mean(of(agents))),
+        "agent_max": float(max(of(agents))),
+        "agents": sum(one["is_agent"] for one in after.values()),
+        "node_kinds": kinds(nodes),
+        "agent_kinds": kinds(agents),
     }
 
 
