@@ -67,7 +67,7 @@ def test_control_messages_after_boot_carry_nothing_of_the_overlay(tmp_path: Path
         assert hosts_named(plan, message) <= {host}, f"to {host}: {message}"
     for host, message in boots:
         assert hosts_named(plan, message) == {host, *plan.seeds}, "Boot names the host itself and the ways in, nobody else"
-        assert not [site for site in plan.sites if f'"{site}' in str(message)]
+        assert not [site for site in plan.sites if f'"{site}"' in str(message)], "sites are the emulation's own affair"
 
 
 def _median(requests: list[dict[str, int]]) -> float:

@@ -69,6 +69,7 @@ expectations: []
 """
 LAG_S = 10.0
 """By when a fault shows: the window of rates, and a scrape."""
+SCRAPE_S = 2.0
 
 
 @dataclass
@@ -191,7 +192,8 @@ def test_every_host_can_be_looked_at_in_depth(kept: Look, observed: Observed) ->
     hosts = kept.values_of(variable)
     assert len(hosts) == 8
     (victim,) = observed.faults["loss"]["victims"]
-    before = Look(kept.api, kept.run, kept.start, observed.faults["loss"]["at"])
+    # A scrape earlier: one that its death met half-way would have marked all that it said as gone.
+    before = Look(kept.api, kept.run, kept.start, observed.faults["loss"]["at"] - SCRAPE_S)
     before.variables["host"] = victim
     assert not lacking(before, "host")
 
