@@ -48,7 +48,7 @@ name: observed
 description: A power-off, a site cut off and healed, a link changed and healed, a service's replica lost
 topology: four.yaml
 settle: 8s
-duration: 78s
+duration: 90s
 seed: 1
 seeds: [a-1]
 applications:
@@ -60,11 +60,11 @@ applications:
 workload:
   - {clients: all, app: web, total_rate: 30/s, deadline: 2s}
   - {clients: all, app: page, total_rate: 6/s, deadline: 2s}
-timeline:
-  - {at: 20s, name: loss, power-off: a replica of web}
-  - {at: 32s, name: cut, partition: a site without replicas of web, for: 8s}
-  - {at: 48s, name: slow, link: a <-> c, add: {rtt: 100ms, loss: 20%}, for: 10s}
-  - {at: 62s, name: death, crash: a replica of page}
+timeline:  # the first when replicas have found their places: what a new one tells is no line yet
+  - {at: 32s, name: loss, power-off: a replica of web}
+  - {at: 44s, name: cut, partition: a site without replicas of web, for: 8s}
+  - {at: 60s, name: slow, link: a <-> c, add: {rtt: 100ms, loss: 20%}, for: 10s}
+  - {at: 74s, name: death, crash: a replica of page}
 expectations: []
 """
 LAG_S = 10.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.fake_runtime import SECOND, small_plan
-from opus_controller.bench import capacity, stored
+from opus_controller.bench import capacity, machine, stored
 from opus_controller.bench.capacity import FILL, RELEASE, RELEASE_TURNS, Capacity, Machine, costs_here
 from opus_controller.bench.table import row
 
@@ -88,3 +88,17 @@ def test_this_machine_is_looked_at() -> None:
     assert 0 <= found.free_cores <= found.cores
     assert found.turns > 1_000
     assert found.memory_mb > 0
+
+
+def test_a_clock_of_coarse_steps_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """User-mode Linux tells CPU time in steps of 10 ms: a short try would have taken none."""
+    asked: list[int] = []
+
+    def stepped(rounds: int) -> float:
+        asked.append(rounds)
+        return rounds / 1_000_000 // 0.01 * 0.01  # of a million turns a second
+
+    monkeypatch.setattr(machine, "_seconds", stepped)
+    assert machine.turns_a_second(1_000, 2) == pytest.approx(1_000_000, rel=0.5)
+    assert asked[0] == 1_000
+    assert asked[-1] > 1_000
