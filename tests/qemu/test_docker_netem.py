@@ -100,6 +100,9 @@ def test_a_link_changed_while_packets_are_on_it(testbed: state.RunState) -> None
     assert before - EARLY_MS < min(pings.rtt_ms[:20]) < before + LATE_MS
     assert after - EARLY_MS < min(pings.rtt_ms[-20:]) < after + LATE_MS
     assert pings.lost <= 3, "no more than were on their way when it was told to end"
-    assert {delay for delay, _ in netems(testbed)} == NETEM_DELAYS_MS - {22} | {62}
+    assert {delay for delay, _ in netems(testbed)} >= NETEM_DELAYS_MS - {22} | {62}
     fine(opus("link", "reset", "--run", testbed.run, "berlin", "madrid"))
-    assert {delay for delay, _ in netems(testbed)} == NETEM_DELAYS_MS
+    # The class of the changed path stays, for what is in flight in it; nothing goes there any more.
+    assert {delay for delay, _ in netems(testbed)} >= NETEM_DELAYS_MS
+    again = ping(testbed, "berlin", "madrid", 10, 0.2)
+    assert before - EARLY_MS < again.least_ms < before + LATE_MS
