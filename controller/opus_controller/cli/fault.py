@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -107,7 +108,7 @@ def shape(
     """Make the path between two sites worse; `heal` takes exactly this back."""
     asked = {"delay": delay, "rtt": rtt, "jitter": jitter, "loss": loss, "duplicate": duplicate, "reorder": reorder}
     asked["corrupt"] = corrupt
-    changes = {key: value for key, value in asked.items() if value is not None}
+    changes = _given(asked)
     if not changes:
         raise ScenarioError(
             "fault shape: nothing to change; allowed: --rtt, --delay, --jitter, --loss, ... (opus fault shape --help)"
@@ -130,7 +131,7 @@ def strain(
 ) -> None:
     """Leave hosts less of what they have; `heal` gives it back."""
     asked = {"cpu": cpu, "memory": memory, "up": up, "down": down}
-    taken = {key: value for key, value in asked.items() if value is not None}
+    taken = _given(asked)
     if not taken:
         raise ScenarioError("fault strain: nothing to take; allowed: --cpu, --memory, --up, --down (opus fault strain --help)")
     _strike({"strain": _phrase(who), **taken}, {"for": for_, "flap": flap, "name": name}, run, as_json=as_json)
@@ -146,7 +147,7 @@ def flood(
     as_json: JsonOption = False,
 ) -> None:
     """Let a few hosts ask others far more than clients do; they are no clients meanwhile."""
-    event = {"flood": _phrase(who), "rate": rate, **({} if app is None else {"app": app})}
+    event = {"flood": _phrase(who), "rate": rate, **_given({"app": app})}
     _strike(event, {"for": for_, "name": name}, run, as_json=as_json)
 
 
@@ -171,7 +172,7 @@ def churn(
 
     asked: dict[str, Any] = {"hosts": _phrase(who), "sessions": lasting(sessions), "downtimes": lasting(downtimes)}
     asked |= {"departures": "power-off" if power_off else "crash"}
-    asked |= {key: value for key, value in {"for": for_, "name": name}.items() if value is not None}
+    asked |= _given({"for": for_, "name": name})
     need_root("breaking hosts and links")
     _show(ask_controller(run, {"do": "churn", "churn": asked})["struck"][0], as_json=as_json)
 
@@ -224,9 +225,13 @@ def _phrase(who: list[str]) -> str:
     return " ".join(who)
 
 
+def _given(options: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
 def _strike(event: dict[str, Any], more: dict[str, str | None], run: str | None, *, as_json: bool) -> None:
     need_root("breaking hosts and links")
-    event |= {key: value for key, value in more.items() if value is not None}
+    event |= _given(more)
     _show(ask_controller(run, {"do": "strike", "event": event})["struck"][0], as_json=as_json)
 
 

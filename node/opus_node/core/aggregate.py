@@ -14,6 +14,7 @@ from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, expected
 from opus_node.core.messages import Summary, SummaryWanted
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
+from opus_node.core.wholes import Wholes
 
 KEPT: Nanos = 8 * SECOND
 """Two summaries may be late, not three."""
@@ -31,14 +32,14 @@ def share(heads: int) -> int:
 class Aggregate:
     """Soft state of a head. A summary here always says whose nodes it is about, and is a whole one."""
 
-    __slots__ = ("_ctx", "_sent", "_told")
+    __slots__ = ("_ctx", "_told", "_wholes")
 
     def __init__(self, ctx: Context) -> None:
         """`ctx` is the host's, without a level: the answer to a summary has none."""
         self._ctx = ctx
         self._told: dict[AppId, dict[NodeId, tuple[Nanos, Summary]]] = {config.name: {} for config in ctx.config.apps}
-        self._sent: dict[tuple[AppId, NodeId], dict[NodeId, int]] = {}
-        """Of whose nodes: to whom the whole was told, in which version."""
+        self._wholes: dict[tuple[AppId, NodeId], Wholes] = {}
+        """By whose nodes they are about."""
 
     def take(self, source: NodeId, summary: Summary) -> None:
         told = self._told.get(summary.app)
@@ -58,7 +59,7 @@ class Aggregate:
         told = self._told[app]
         for agent in [agent for agent, (at, _) in told.items() if self._ctx.now - at > KEPT]:
             del told[agent]
-            self._sent.pop((app, agent), None)
+            self._wholes.pop((app, agent), None)
         mine = [one.agent for one in own]
         others = [summary for agent, (_, summary) in told.items() if agent not in mine]
         serve = {one.agent for one in others if any(candidate.node in serving for candidate in one.candidates)}
@@ -72,16 +73,13 @@ class Aggregate:
 
     def due(self, target: NodeId, summary: Summary) -> Summary:
         """What to tell `target` of it now: the whole, or that nothing has changed."""
-        sent = self._sent.setdefault((summary.app, summary.agent), {})
-        told = sent.pop(target, 0) == summary.version
-        sent[target] = summary.version
-        while len(sent) > 2:
-            del sent[next(iter(sent))]
-        return replace(summary, candidates=(), near=(), abroad=()) if told else summary
+        return self._wholes.setdefault((summary.app, summary.agent), Wholes()).due(target, summary)
 
     def wanted(self, app: AppId, agent: NodeId, target: NodeId) -> None:
         """It lacks what it was told."""
-        self._sent.get((app, agent), {}).pop(target, None)
+        wholes = self._wholes.get((app, agent))
+        if wholes is not None:
+            wholes.wanted(target)
 
     def entries(self) -> int:
         return sum(map(len, self._told.values()))

@@ -54,9 +54,8 @@ class Cluster:
             row = found[i]
             for j in range(i):
                 guess = by_agent = rtt + self.rtts[j]
-                there = where[j]
-                if here is not None and there is not None and nodes[i].node != self.agent != nodes[j].node:
-                    guess = GUESS * (dist(here[0], there[0]) + here[1] + there[1])
+                if nodes[i].node != self.agent != nodes[j].node:
+                    guess = _guess(here, nodes[j].at)
                 row[j] = found[j][i] = guess if guess < by_agent else by_agent
         return found
 

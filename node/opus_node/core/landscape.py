@@ -173,11 +173,12 @@ class Landscape:
             found[one.agent] = row
         return found
 
-    def _bases(self, node: NodeId, home: NodeId, spur: float) -> list[float]:
+    def _bases(self, one: Candidate) -> list[float]:
         """ms from each agent to a candidate: measured, or as its own agent's distance suggests."""
+        spur = one.rtt / MILLISECOND
         found = []
-        for between, told in zip(self._agents[home], self._told, strict=True):
-            measured = told.get(node)
+        for between, told in zip(self._agents[self.home[one.node]], self._told, strict=True):
+            measured = told.get(one.node)
             found.append(measured[0] / MILLISECOND if measured else sqrt(between * between + spur * spur))
         return found
 
@@ -187,8 +188,7 @@ class Landscape:
         Members come before others, as all that is decided hangs on them.
         """
         spurs = [(one.node, self.home[one.node], one.rtt / MILLISECOND) for one in self.candidates]
-        serving = [spur for spur in spurs if spur[0] in members]
-        bases = [self._bases(*spur) for spur in serving]
+        bases = [self._bases(one) for one in self.candidates if one.node in members]
         nearest = list(map(min, *bases)) if len(bases) > 1 else bases[0] if bases else [inf] * len(self._clusters)
         found = {}
         for i, (cluster, least) in enumerate(zip(self._clusters, nearest, strict=True)):
@@ -223,7 +223,7 @@ class Landscape:
     def _column(self, one: Candidate, coarse: bool, scenarios: Sequence[_Scenario]) -> list[float]:
         """A column for `kmedian`."""
         home = self.home[one.node]
-        bases = self._bases(one.node, home, one.rtt / MILLISECOND)
+        bases = self._bases(one)
         column: list[float] = []
         if coarse:
             column += [self.demand[cluster.agent] * base for cluster, base in zip(self._clusters, bases, strict=True)]
@@ -246,7 +246,7 @@ class Landscape:
         serving = [self.candidates[self.index[node]] for node in members if node in self.index]
         if not serving or self.coarse:
             return {}
-        rows = {one.node: self._rows(one, self._bases(one.node, self.home[one.node], one.rtt / MILLISECOND)) for one in serving}
+        rows = {one.node: self._rows(one, self._bases(one)) for one in serving}
         now = [list(map(min, *each)) if len(each) > 1 else each[0] for each in zip(*rows.values(), strict=True)]
         hopes = {one.node: self._hopes(one) for one in self.candidates}
         gains = sorted(
@@ -267,7 +267,7 @@ class Landscape:
         return found
 
     def _hopes(self, one: Candidate) -> list[list[float]]:
-        return self._rows(one, self._bases(one.node, self.home[one.node], one.rtt / MILLISECOND), 1 / GUESS)
+        return self._rows(one, self._bases(one), 1 / GUESS)
 
     def _gain(self, rows: Sequence[Sequence[float]], now: Sequence[Sequence[float]]) -> float:
         saved = 0.0

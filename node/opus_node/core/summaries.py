@@ -18,6 +18,7 @@ from opus_node.core.messages import Candidate, Measured, ReplicaSet, Summary
 from opus_node.core.peers import Peers
 from opus_node.core.placement import EVERYWHERE, score
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
+from opus_node.core.wholes import Wholes
 
 EVERY: Nanos = 3 * SECOND
 EARLY: Nanos = SECOND // 2
@@ -48,7 +49,7 @@ WEIGHT_MOST = 64
 class Summaries:
     """Builds them; remembers members of the sets before, since a steward may want them back after a merge."""
 
-    __slots__ = ("_ctx", "_former", "_leases", "_policies", "_sent", "_swim", "_whole")
+    __slots__ = ("_ctx", "_former", "_leases", "_policies", "_swim", "_whole", "_wholes")
 
     def __init__(self, ctx: Context, leases: Leases, swim: Peers) -> None:
         self._ctx = ctx
@@ -58,8 +59,7 @@ class Summaries:
         self._former: dict[AppId, tuple[NodeId, ...]] = {}
         self._whole: dict[AppId, tuple[Nanos, Summary]] = {}
         """When last looked at anew, and the last of them."""
-        self._sent: dict[AppId, dict[NodeId, int]] = {}
-        """Steward -> version it was told in whole."""
+        self._wholes: dict[AppId, Wholes] = {config.name: Wholes() for config in ctx.config.apps}
 
     def learned(self, before: ReplicaSet | None, new: ReplicaSet) -> None:
         if before is not None and before.members != new.members:
@@ -67,20 +67,16 @@ class Summaries:
 
     def wanted(self, app: AppId, steward: NodeId) -> None:
         """It lacks what it was told."""
-        self._sent.get(app, {}).pop(steward, None)
+        wholes = self._wholes.get(app)
+        if wholes is not None:
+            wholes.wanted(steward)
 
     def due(self, app: AppId, steward: NodeId, known: ReplicaSet | None, client_rate: float) -> Summary:
         """What to tell `steward` now: the whole, or that nothing has changed. To itself it costs nothing to tell the whole."""
         whole = self._current(app, known, client_rate)
         if steward == self._ctx.me:
             return whole
-        sent = self._sent.setdefault(app, {})
-        known_there = sent.pop(steward, 0) == whole.version
-        told = Summary(app, whole.nodes, whole.rate, whole.version, (), ()) if known_there else whole
-        sent[steward] = whole.version
-        while len(sent) > 2:
-            del sent[next(iter(sent))]
-        return told
+        return self._wholes[app].due(steward, whole)
 
     def _current(self, app: AppId, known: ReplicaSet | None, client_rate: float) -> Summary:
         """The last version with today's figures, or a new one if what it says is no longer so."""

@@ -9,41 +9,22 @@ Exit status: 0 the run is gone, or asked to end; otherwise as the commands'.
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
 import sys
 
-from opus_controller.model.errors import OpusError
 from opus_controller.runtimes.docker.runtime import DockerRuntime
-from opus_controller.runtimes.hosts.machine import raise_file_limit
+from opus_controller.runtimes.hosts.resident import stay, until_told
 from opus_controller.runtimes.hosts.tending import Tender
 
 
 async def _keep(run: str) -> None:
     runtime = await DockerRuntime.open(run)
-    keeping = asyncio.create_task(runtime.keep())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, keeping.cancel)
     tending = asyncio.create_task(Tender(runtime).tend())
     try:
-        await keeping
-    except asyncio.CancelledError:
-        logging.info("told to end")
+        await until_told(runtime.keep())
     finally:
         tending.cancel()
         await runtime.leave()
 
 
-def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s keeper: %(message)s", stream=sys.stderr)
-    raise_file_limit()
-    try:
-        asyncio.run(_keep(sys.argv[1]))
-    except OpusError as error:
-        print(f"keeper: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stay("keeper", _keep(sys.argv[1])))
