@@ -49,6 +49,7 @@ def test_outside_churn_in_a_mapping() -> None:
         ("hops.max <= 2", {"figure": "hops.max", "op": "<=", "bound": 2.0}),
         ("recovery_s.max <= 2s after loss", {"figure": "recovery_s.max", "op": "<=", "bound": 2.0, "after": "loss"}),
         ("requests.failed == 0", {"figure": "requests.failed", "op": "==", "bound": 0.0}),
+        ("requests.shed >= 100", {"figure": "requests.shed", "op": ">=", "bound": 100.0}),
         ({"hops.max": "<= 2"}, {"figure": "hops.max", "op": "<=", "bound": 2.0}),
         (
             {"availability": ">= 99.9%", "outside": "2s after faults", "reachable": True, "site": "x"},
@@ -76,6 +77,7 @@ def test_a_name_for_reports() -> None:
         "availability >= lots",
         "availability >= 101%",
         "availability >= 99% sometimes",
+        "requests.shed >= 1 of app web",
         "hops.max <= 2ms",
         "hops.max <= -1",
         "hops.max <= 2 after loss",

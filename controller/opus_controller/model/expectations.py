@@ -36,7 +36,7 @@ FIGURES: Final[Mapping[str, Unit]] = {
     **{f"regret_ms.{q}": "ms" for q in ("p50", "p95", "p99")},
     "stretch": "number",
     "cost_of_self_organization": "number",
-    **{f"requests.{q}": "number" for q in ("issued", "ok", "failed")},
+    **{f"requests.{q}": "number" for q in ("issued", "ok", "failed", "shed")},
     "agents": "number",
     **{f"state_entries.{role}.{q}": "number" for role in ("node", "agent") for q in ("p50", "max")},
     **{f"control_bytes_per_s.{q}": "number" for q in ("mean", "p99", "max")},
@@ -54,6 +54,8 @@ PER_REQUEST: Final = (
 )
 """Figures made of requests, which app, site, reachable and (but for recovery_s) outside can narrow."""
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
+SHED: Final = "requests.shed"
+"""How often requests were turned away: counted by those who did, so it cannot be narrowed."""
 BOUND_ALLOWED: Final = '">= 99.9%", "<= 60ms", "== 0" (one of <=, >=, == and a number)'
 SENTENCE_ALLOWED: Final = (
     '"FIGURE >= BOUND", then any of "of app NAME", "at site NAME", "outside 2s after faults" (or "after faults and churn"), '
@@ -147,8 +149,9 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
         raise ValueError(f"{shown(bound)} is not a bound for {figure}; allowed: {BOUND_ALLOWED}")
     ops: dict[str, Literal["<=", ">=", "=="]] = {"<=": "<=", ">=": ">=", "==": "==", "≤": "<=", "≥": ">="}
     about = figure.split(".")[0]
+    narrows = about in PER_REQUEST and figure != SHED
     for option in ("app", "site", "outside", "reachable"):
-        if options.get(option) and (about not in PER_REQUEST or (option == "outside" and about == "recovery_s")):
+        if options.get(option) and (not narrows or (option == "outside" and about == "recovery_s")):
             raise ValueError(f"{shown(option)} means nothing for {figure}; allowed for: {', '.join(PER_REQUEST[:-1])}")
     if options.get("after") and about != "recovery_s":
         raise ValueError(f"'after' names a fault to recover from; allowed for: recovery_s.max, not {figure}")

@@ -109,8 +109,9 @@ def selection(run: Run, wanted: Expectation) -> Bools:
 
 def _about(run: Run, wanted: Expectation, whole: Mapping[str, Any], faults: list[result.FaultResult]) -> Mapping[str, Any]:
     """The figures an expectation is judged by: result.json's, those of requests over its selection, recovery over its faults."""
-    narrowed = run.judged.where(selection(run, wanted))
-    return {**whole, **figures.of(narrowed).model_dump(), **_recovery(run, wanted, faults)}
+    narrowed = figures.of(run.judged.where(selection(run, wanted))).model_dump()
+    narrowed["requests"] = {**whole["requests"], **narrowed["requests"]}
+    return {**whole, **narrowed, **_recovery(run, wanted, faults)}
 
 
 def _recovery(run: Run, wanted: Expectation, faults: list[result.FaultResult]) -> dict[str, Any]:

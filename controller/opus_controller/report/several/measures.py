@@ -10,7 +10,7 @@ from math import inf, isinf
 from typing import Any, Final, Literal
 
 from opus_controller.engine.checks import lookup
-from opus_controller.model.expectations import FIGURES
+from opus_controller.model.expectations import FIGURES, SHED
 from opus_controller.report import words
 
 Scale = Literal["ratio", "difference"]
@@ -28,7 +28,9 @@ _RATIO_HEADS: Final = (
     "cost_of_self_organization",
     "control_bytes_per_s",
 )
-_WHOLE: Final = ("hops.p50", "hops.max", "requests.issued", "requests.ok", "requests.failed", "agents", "state_entries", RECOVERY)
+_WHOLE: Final = (
+    "hops.p50", "hops.max", "requests.issued", "requests.ok", "requests.failed", SHED, "agents", "state_entries", RECOVERY,
+)  # fmt: skip
 """Counted in steps of 1 (quantiles of whole numbers, recovery in windows of 1 s)."""
 
 _FINE: Final = ("stretch", "cost_of_self_organization", "hops.mean")
