@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.network import Cut, Network
 from opus_controller.model.shapes import AccessLink, BurstLoss, Direction, PathShape
-from opus_controller.net import netem_desired, netem_port
+from opus_controller.net import netem_desired, netem_port, netem_rates, tc_qdisc
 from opus_controller.net.netem_desired import CLASS_MASK, HANDLE, PATTERN_MASK, Planner
 from opus_controller.net.netem_options import (
     LARGEST_LIMIT,
@@ -27,6 +27,7 @@ from opus_controller.net.netem_options import (
     with_limit,
 )
 from opus_controller.net.netem_port import Port
+from opus_controller.net.tc_netlink import Netlink, Request
 from opus_controller.net.userspace_jitter import table
 
 MS = 1_000_000
@@ -234,11 +235,40 @@ def test_kinds_of_loss_are_never_mixed() -> None:
 # --- queues ---
 
 
-@pytest.mark.parametrize(
-    ("direction", "sized"),
-    [(Direction(rate_bps=10_000_000, queue_bytes=77_000), lambda body: struct.pack("=I", 77_000) in body)],
-)
-def test_a_queue_is_asked_for_in_bytes(direction: Direction, sized: Callable[[bytes], bool]) -> None:
-    host = network_of({"a": AccessLink(down=direction)}, {}).hosts[0]
-    [request] = [r for r in netem_port.first_requests(Port(host, None), 1500) if b"tbf\0" in r.body]
-    assert sized(request.body)
+class OneKernel(Netlink):
+    """Takes requests and sends back what it has made of them."""
+
+    def __init__(self, makes: Callable[[bytes], bytes] = lambda body: body) -> None:
+        self.makes = makes
+        self.asked: list[Request] = []
+
+    def do(self, requests: Iterable[Request]) -> list[bytes]:
+        made = list(requests)
+        self.asked += made
+        return [self.makes(request.body) for request in made]
+
+
+def _rates_of(kernel: OneKernel) -> list[tuple[int, int]]:
+    found = [tc_qdisc.read_qdisc(request.body) for request in kernel.asked]
+    kernel.asked.clear()
+    return [tc_qdisc.read_tbf(one.options) for one in found if one.kind == "tbf"]
+
+
+def test_a_rate_and_its_queue_are_changed_in_place_and_end_without_a_limit() -> None:
+    kernel = OneKernel()
+    slow = AccessLink(up=Direction(rate_bps=1_000_000), down=Direction(rate_bps=10_000_000, queue_bytes=77_000))
+    port = Port(network_of({"a": slow}, {}).hosts[0], kernel)
+    netem_rates.set_rates([port], kernel)
+    assert _rates_of(kernel) == [(1_000_000, 15_000), (10_000_000, 77_000)]
+    netem_rates.set_rates([port], kernel)
+    assert kernel.asked == [], "it is so already"
+    port.host = network_of({"a": AccessLink(up=slow.up)}, {}).hosts[0]
+    netem_rates.set_rates([port], kernel)
+    assert [rate for rate, _ in _rates_of(kernel)] == [netem_rates.ANY_BPS], "what waits is not thrown away with its bucket"
+
+
+def test_another_rate_than_the_one_asked_for_is_refused() -> None:
+    kernel = OneKernel(lambda body: body.replace(struct.pack("=Q", 1_250_000), struct.pack("=Q", 1_250_001)))
+    host = network_of({"a": AccessLink(down=Direction(rate_bps=10_000_000))}, {}).hosts[0]
+    with pytest.raises(PlatformError, match="a's down rate"):
+        netem_rates.set_rates([Port(host, None)], kernel)

@@ -25,6 +25,4 @@ def _impossible(fault: Fault, info: RunInfo) -> str:
         return ""
     if fault.change.memory is not None and info.runtime == "sim":
         return f"simulated hosts have no memory to take; allowed with --runtime {' or '.join(REAL)}"
-    if (fault.change.up_bps or fault.change.down_bps) and info.links == "netem":
-        return "netem links cannot change the rate of an access link; allowed with --links userspace or --runtime sim"
     return ""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host
-from opus_controller.net import namespaces, netem_port, tc_link, tc_offload, tc_qdisc
+from opus_controller.net import namespaces, netem_port, netem_rates, tc_link, tc_offload, tc_qdisc
 from opus_controller.net.links import LinkCounters, TimerLag
 from opus_controller.net.namespaces import run_inside
 from opus_controller.net.netem_counters import read_counters
@@ -172,6 +172,9 @@ class NetemLinks:
             if (name(port) in desired.down) and not port.down:
                 self._do(netem_port.set_down(port, True))
         self._set_trees(ports, seed)
+        for port in ports:
+            port.host = self._hosts[name(port)]
+        netem_rates.set_rates(ports, self._wan)
         refused = {name(port): desired.refused.get(name(port), frozenset()) for port in ports}
         self._do(chain.from_iterable(netem_port.refuse(port, refused[name(port)]) for port in ports))
         self._do(

@@ -23,14 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from opus_controller.model.plan import Host
-from opus_controller.model.shapes import Direction
+from opus_controller.model.shapes import AccessLink
 from opus_controller.net import tc_link, tc_offload, tc_qdisc
 from opus_controller.net.namespaces import run_inside
 from opus_controller.net.netem_desired import CLASS_MASK, HANDLE, PATTERN_MASK, Tree
 from opus_controller.net.netem_options import KIND, NetemOptions, encode
 from opus_controller.net.tc_netlink import Netlink, Request
 from opus_controller.net.tc_qdisc import EGRESS, INGRESS, ROOT, QueueStats
-from opus_controller.net.userspace_rate import DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_NS
 
 INTERFACE = "eth0"
 GATEWAY = "169.254.1.1"
@@ -39,10 +38,10 @@ _FIRST_INDEX = 16
 _IFB_QUEUE = 1000
 _STRIP = 0x40000000
 """Number of the shared action `strip`."""
-_BURST_NS = 4_000_000
 _PRIORITY_DOWN, _PRIORITY_CUT, _PRIORITY_DUPLICATE, _PRIORITY_REST = 5, 10, 20, 50
 _PRIORITY_ALIAS, _PRIORITY_CLASS = 10, 20
-_RATE_HANDLE = 0x20000
+RATE_HANDLE = 0x20000
+"""Of the token buckets (`netem_rates`)."""
 
 
 @dataclass
@@ -53,6 +52,8 @@ class Port:
     network: Netlink | None
     eth0: int = 0
     """Interface number of eth0 in the host's namespace."""
+    access: AccessLink | None = None
+    """Whose rates are in force (`netem_rates`); None: not known."""
     mark: int = 0
     tree: Tree | None = None
     """None: not known; then everything is stated anew."""
@@ -133,7 +134,7 @@ def _configure(host: Host, gateway_mac: bytes) -> tuple[Netlink, int]:
             tc_link.add_neighbour(index, GATEWAY, gateway_mac),
             tc_link.add_default_route(index, GATEWAY),
         ]
-        netlink.do([*requests, *_rate(index, host.access.up)])
+        netlink.do(requests)
     except BaseException:
         netlink.close()
         raise
@@ -158,7 +159,6 @@ def first_requests(port: Port, mtu: int) -> Iterator[Request]:
     yield tc_qdisc.set_action(tc_qdisc.drop(port.number))
     yield tc_qdisc.match_all(wan, INGRESS, _PRIORITY_REST, _marking(port, 0))
     yield tc_qdisc.match_all(wan, EGRESS, _PRIORITY_REST, strip(), tc_qdisc.redirect(port.number, delays))
-    yield from _rate(wan, host.access.down)
 
 
 def last_requests(port: Port) -> Iterator[Request]:
@@ -289,7 +289,7 @@ def forget(port: Port) -> Iterator[Request]:
 
 def counter_requests(port: Port) -> list[Request]:
     """In the wan namespace: the tree's and the down queue's qdiscs, and the leaves that reorder or duplicate."""
-    requests = [tc_qdisc.get_qdisc(port.delays, HANDLE, ROOT), tc_qdisc.get_qdisc(port.wan, _RATE_HANDLE, ROOT)]
+    requests = [tc_qdisc.get_qdisc(port.delays, HANDLE, ROOT), tc_qdisc.get_qdisc(port.wan, RATE_HANDLE, ROOT)]
     for minor, options in (port.tree.classes if port.tree else {}).items():
         if options.reorder and not options.duplicate:
             requests.append(tc_qdisc.get_qdisc(*place(port, minor, options)))
@@ -298,10 +298,10 @@ def counter_requests(port: Port) -> list[Request]:
 
 def up_queue(port: Port) -> QueueStats:
     """The host's own up queue; nothing if it has none, or its namespace is gone."""
-    if port.network is None or port.host.access.up.rate_bps is None:
+    if port.network is None:
         return QueueStats()
     with suppress(OSError):
-        for answer in port.network.do([tc_qdisc.get_qdisc(port.eth0, _RATE_HANDLE, ROOT)]):
+        for answer in port.network.do([tc_qdisc.get_qdisc(port.eth0, RATE_HANDLE, ROOT)]):
             return tc_qdisc.read_qdisc(answer).stats
     return QueueStats()
 
@@ -311,22 +311,6 @@ def up_queue(port: Port) -> QueueStats:
 
 def _marking(port: Port, mark: int) -> bytes:
     return tc_qdisc.mark(port.number, mark, 0xFFFFFFFF, tc_qdisc.ACT_OK)
-
-
-def _rate(index: int, direction: Direction) -> Iterator[Request]:
-    if direction.rate_bps is not None:
-        queue = direction.queue_bytes or default_queue(direction.rate_bps)
-        yield tc_qdisc.tbf(index, _RATE_HANDLE, direction.rate_bps, queue, burst(direction.rate_bps))
-
-
-def default_queue(rate_bps: int) -> int:
-    """Bytes that may wait before a rate that says nothing of its queue; the same as with userspace links."""
-    return max(DEFAULT_QUEUE_BYTES, rate_bps * DEFAULT_QUEUE_NS // 8_000_000_000)
-
-
-def burst(rate_bps: int) -> int:
-    """Bytes that may pass at once after silence: two large packets, or what makes up for timers that are 4 ms late."""
-    return max(2 * 1514, rate_bps * _BURST_NS // 8_000_000_000)
 
 
 def _mac(end: bytes, host: Host) -> bytes:

@@ -133,14 +133,25 @@ def read_qdisc(answer: bytes) -> Qdisc:
     return Qdisc(index, handle, parent, kind, options, stats)
 
 
-def tbf(index: int, handle: int, rate_bps: int, queue_bytes: int, burst_bytes: int) -> Request:
-    """Token bucket at the root: `rate_bps` of IP packets, a queue of `queue_bytes` of them."""
+def tbf(index: int, handle: int, rate_bps: int, queue_bytes: int, burst_bytes: int, *, echo: bool = False) -> Request:
+    """Token bucket at the root: `rate_bps` of IP packets, a queue of `queue_bytes` of them. `echo`: it comes back as accepted."""
     rate = rate_bps // 8
     spec = _RATESPEC.pack(0, _ETHERNET, 0, 0, 0, min(rate, _U32))
     buffer = min(_U32, burst_bytes * 1_000_000_000 // rate // _TICK_NS)
     parameters = spec + _RATESPEC.pack(0, _ETHERNET, 0, 0, 0, 0) + struct.pack("=III", queue_bytes, buffer, 0)
     options = attribute(1, parameters) + attribute(4, struct.pack("=Q", rate)) + u32(6, burst_bytes)
-    return qdisc(index, "tbf", handle, ROOT, options, ip_bytes=True)
+    return qdisc(index, "tbf", handle, ROOT, options, ip_bytes=True, echo=echo)
+
+
+def read_tbf(options: bytes) -> tuple[int, int]:
+    """(rate in bits per second, queue in bytes) of a token bucket's options, as asked for or as the kernel tells them."""
+    rate = queue = 0
+    for kind, value in attributes(options):
+        if kind == 1:
+            rate, queue = max(rate, _RATESPEC.unpack_from(value)[5]), struct.unpack_from("=I", value, 2 * _RATESPEC.size)[0]
+        elif kind == 4:
+            rate = struct.unpack_from("=Q", value)[0]
+    return 8 * rate, queue
 
 
 def htb(index: int, handle: int) -> Request:

@@ -1,0 +1,87 @@
+"""Timelines of overlapping faults on `fake_runtime.small_plan`'s hosts, for property tests of the ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+from opus_controller.model.plan import Fault, Heal, HostFault, LinkChange, Partition, Strain, Target
+from opus_controller.model.shapes import HostChange, ShapeChange
+
+HOSTS = [f"{site}-{number}" for site in "abc" for number in (1, 2)]
+SITES = "abc"
+LAID = Partition | LinkChange | Strain
+STRONGEST = ["pause", "crash", "power-off"]
+
+some_hosts = st.lists(st.sampled_from(HOSTS), min_size=1, max_size=3, unique=True).map(tuple)
+changes = st.one_of(
+    st.integers(0, 50).map(lambda d: ShapeChange(put={"delay_ns": d})),
+    st.integers(1, 50).map(lambda d: ShapeChange(add_delay_ns=d)),
+    st.sampled_from([0.1, 0.7]).map(lambda loss: ShapeChange(add_loss=loss)),
+    st.just(ShapeChange(put={"loss": 0.25, "burst": None}, add_jitter_ns=3)),
+)
+rates = st.none() | st.sampled_from([1_000, 5_000, 20_000])
+strains = st.builds(HostChange, cpu=st.sampled_from([1.0, 0.5, 0.1]), memory=rates, up_bps=rates, down_bps=rates)
+
+
+@st.composite
+def timelines(draw: st.DrawFn) -> list[Fault]:
+    """Up to 30 events; what undoes refers to what is in force (or was: undone twice is undone once)."""
+    found: list[Fault] = []
+    for k in range(draw(st.integers(1, 30))):
+        name, host_faults = f"f{k}", [one for one in found if isinstance(one, HostFault) and one.kind in STRONGEST]
+        laid = [one for one in found if isinstance(one, LAID) and one.name not in healed(found)]
+        kinds = [
+            "host",
+            "host",
+            "partition",
+            "link",
+            "strain",
+            "restart all",
+            *(["undo"] * 2 if host_faults else []),
+            *(["heal"] * 2 if laid else []),
+        ]
+        match draw(st.sampled_from(kinds)):
+            case "host":
+                kind: Any = draw(st.sampled_from(STRONGEST))
+                found.append(HostFault(kind=kind, at_ns=k, name=name, target=Target(text="", hosts=draw(some_hosts))))
+            case "undo":
+                undone = draw(st.sampled_from(host_faults))
+                kind = "resume" if undone.kind == "pause" else "restart"
+                found.append(HostFault(kind=kind, at_ns=k, name=name, target=undone.target, same_as=undone.name))
+            case "restart all":
+                found.append(HostFault(kind="restart", at_ns=k, name=name, target=Target(text="", hosts=draw(some_hosts))))
+            case "partition":
+                a = Target(text="", hosts=draw(some_hosts))
+                found.append(
+                    Partition(kind="partition", at_ns=k, name=name, a=a, b=Target(text=""), both_ways=draw(st.booleans()))
+                )
+            case "link":
+                source, target = draw(st.sampled_from(SITES)), draw(st.sampled_from(SITES))
+                both = draw(st.booleans())
+                change = draw(changes)
+                found.append(
+                    LinkChange(kind="link", at_ns=k, name=name, source=source, target=target, both_ways=both, change=change)
+                )
+            case "strain":
+                target_ = Target(text="", hosts=draw(some_hosts))
+                found.append(Strain(kind="strain", at_ns=k, name=name, target=target_, change=draw(strains)))
+            case "heal":
+                found.append(Heal(kind="heal", at_ns=k, name=name, undoes=draw(st.sampled_from(laid)).name))
+    return found
+
+
+def healed(faults: list[Fault]) -> set[str]:
+    return {one.undoes for one in faults if isinstance(one, Heal)}
+
+
+def undoing(faults: list[Fault]) -> list[Fault]:
+    """What undoes all that these leave in force, in the order in which it came."""
+    found: list[Fault] = []
+    for fault in faults:
+        if isinstance(fault, HostFault) and fault.kind in STRONGEST:
+            kind: Any = "resume" if fault.kind == "pause" else "restart"
+            found.append(HostFault(kind=kind, at_ns=99, name=f"u-{fault.name}", target=fault.target, same_as=fault.name))
+        elif isinstance(fault, LAID) and fault.name not in healed(faults):
+            found.append(Heal(kind="heal", at_ns=99, undoes=fault.name))
+    return found
