@@ -14,7 +14,7 @@ import docker
 import pytest
 from helpers.netns_runs import brought_up, leftovers, opus, scenario, start_run, state_of, until
 from opus_controller.runtimes.docker.image import wanted_tag
-from opus_controller.runtimes.hosts import state
+from opus_controller.runtimes.hosts import cgroups, state
 
 pytestmark = pytest.mark.docker
 
@@ -102,3 +102,31 @@ def test_gc_leaves_containers_that_are_only_named_almost_like_a_runs(tmp_path: P
 def _until_wired_anew(run: state.RunState, host: str, *, incarnation: int) -> None:
     until(f"{host} in its incarnation {incarnation}", lambda: state.load(run.run).hosts[host].incarnation == incarnation)
     until(f"{host} in the overlay", lambda: host_in_status(run, host).get("alive") and host_in_status(run, host)["entries"])
+
+
+def test_a_strained_container_keeps_what_it_is_left_also_when_somebody_starts_it_again(
+    testbed: state.RunState, client: docker.DockerClient
+) -> None:
+    """As the engine tells it, and the kernel."""
+    container = client.containers.get(f"opus-{testbed.run}-a-1")
+    whole = _limits(container)
+    assert (
+        opus("fault", "strain", "--run", testbed.run, "a-1", "--cpu", "10%", "--memory", "100MiB", "--name", "weak").returncode
+        == 0
+    )
+    assert _limits(container) == (10**8, 100 << 20, [0.1], [100 << 20])
+    container.restart(timeout=1)
+    _until_wired_anew(testbed, "a-1", incarnation=1)
+    assert _limits(container) == (10**8, 100 << 20, [0.1], [100 << 20])
+    assert opus("fault", "heal", "--run", testbed.run, "weak").returncode == 0
+    assert _limits(container) == whole
+    assert whole[0] > 10**8
+
+
+def _limits(container: Any) -> tuple[int, int, list[float], list[int]]:
+    """(1e-9 cores and bytes by the engine, cores and bytes by its cgroups)."""
+    container.reload()
+    told = container.attrs["HostConfig"]
+    mounts = cgroups.find_mounts(Path("/proc/self/mountinfo").read_text())
+    memberships = Path(f"/proc/{container.attrs['State']['Pid']}/cgroup").read_text()
+    return told["NanoCpus"], told["Memory"], *cgroups.in_force(cgroups.of_process(memberships, mounts))

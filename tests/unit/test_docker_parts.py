@@ -9,6 +9,7 @@ import pytest
 from helpers.fake_runtime import small_plan
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.plan import Service
+from opus_controller.model.shapes import HostChange
 from opus_controller.runtimes.docker import container, image
 from opus_controller.runtimes.docker.engine import Engine, _seen, why_unusable
 from opus_controller.runtimes.hosts import state
@@ -48,6 +49,16 @@ def test_limits_come_from_the_hosts_abilities(tmp_path: Path) -> None:
     assert container.options("0123abcd", large, of, tmp_path / "hosts", cores=2)["nano_cpus"] == 0, (
         "more than there are: no limit"
     )
+
+
+def test_a_strain_leaves_a_container_a_share_and_never_too_little_to_live() -> None:
+    host = small_plan().hosts[0]
+    left = container.strained(host, HostChange(cpu=0.1, memory=100 << 20))
+    assert (container.nano_cpus_of(left, 2), container.memory_of(left)) == (10**8, 100 << 20)
+    least = container.strained(host, HostChange(cpu=0.0001, memory=1))
+    assert (container.nano_cpus_of(least, 2), container.memory_of(least)) == (10**7, container.MEMORY_LEAST)
+    large = host.model_copy(update={"abilities": host.abilities.model_copy(update={"cpu": 64.0})})
+    assert container.nano_cpus_of(large, 2) == 2 * 10**9, "the engine takes no more than it has"
 
 
 def test_a_users_container_is_as_confined_as_its_host_and_sees_its_own_files_alone(tmp_path: Path) -> None:

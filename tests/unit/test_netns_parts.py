@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.fake_runtime import small_plan
-from opus_controller.model.errors import ScenarioError
+from opus_controller.model.errors import PlatformError, ScenarioError
 from opus_controller.model.network import Cut, Network
 from opus_controller.model.shapes import NOTHING_TAKEN, HostChange, PathShape
 from opus_controller.runtimes.hosts import cgroups, probes, state
@@ -91,6 +91,11 @@ def test_a_strain_lowers_the_limits_and_its_end_restores_them(tmp_path: Path) ->
         assert {file.read_text().split()[0] for file in files if file.name in ("cpu.max", "cpu.cfs_quota_us")} == {"1000"}
         cgroups.limit(directories, host.abilities, NOTHING_TAKEN)
         assert {file: file.read_text() for file in files} == before
+        cgroups.hold(directories, host.abilities.cpu, host.abilities.memory)
+        with pytest.raises(PlatformError, match=r"1 cores where 0\.5 were asked for"):
+            cgroups.hold(directories, 0.5, host.abilities.memory)
+        with pytest.raises(PlatformError, match="bytes of memory where"):
+            cgroups.hold(directories, host.abilities.cpu, 80 << 20)
 
 
 def test_a_processs_cgroups_are_found_where_they_are_mounted(tmp_path: Path) -> None:

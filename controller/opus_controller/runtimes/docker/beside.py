@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,9 +64,10 @@ class _Session:
 class Beside:
     """Of all hosts of a run. All in one event loop; the engine is spoken with in threads."""
 
-    def __init__(self, plan: Plan, state: RunState, engine: Callable[[], Engine]) -> None:
+    def __init__(self, plan: Plan, state: RunState, engine: Callable[[], Engine], left: Callable[[str], Host]) -> None:
         self._services = {app.name: app.service for app in plan.apps if app.service is not None and app.service.image}
-        self._hosts: Mapping[str, Host] = {host.name: host for host in plan.hosts}
+        self._left = left
+        """By name: a host with what strains leave of it now."""
         self._state = state
         self._engine = engine
         self._sessions: dict[str, _Session] = {}
@@ -200,7 +201,7 @@ class Beside:
     def _create(self, host: str, app: str, label: str) -> str:
         engine, state, service = self._engine(), self._state.hosts[host], self._services[app]
         hosts = self._state.directory / "hosts"
-        wanted = container.options_beside(self._state.run, app, label, service, self._hosts[host], state, hosts, engine.cores)
+        wanted = container.options_beside(self._state.run, app, label, service, self._left(host), state, hosts, engine.cores)
         return engine.create(service.image, container.name_beside(state.netns, app), wanted)
 
     def _how(self, host: str, seen: Seen | None, last: str) -> str:
@@ -208,7 +209,7 @@ class Beside:
         if seen is None:
             how = "its container was removed"
         elif seen.out_of_memory:
-            how = f"ended out of memory, its limit is {container.memory_of(self._hosts[host]) >> 20} MiB"
+            how = f"ended out of memory, its limit is {container.memory_of(self._left(host)) >> 20} MiB"
         else:
             how = ended_how(seen.exit_status)
         return f"{how}: {last}" if last else how

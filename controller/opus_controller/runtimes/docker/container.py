@@ -12,6 +12,7 @@ from typing import Any
 import docker.types
 
 from opus_controller.model.plan import Host, Service
+from opus_controller.model.shapes import HostChange
 from opus_controller.runtimes.docker.engine import APP_LABEL, HOST_LABEL, RUN_LABEL, START_LABEL
 from opus_controller.runtimes.hosts.nodes import NODE_PORT
 from opus_controller.runtimes.hosts.state import HostState
@@ -20,6 +21,8 @@ CONTROL_DIR = "/run/opus"
 """Inside."""
 MEMORY_LEAST = 64 << 20
 """No limit is set below this: a node with an interpreter of its own takes about 40 MB, and some more when it starts."""
+CPU_LEAST = 0.01
+"""Cores: the engine takes no less."""
 FILES_MOST = 4096
 TMPFS_MOST = 64 << 20
 """Counts as the host's memory as far as it is used."""
@@ -77,7 +80,7 @@ def _confined(host: Host, state: HostState, cores: int) -> dict[str, Any]:
         "tmpfs": {"/tmp": f"rw,nosuid,nodev,noexec,size={min(TMPFS_MOST, memory)},mode=1777"},
         "mem_limit": memory,
         "memswap_limit": memory,
-        "nano_cpus": int(host.abilities.cpu * 1e9) if host.abilities.cpu < cores else 0,
+        "nano_cpus": nano_cpus_of(host, cores) if host.abilities.cpu < cores else 0,
         "pids_limit": host.abilities.processes,
         "ulimits": [docker.types.Ulimit(name="nofile", soft=FILES_MOST, hard=FILES_MOST)],
         "log_config": docker.types.LogConfig(type="json-file", config={"max-size": LOG_MOST, "max-file": "2"}),
@@ -86,6 +89,18 @@ def _confined(host: Host, state: HostState, cores: int) -> dict[str, Any]:
 
 def _hosts(file: Path) -> docker.types.Mount:
     return docker.types.Mount("/etc/hosts", str(file), type="bind", read_only=True)
+
+
+def strained(host: Host, strain: HostChange) -> Host:
+    """The host with what a strain leaves of its abilities."""
+    abilities = host.abilities
+    left = {"cpu": abilities.cpu * strain.cpu, "memory": min(abilities.memory, strain.memory or abilities.memory)}
+    return host.model_copy(update={"abilities": abilities.model_copy(update=left)})
+
+
+def nano_cpus_of(host: Host, cores: int) -> int:
+    """Its limit in 1e-9 cores: what the engine takes at least, and at most all that it has, which is no limit."""
+    return int(max(CPU_LEAST, min(host.abilities.cpu, cores)) * 1e9)
 
 
 def memory_of(host: Host) -> int:

@@ -181,6 +181,15 @@ class Engine:
             if error.status_code not in (404, 409, 500):
                 raise PlatformError(f"the container engine could not pause or resume {identity[:12]}: {_words(error)}") from error
 
+    def limit(self, identity: str, nano_cpus: int, memory: int) -> None:
+        """Leave a container so much, also over its restarts (`docker update`); no error if it is gone."""
+        api = self.client.api  # whose own method cannot change what was given as nano_cpus
+        limits = {"NanoCpus": nano_cpus, "Memory": memory, "MemorySwap": memory}
+        with _spoken(f"limit container {identity[:12]}"):
+            answer = api.post(f"{api.base_url}/containers/{identity}/update", json=limits, timeout=ANSWER_S)
+            if answer.status_code not in (200, 404):
+                raise docker.errors.APIError("refused", response=answer, explanation=answer.json().get("message"))
+
     def remove(self, identity: str) -> None:
         """Kill and remove; no error if it is gone."""
         try:

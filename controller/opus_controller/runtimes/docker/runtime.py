@@ -16,11 +16,12 @@ from typing import Any, Literal
 from opus_controller.model.errors import OpusError, PlatformError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host, Plan
+from opus_controller.model.shapes import NOTHING_TAKEN
 from opus_controller.net import namespaces
 from opus_controller.net.choose import Choice
 from opus_controller.runtimes.docker import clean, keeper
 from opus_controller.runtimes.docker.beside import Beside
-from opus_controller.runtimes.docker.container import memory_of, options
+from opus_controller.runtimes.docker.container import memory_of, nano_cpus_of, options, strained
 from opus_controller.runtimes.docker.engine import Engine, Seen
 from opus_controller.runtimes.docker.image import Image, find_image
 from opus_controller.runtimes.docker.watch import EngineWatch
@@ -114,7 +115,7 @@ class DockerRuntime(HostsRuntime):
 
     def _beside_of(self, plan: Plan) -> Beside | None:
         if self._beside is None and services.images(plan):
-            self._beside = Beside(plan, self.state, lambda: self.engine)
+            self._beside = Beside(plan, self.state, lambda: self.engine, self._left)
         return self._beside
 
     async def _make_hosts(self, plan: Plan, names: list[str]) -> dict[str, Any]:
@@ -176,7 +177,7 @@ class DockerRuntime(HostsRuntime):
         host, engine = self.state.hosts[name], self.engine
         seen = engine.see(host.container) if host.container else None
         if seen is None:
-            wanted = options(self.run, self._hosts[name], host, self.state.directory / "hosts", engine.cores)
+            wanted = options(self.run, self._left(name), host, self.state.directory / "hosts", engine.cores)
             host.container = engine.create(there(self._image).tag, host.netns, wanted)
         if seen is None or not seen.running:
             engine.start(host.container)
@@ -250,8 +251,24 @@ class DockerRuntime(HostsRuntime):
         for name in names:
             self.nodes.paused(name, False)
 
+    def _left(self, name: str) -> Host:
+        """The host with what strains leave of it."""
+        return strained(self._hosts[name], self._strains.get(name, NOTHING_TAKEN))
+
+    def _limit(self, names: Iterable[str]) -> None:
+        """By the engine, so that a container that somebody starts again is limited too; those beside it as well. What the kernel
+        has made of it is read back."""
+        beside = self.engine.beside(self.run) if services.images(self.state.plan()) else {}
+        for name in names:
+            left = self._left(name)
+            cpus, memory = nano_cpus_of(left, self.engine.cores), memory_of(left)
+            of_host = [seen.identity for (host, _), seen in beside.items() if host == name]
+            for container in filter(None, (self.state.hosts[name].container, *of_host)):
+                self.engine.limit(container, cpus, memory)
+            cgroups.hold(self._cgroups_of(name), cpus / 1e9, memory)
+
     def _cgroups_of(self, name: str) -> list[str]:
-        """The engine makes them anew with every start of the container."""
+        """The engine makes them anew with every start of the container; none where they cannot be seen, or it does not run."""
         process = self.state.hosts[name].node
         if process is None or not process.alive():
             return []
@@ -361,7 +378,7 @@ class DockerRuntime(HostsRuntime):
         self.nodes.ended(name, status, why, lines.decode(errors="replace").strip())
 
     def _memory(self, name: str) -> int:
-        return memory_of(self._hosts[name])
+        return memory_of(self._left(name))
 
     async def _recover(self) -> None:
         """The engine is back: what ended by itself is told, and what ended with the engine is started again."""

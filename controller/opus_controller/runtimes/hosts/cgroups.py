@@ -14,11 +14,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from opus_controller.model.errors import PlatformError
 from opus_controller.model.plan import Host, HostAbilities
 from opus_controller.model.shapes import HostChange
 
 PERIOD_US = 100_000
 """Of the CPU quota: the kernel's default."""
+_LIMITS = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us", "memory.max", "memory.limit_in_bytes")
+_ENDLESS = 2.0**62
+CORES_OFF = 0.0101
+"""Between a limit and what is in force: systemd, as an engine's driver of cgroups, rounds a quota up to hundredths."""
+MEMORY_OFF = 1 << 16
+"""The kernel counts in pages."""
 MEMORY_LEAST = 48 << 20
 """No limit is set below this: a node with its interpreter needs about 10 MB of its own, and some more when it starts."""
 
@@ -113,20 +120,50 @@ def of_process(memberships: str, mounts: Mounts) -> list[str]:
 
 
 def limit(directories: Iterable[str], abilities: HostAbilities, strain: HostChange) -> None:
-    """Leave what is in these cgroups so much of the host's abilities. OSError if the kernel refuses, as v1 does where more
-    memory is in use than is to be left."""
-    quota = str(max(1_000, round(abilities.cpu * strain.cpu * PERIOD_US)))
-    memory = str(max(MEMORY_LEAST, min(abilities.memory, strain.memory or abilities.memory)))
+    """Leave what is in these cgroups so much of the host's abilities, and see that it is so. OSError if the kernel refuses, as
+    v1 does where more memory is in use than is to be left."""
+    directories = list(directories)
+    quota = max(1_000, round(abilities.cpu * strain.cpu * PERIOD_US))
+    memory = max(MEMORY_LEAST, min(abilities.memory, strain.memory or abilities.memory))
     values = {
         "cpu.max": f"{quota} {PERIOD_US}",
-        "memory.max": memory,
-        "cpu.cfs_quota_us": quota,
-        "memory.limit_in_bytes": memory,
+        "memory.max": str(memory),
+        "cpu.cfs_quota_us": str(quota),
+        "memory.limit_in_bytes": str(memory),
     }
     for directory in directories:
         for name, value in values.items():
             if (file := Path(directory, name)).exists():
                 file.write_text(value)
+    hold(directories, quota / PERIOD_US, memory)
+
+
+def in_force(directories: Iterable[str]) -> tuple[list[float], list[int]]:
+    """What the kernel says these cgroups may use: cores, and bytes of memory; a limit that is none is endless."""
+    cores: list[float] = []
+    memory: list[int] = []
+    for directory in map(Path, directories):
+        said = {name: (directory / name).read_text().split() for name in _LIMITS if (directory / name).exists()}
+        if "cpu.max" in said:
+            cores.append(_number(said["cpu.max"][0]) / int(said["cpu.max"][1]))
+        if "cpu.cfs_quota_us" in said:
+            cores.append(_number(said["cpu.cfs_quota_us"][0]) / int(said["cpu.cfs_period_us"][0]))
+        memory += [int(_number(said[name][0])) for name in ("memory.max", "memory.limit_in_bytes") if name in said]
+    return cores, memory
+
+
+def hold(directories: Iterable[str], cores: float, memory: int) -> None:
+    """PlatformError if the kernel has other limits in force in these cgroups than were asked for."""
+    found, bytes_found = in_force(directories)
+    if wrong := [one for one in found if abs(one - cores) > CORES_OFF]:
+        raise PlatformError(f"the kernel leaves {wrong[0]:g} cores where {cores:g} were asked for")
+    if wrong_memory := [one for one in bytes_found if abs(one - memory) > MEMORY_OFF]:
+        raise PlatformError(f"the kernel leaves {wrong_memory[0]} bytes of memory where {memory} were asked for")
+
+
+def _number(word: str) -> float:
+    """Of a limit's file: "max" in v2 and -1 in v1 are none."""
+    return _ENDLESS if word in ("max", "-1") else float(word)
 
 
 def remove(directories: Iterable[Path], *, wait_s: float = 5.0) -> list[Path]:
