@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
-from math import sqrt
+from math import dist, sqrt
 
 from opus_node.core.types import MILLISECOND, Nanos, NodeId
 
@@ -142,10 +142,9 @@ def expected(one: Place, other: Place) -> Nanos:
     """The round trip between two places as far as they tell; 0 where either is not known."""
     if not one or not other:
         return 0
-    here, height, _ = unpack(one)
-    there, other_height, _ = unpack(other)
-    distance = sqrt(sum((a - b) * (a - b) for a, b in zip(here, there, strict=True)))
-    return int((distance + height + other_height) * MILLISECOND)
+    here, height = unpacked(one)
+    there, other_height = unpacked(other)
+    return int((dist(here, there) + height + other_height) * MILLISECOND)
 
 
 def certain(place: Place) -> bool:

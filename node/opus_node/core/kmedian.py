@@ -16,12 +16,18 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Sequence
 from math import inf
+from operator import sub
 
 Column = Sequence[float]
 """Of one candidate: what serving each point by it costs."""
+Point = tuple[Sequence[float], Sequence[int]]
+"""What each candidate costs it, and the candidates, the least dear first."""
+_State = tuple[float, float, int, int]
 
 SWAPS = 64
 """In one search; one that wants more goes on next time."""
+ROUNDING = 1e-9
+"""What saves a smaller share of all cost saves nothing: sums that are added to and taken from are a little off."""
 
 
 def total(columns: Sequence[Column], chosen: Sequence[int], dues: Sequence[float]) -> float:
@@ -33,9 +39,15 @@ def greedy(
 ) -> list[int]:
     """`keep`, and then always the candidate that saves most, up to `count`."""
     chosen = list(keep)
+    if len(chosen) >= count:
+        return chosen
     nearest = _nearest(columns, chosen)
     out = {*keep, *barred}
-    bids = [(_saves(columns[c], nearest, dues[c]), c, len(chosen)) for c in range(len(columns)) if c not in out]
+    if chosen:
+        bids = [(_saves(columns[c], nearest, dues[c]), c, len(chosen)) for c in range(len(columns)) if c not in out]
+    else:  # nobody is dearer than none
+        whole = sum(nearest)
+        bids = [(whole - sum(columns[c]) - dues[c], c, 0) for c in range(len(columns)) if c not in out]
     heap = [(-saved, c, when) for saved, c, when in bids]
     heapq.heapify(heap)
     while len(chosen) < count and heap:
@@ -61,67 +73,109 @@ def _saves(column: Column, nearest: Sequence[float], due: float) -> float:
 
 
 def swapped(
-    columns: Sequence[Column], chosen: Sequence[int], dues: Sequence[float], worth: float = 0.0, barred: Collection[int] = ()
+    columns: Sequence[Column],
+    chosen: Sequence[int],
+    dues: Sequence[float],
+    worth: float = 0.0,
+    barred: Collection[int] = (),
+    points: Sequence[Point] | None = None,
 ) -> list[int]:
-    """`chosen` after the best swap, again and again while one saves more than `worth`; those that stay keep their order."""
-    chosen = list(chosen)
-    for _ in range(SWAPS):
-        saved, out, into = _best_swap(columns, chosen, dues, barred)
-        if into < 0 or saved <= worth:
-            break
-        chosen[out] = into
-    return chosen
+    """`chosen` after the best swap, again and again while one saves more than `worth`; those that stay keep their order.
 
-
-def _best_swap(
-    columns: Sequence[Column], chosen: Sequence[int], dues: Sequence[float], barred: Collection[int]
-) -> tuple[float, int, int]:
-    """(what it saves, position in `chosen`, candidate); the candidate is -1 if there is none left."""
-    first, second, by = _two_nearest(columns, chosen)
-    loss = [-dues[c] for c in chosen]
-    for best, next_best, position in zip(first, second, by, strict=True):
-        loss[position] += next_best - best
-    ascending = sorted(range(len(chosen)), key=lambda position: (loss[position], position))
-    taken = {*chosen, *barred}
-    found = (0.0, 0, -1)
-    for c, column in enumerate(columns):
-        if c in taken:
-            continue
-        saved = -dues[c]
-        spared: dict[int, float] = {}
-        for cost, i in [(cost, i) for i, (cost, other) in enumerate(zip(column, second, strict=True)) if cost < other]:
-            position, best = by[i], first[i]
-            if cost < best:
-                saved += best - cost
-                spared[position] = spared.get(position, 0.0) + second[i] - best
-            else:
-                spared[position] = spared.get(position, 0.0) + second[i] - cost
-        out = next((position for position in ascending if position not in spared), -1)
-        least = loss[out] if out >= 0 else inf
-        for position, kept in spared.items():
-            if loss[position] - kept < least:
-                out, least = position, loss[position] - kept
-        if saved - least > found[0]:
-            found = (saved - least, out, c)
-    return found
-
-
-def _two_nearest(columns: Sequence[Column], chosen: Sequence[int]) -> tuple[list[float], list[float], list[int]]:
-    """By point: the least cost, the next one, and whose the least is (a position in `chosen`).
-
-    With one server the next is as dear as any candidate: whoever leaves is followed by somebody.
+    `points`: the columns as `by_point` gives them, if they are at hand.
     """
-    first = list(columns[chosen[0]])
-    second = _nearest(columns, ()) if len(chosen) == 1 else [inf] * len(first)
-    by = [0] * len(first)
-    for position in range(1, len(chosen)):
-        for i, cost in enumerate(columns[chosen[position]]):
-            if cost < second[i]:
-                if cost < first[i]:
-                    first[i], second[i], by[i] = cost, first[i], position
-                else:
-                    second[i] = cost
-    return first, second, by
+    if not chosen or len(columns) <= len({*chosen, *barred}):
+        return list(chosen)
+    search = _Swaps(by_point(columns) if points is None else points, chosen, dues, barred)
+    for _ in range(SWAPS):
+        saved, out, into = search.best()
+        if into < 0 or saved <= max(worth, ROUNDING * search.cost):
+            break
+        search.swap(out, into)
+    return search.chosen
+
+
+def by_point(columns: Sequence[Column]) -> list[Point]:
+    everyone = range(len(columns))
+    return [(row, sorted(everyone, key=row.__getitem__)) for row in zip(*columns, strict=True)]
+
+
+class _Swaps:
+    """What all swaps would save, kept as they are made: a swap changes that by few points.
+
+    A newcomer saves `saved[c]`, and spares `spared[position][c]` of what the loss of that member costs.
+    """
+
+    def __init__(
+        self, points: Sequence[Point], chosen: Sequence[int], dues: Sequence[float], barred: Collection[int]
+    ) -> None:
+        self.chosen = list(chosen)
+        self._points = points
+        self._dues = dues
+        self._barred = frozenset(barred)
+        self._states = [self._state(row) for row, _ in points]
+        self._saved = [0.0] * len(dues)
+        self._spared = [[0.0] * len(dues) for _ in chosen]
+        for i in range(len(points)):
+            self._weigh(i, 1)
+
+    @property
+    def cost(self) -> float:
+        return sum(state[0] for state in self._states)
+
+    def _state(self, row: Sequence[float]) -> _State:
+        """(least cost, the next one, position of the least, of the next) of a point.
+
+        With one server the next is as dear as any candidate: whoever leaves is followed by somebody.
+        """
+        costs = [row[c] for c in self.chosen]
+        first = min(costs)
+        by = costs.index(first)
+        if len(costs) == 1:
+            return first, max(row), by, -1
+        costs[by] = inf
+        second = min(costs)
+        return first, second, by, costs.index(second)
+
+    def _weigh(self, i: int, sign: int) -> None:
+        """Add what a point says of each candidate that would serve it better than its second best, or take it back."""
+        row, nearest = self._points[i]
+        first, second, by, _ = self._states[i]
+        saved, spared = self._saved, self._spared[by]
+        for c in nearest:
+            cost = row[c]
+            if cost >= second:
+                break
+            if cost < first:
+                saved[c] += sign * (first - cost)
+                cost = first
+            spared[c] += sign * (second - cost)
+
+    def best(self) -> tuple[float, int, int]:
+        """(what it saves, position in `chosen`, candidate); the candidate is -1 if none saves anything."""
+        loss = [-self._dues[c] for c in self.chosen]
+        for first, second, by, _ in self._states:
+            loss[by] += second - first
+        taken = {*self.chosen, *self._barred}
+        found = (0.0, 0, -1)
+        for c, spared in enumerate(zip(*self._spared, strict=True)):
+            if c in taken:
+                continue
+            left = list(map(sub, loss, spared))
+            least = min(left)
+            saved = self._saved[c] - self._dues[c] - least
+            if saved > found[0]:
+                found = (saved, left.index(least), c)
+        return found
+
+    def swap(self, out: int, into: int) -> None:
+        self.chosen[out] = into
+        for i, (row, _) in enumerate(self._points):
+            _, second, by, after = self._states[i]
+            if by == out or after == out or row[into] < second:
+                self._weigh(i, -1)
+                self._states[i] = self._state(row)
+                self._weigh(i, 1)
 
 
 def placed(
@@ -136,11 +190,11 @@ def placed(
 
     Two searches, since each alone may end in a corner: swaps from what is there, and swaps from the greedy choice.
     """
-    anew = greedy(columns, count, dues, (), barred)
-    anew = swapped(columns, anew, dues, 0.0, barred) if anew else anew
+    points = by_point(columns)
+    anew = swapped(columns, greedy(columns, count, dues, (), barred), dues, 0.0, barred, points)
     if not keep:
         return anew
-    kept = swapped(columns, greedy(columns, count, dues, keep, barred), dues, worth, barred)
+    kept = swapped(columns, greedy(columns, count, dues, keep, barred), dues, worth, barred, points)
     moves = len({*anew} - {*keep}) - len({*kept} - {*keep})
     if total(columns, anew, dues) + worth * moves >= total(columns, kept, dues):
         return kept

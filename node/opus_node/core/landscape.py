@@ -212,7 +212,10 @@ class Landscape:
                 row = list(home.between[position])
             elif straight <= nearby:
                 guesses = zip(cluster.rtts, cluster.guessed(home)[position], strict=True)
-                row = [min(rtt + base, max(base - rtt, hope * guess)) for rtt, guess in guesses]
+                row = [
+                    (ms if ms < base + rtt else base + rtt) if (ms := hope * guess) > base - rtt else base - rtt
+                    for rtt, guess in guesses
+                ]
             else:
                 row = [rtt + base for rtt in cluster.rtts]
             for i, ms in cluster.abroad.get(one.node, ()):

@@ -138,12 +138,10 @@ class Siblings:
         guess = min(self._guess(one, other) or low, high)
         mine, theirs = self._near.get(one.node), self._near.get(other.node)
         if guess < now_at and mine and theirs:
-            for landmark, rtt in mine.items() if len(mine) < len(theirs) else theirs.items():
-                there = theirs.get(landmark) if mine is not theirs and len(mine) < len(theirs) else mine.get(landmark)
-                if there is not None:
-                    off = rtt - there if rtt > there else there - rtt
-                    if off > low:
-                        low = off
+            for landmark in mine.keys() & theirs.keys():  # in any order: it is the greatest that counts
+                off = mine[landmark] - theirs[landmark]
+                if off > low or -off > low:
+                    low = abs(off)
         return _gain(one.rtt, max(low, guess), ahead)
 
     def _guess(self, one: Held, other: Held) -> Nanos:
@@ -168,7 +166,7 @@ class Siblings:
         nodes, measurements, at = self._studied
         return (
             abs(len(self._table) - nodes) * 10 > nodes
-            or sum(map(len, self._near.values())) != measurements
+            or abs(sum(map(len, self._near.values())) - measurements) * 20 > measurements
             or self._ctx.now - at >= STUDY_EVERY
         )
 
