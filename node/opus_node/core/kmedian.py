@@ -106,9 +106,7 @@ class _Swaps:
     A newcomer saves `saved[c]`, and spares `spared[position][c]` of what the loss of that member costs.
     """
 
-    def __init__(
-        self, points: Sequence[Point], chosen: Sequence[int], dues: Sequence[float], barred: Collection[int]
-    ) -> None:
+    def __init__(self, points: Sequence[Point], chosen: Sequence[int], dues: Sequence[float], barred: Collection[int]) -> None:
         self.chosen = list(chosen)
         self._points = points
         self._dues = dues

@@ -112,12 +112,15 @@ class Landscape:
     def _risks(self) -> list[float]:
         return _risks(self.candidates)
 
-    def essence(self) -> tuple[object, ...]:
-        """What makes a difference: who could serve and where, and shares of demand in steps of a fifth, as less is chance."""
+    def wishes(self) -> tuple[object, ...]:
+        """Who may serve at all, and shares of demand in steps of a fifth, as less is chance."""
         whole = sum(self.demand.values()) or 1.0
-        shares = tuple(round(5 * len(self.demand) * self.demand[one.agent] / whole) for one in self._clusters)
-        versions = tuple((one.agent, one.summary.version) for one in self._clusters)
-        return (versions, shares, tuple(self.barred), tuple(map(len, self._told)))
+        shares = tuple((one.agent, round(5 * len(self.demand) * self.demand[one.agent] / whole)) for one in self._clusters)
+        return (shares, tuple(self.barred))
+
+    def knowledge(self) -> tuple[object, ...]:
+        """Which version of what is known: who could serve, and where."""
+        return (tuple((one.agent, one.summary.version) for one in self._clusters), tuple(map(len, self._told)))
 
     def dues(self, cost: float, count: int) -> list[float]:
         """What each candidate costs for being unstable or weak, where `count` members serve at a delay of `cost`."""

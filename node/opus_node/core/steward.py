@@ -73,6 +73,9 @@ IMPROVE_EVERY: Nanos = 10 * SECOND
 CHANGE_COST: Nanos = SECOND // 2
 """A change of the set makes all who use it look again: it must save so much of all delay, counted over the time since the last
 one. Much is saved at once, a few percent at last."""
+IMPROVE_MOST: Nanos = 30 * SECOND
+"""Where demand and members are as they were, each decision that changes nothing doubles the time to the next, up to this: what
+else is measured changes little."""
 SURVEY_EVERY: Nanos = 3 * SECOND
 """While round trips are still wanted for a choice."""
 SURVEY_MOST: Nanos = 20 * SECOND
@@ -111,22 +114,29 @@ class Desk:
         "acting",
         "changed_at",
         "config",
+        "decide_at",
         "excluded",
         "first_since",
         "former",
         "improve_at",
         "join_at",
         "join_with",
+        "pause",
         "settled",
         "sizer",
         "summaries",
         "watched",
+        "wishes",
     )
 
     def __init__(self, config: AppConfig) -> None:
         self.config = config
         self.settled: tuple[object, ...] = ()
         """For which inputs nothing better was found."""
+        self.wishes: tuple[object, ...] = ()
+        """Those of the last decision."""
+        self.decide_at: Nanos = 0
+        self.pause: Nanos = 0
         self.sizer = Sizer(config) if config.most else None
         """`config.replicas` follows it; None: that is fixed."""
         self.acting = False
@@ -499,11 +509,15 @@ class Stewards:
         clusters = self._fresh(desk)
         land = self._land(desk, clusters, known.members)
         ready = self._survey(desk, land, known.members)
-        inputs = (known.members, land.essence())
+        wishes = (known.members, land.wishes())
+        inputs = (wishes, land.knowledge())
         desk.improve_at = self._ctx.now + (IMPROVE_EVERY if ready and inputs == desk.settled else SURVEY_EVERY)
         rash = not ready and self._ctx.now - desk.changed_at < SURVEY_MOST
-        if rash or inputs == desk.settled:
+        vain = wishes == desk.wishes and self._ctx.now < desk.decide_at
+        if rash or vain or inputs == desk.settled:
             return
+        desk.pause = SURVEY_EVERY if wishes != desk.wishes else min(2 * desk.pause, IMPROVE_MOST)
+        desk.wishes, desk.decide_at = wishes, self._ctx.now + desk.pause
         self._send_on_errands(desk, land, known.members)
         members, saved = improved(desk.config, land, known.members, ready)
         if set(members) == set(known.members):
