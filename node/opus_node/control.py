@@ -19,6 +19,7 @@ from opus_proto.v1 import control_pb2 as pb
 from opus_proto.v1 import control_pb2_grpc
 
 from opus_node.choices import choosing
+from opus_node.clock import ClockTold
 from opus_node.core.choice import LATENCY
 from opus_node.core.placement import POLICIES
 from opus_node.core.types import BEST, SECOND, Abilities, AppConfig, History, NodeConfig
@@ -62,6 +63,12 @@ class Control(control_pb2_grpc.ControlServicer):
         except LocalError as error:
             await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
         return pb.WorkloadReply()
+
+    async def SetClock(self, request: pb.Clock, context: Any) -> pb.ClockReply:
+        try:
+            return pb.ClockReply(ahead_ns=self._node.set_clock(_clock(request)))
+        except LocalError as error:
+            await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, error)
 
     async def Watch(self, request: pb.WatchRequest, context: Any) -> AsyncIterator[pb.Notices]:
         try:
@@ -121,7 +128,12 @@ def boot_spec(request: pb.BootRequest) -> BootSpec:
         config = replace(config, history=History(past.age_ns, past.sessions, past.up_ns, past.away_ns))
     seeds = tuple(request.seeds)
     services = tuple(_service(app, seeds) for app in request.apps if app.HasField("service"))
-    return BootSpec(request.node_id, request.seed, request.origin_ns, request.incarnation, seeds, config, services)
+    clock = _clock(request.clock) if request.HasField("clock") else None
+    return BootSpec(request.node_id, request.seed, request.origin_ns, request.incarnation, seeds, config, services, clock)
+
+
+def _clock(told: pb.Clock) -> ClockTold:
+    return ClockTold(told.at_ns, told.ahead_ns, told.drift_ppm)
 
 
 def _app(app: pb.App) -> AppConfig:
@@ -199,6 +211,7 @@ def status(node: NodeProcess) -> pb.StatusReply:
         timer_lag_max_ns=worst,
         notices_dropped=booted.driver.notices.dropped,
         queue_dropped=stats.dropped + stats.expired,
+        clock_ahead_ns=booted.driver.clock_ahead,
     )
 
 

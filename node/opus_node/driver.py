@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from opus_node.clock import PPM, ClockedCore, ClockTold, HostClock
 from opus_node.core.events import ClientReply, Event, Notice, Ready, Receive, Request, Serve, Snapshot, Unreachable, Wake
 from opus_node.core.messages import Message
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
@@ -66,6 +67,7 @@ class Driver:
         self._on_serve = on_serve
         self._on_reply = on_reply
         self._failed = False
+        self._clock: HostClock | None = None
         self._loop = asyncio.get_running_loop()
         self._wake_at: Nanos | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -74,6 +76,21 @@ class Driver:
     def now(self) -> Nanos:
         """Since the run's origin."""
         return time.monotonic_ns() - self._origin_ns
+
+    def set_clock(self, told: ClockTold) -> Nanos:
+        """The core goes by this clock from its next step on; records keep the testbed's time. Gives `clock_ahead`."""
+        if self._clock is None:
+            self._clock = HostClock()
+            self.core = ClockedCore(self.core, self._clock, self.node_id)
+        now = self.now()
+        self._clock.set(now, told.ahead + (now - told.at) * told.ppm // PPM, told.ppm)
+        return self.clock_ahead
+
+    @property
+    def clock_ahead(self) -> Nanos:
+        """Of the testbed's clock, now."""
+        now = self.now()
+        return self._clock.own(now) - now if self._clock is not None else 0
 
     def call_at(self, t: Nanos, callback: Callable[[], None]) -> asyncio.TimerHandle:
         return self._loop.call_at((self._origin_ns + t) / SECOND, callback)

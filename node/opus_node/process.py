@@ -13,7 +13,8 @@ from random import Random
 from types import FrameType
 
 from opus_node.clients import Clients
-from opus_node.core.events import METER_EVERY, Boot, Metered, Notice, RoleChanged, Snapshot
+from opus_node.clock import ClockTold
+from opus_node.core.events import METER_EVERY, Boot, Metered, Notice, RoleChanged, Snapshot, Wake
 from opus_node.core.types import SECOND, AppId, Nanos, NodeConfig, NodeId
 from opus_node.driver import Core, Driver
 from opus_node.errors import LocalError
@@ -41,6 +42,8 @@ class BootSpec:
     seeds: tuple[NodeId, ...]
     config: NodeConfig
     services: tuple[ServiceSpec, ...] = ()
+    clock: ClockTold | None = None
+    """None: right."""
 
     @property
     def rng(self) -> Random:
@@ -126,6 +129,13 @@ class NodeProcess:
                 raise LocalError(f"{spec.app}: requests and replies may have at most {MAX_PAYLOAD} bytes")
         booted.clients.start(wanted)
 
+    def set_clock(self, told: ClockTold) -> Nanos:
+        """Of this host, from now on; how far it is ahead of the testbed's. LocalError before boot."""
+        driver = self.booted.driver
+        ahead = driver.set_clock(told)
+        driver.feed(Wake())  # much may be due at once, or later than it was
+        return ahead
+
     def end(self) -> None:
         """End the process in good order."""
         if not self.ended.done():
@@ -172,6 +182,8 @@ class NodeProcess:
             await services.stop()
             await transport.stop()
             raise
+        if spec.clock is not None:
+            driver.set_clock(spec.clock)
         driver.feed(Boot(spec.seeds, spec.incarnation))  # the core's first event; peers are heard after it
         await transport.start()
         clients = Clients(driver, {service.app: service.asker for service in spec.services})

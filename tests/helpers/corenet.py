@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Any
 
+from opus_node.clock import ClockedCore, HostClock
 from opus_node.core.events import (
     Boot,
     ClientReply,
@@ -69,6 +70,8 @@ class CoreNet:
         self.now: Nanos = 0
         self.steps = 0
         self.cores: dict[NodeId, NodeCore] = {}
+        self.clocks: dict[NodeId, HostClock] = {}
+        """Of hosts that have a clock of their own when they boot."""
         self.lives: dict[NodeId, int] = {}
         self.dead: set[NodeId] = set()
         self.told: list[Told] = []
@@ -97,7 +100,10 @@ class CoreNet:
     def boot(self, node: NodeId) -> None:
         life = self.lives[node] = self.lives.get(node, -1) + 1
         self.dead.discard(node)
-        self.cores[node] = NodeCore(node, self.config, Random(f"{self.seed}/{node}/{life}"))
+        core: Any = NodeCore(node, self.config, Random(f"{self.seed}/{node}/{life}"))
+        if node in self.clocks:
+            core = ClockedCore(core, self.clocks[node], node)
+        self.cores[node] = core
         self._step(node, Boot(self.seeds, life))
 
     def boot_all(self, nodes: Iterable[NodeId]) -> None:

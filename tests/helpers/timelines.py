@@ -21,7 +21,16 @@ changes = st.one_of(
     st.just(ShapeChange(put={"loss": 0.25, "burst": None}, add_jitter_ns=3)),
 )
 rates = st.none() | st.sampled_from([1_000, 5_000, 20_000])
-strains = st.builds(HostChange, cpu=st.sampled_from([1.0, 0.5, 0.1]), memory=rates, up_bps=rates, down_bps=rates)
+offsets = st.sampled_from([0, 5_000, -7_000])
+strains = st.builds(
+    HostChange,
+    cpu=st.sampled_from([1.0, 0.5, 0.1]),
+    memory=rates,
+    up_bps=rates,
+    down_bps=rates,
+    clock_ns=offsets,
+    drift_ppm=offsets,
+)
 
 
 @st.composite

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from helpers.netns_runs import OPUS, TOPOLOGY, events, leftovers, opus, result_of, scenario, start_run, state_of, until
+from helpers.nodes import control
 from opus_controller.cli._controller import ask_controller
 from opus_controller.runtimes.hosts import state
+from opus_proto.v1 import control_pb2 as pb
 
 pytestmark = pytest.mark.netns
 
@@ -128,6 +130,24 @@ def test_strained_hosts_keep_as_much_as_they_are_left(testbed: state.RunState) -
     assert sorted(_limits(testbed, "a-1")) == ["100000", str(256 << 20)]
 
 
+def test_hosts_whose_clocks_are_wrong_keep_them_through_a_pause_and_a_restart(testbed: state.RunState) -> None:
+    fault(testbed, "strain", "a-1", "--clock", "3s", "--drift", "1%", "--name", "off")
+    strike(testbed, strain="site a", clock="1h", name="hour")
+    assert _ahead_s(testbed, "a-1") > 3602.9
+    assert 3599.9 < _ahead_s(testbed, "a-2") < 3600.1
+    assert _ahead_s(testbed, "b-1") == 0
+    strike(testbed, pause="b-1")
+    strike(testbed, strain="b-1", clock="3s", name="late")
+    strike(testbed, resume="b-1")
+    assert 2.9 < _ahead_s(testbed, "b-1") < 3.1
+    strike(testbed, crash="a-1")
+    strike(testbed, restart="a-1")
+    assert _ahead_s(testbed, "a-1") > 3602.9
+    strike(testbed, heal="hour")
+    assert 3500 < _ahead_s(testbed, "a-2") < 3600, "on its way back"
+    assert all(host["alive"] for host in hosts(testbed).values())
+
+
 def test_a_run_in_progress_is_struck_like_by_its_plan(tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start_run(scenario(tmp_path / "s", duration=12), out)
@@ -142,6 +162,12 @@ def test_a_run_in_progress_is_struck_like_by_its_plan(tmp_path: Path) -> None:
     assert opus("fault", "kill", "--run", run.run, "a-1").returncode == 2
 
 
+def _ahead_s(run: state.RunState, host: str) -> float:
+    """How far the node's clock is ahead, by its own word."""
+    stub = control(Path(run.hosts[host].control_dir))
+    return float(stub.GetStatus(pb.StatusRequest(), timeout=10).clock_ahead_ns) / 1e9
+
+
 def _limits(run: state.RunState, host: str) -> list[str]:
     names = ("cpu.max", "memory.max", "cpu.cfs_quota_us", "memory.limit_in_bytes")
     files = [Path(group, name) for group in run.hosts[host].cgroups for name in names]
@@ -150,6 +176,7 @@ def _limits(run: state.RunState, host: str) -> list[str]:
 
 FAMILIES = """[
   {at: 6s, name: lame, strain: a replica of web, cpu: 10%, up: 500kbit, for: 4s},
+  {at: 6s, name: skewed, strain: 2 of site b, clock: 3s, drift: -1%, for: 8s},
   {at: 7s, name: loose, partition: c-2, both_ways: false, for: 4s, flap: 2s},
   {at: 8s, name: bad, link: a <-> b, add: {rtt: 40ms, jitter: 2ms, loss: 1%}, for: 5s},
   {at: 9s, name: dos, flood: the busiest replica of web, rate: 40/s, for: 4s},
@@ -163,7 +190,7 @@ def test_families_of_faults_overlap_on_real_hosts_and_leave_nothing(tmp_path: Pa
     run = until("the run", lambda: state_of(process))
     result = result_of(process)
     struck = {fault["name"]: fault["victims"] for fault in result["faults"]}
-    assert {"lame", "loose", "loose-2", "bad", "dos", "dark", "heal-lame", "heal-dos"} <= struck.keys()
+    assert {"lame", "skewed", "loose", "loose-2", "bad", "dos", "dark", "heal-lame", "heal-dos"} <= struck.keys()
     assert struck["loose"] == struck["loose-2"] == ["c-2"]
     (flood,) = result["floods"]
     assert flood["issued"] > 80, "40 a second for 4 s"

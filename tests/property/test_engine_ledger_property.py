@@ -107,6 +107,8 @@ def _check_strains(left: list[Strain], machine: Machine) -> None:
         for change in mine:
             cpu *= change.cpu
         assert told.cpu == cpu
+        assert told.clock_ns == sum(change.clock_ns for change in mine)
+        assert told.drift_ppm == sum(change.drift_ppm for change in mine)
         assert told.memory == min((change.memory for change in mine if change.memory), default=None)
         assert host.access.up.rate_bps == min((change.up_bps for change in mine if change.up_bps), default=None)
         assert host.access.down.rate_bps == min((change.down_bps for change in mine if change.down_bps), default=None)

@@ -10,6 +10,7 @@ from opus_controller.model.network import Cut, Network
 from opus_controller.model.plan import Workload
 from opus_controller.model.shapes import HostChange
 from opus_controller.runtimes.sim.costs import DIAL_ROUND_TRIPS, IDLE_TIMEOUT, MAX_LINKS, QUEUE_MESSAGES
+from opus_node.clock import SLEW_PPM
 from opus_node.core.events import Boot, Receive
 from opus_node.core.messages import Message, Probe
 from opus_node.core.types import MILLISECOND, SECOND
@@ -267,6 +268,29 @@ def test_a_narrow_access_link_lets_less_through_until_it_is_wide_again() -> None
     assert second - first == pytest.approx(first - 1020, rel=0.05), "one after the other"
     bench.do(bench.sim.apply_links(whole))
     assert got(bench.until(4 * SECOND))[2] == (3020, 0)
+
+
+def test_a_host_goes_by_its_own_clock_through_a_pause_and_a_restart() -> None:
+    """The toy wants to send after 1 s and after 4 s, by its own clock."""
+    bench = Bench(plan(), [warm(), *numbered([1000, 4000])]).until(500 * MS)
+    bench.do(bench.sim.strain({"a": HostChange(clock_ns=2 * SECOND)}))
+    assert [t for t, _ in got(bench.until(3 * SECOND))] == [520, 2020]
+    bench.do(bench.sim.pause(["a"]))
+    bench.do(bench.sim.strain({"a": HostChange(clock_ns=5 * SECOND)}))
+    seen = len(bench.toy("a").log)
+    bench.until(4 * SECOND)
+    assert len(bench.toy("a").log) == seen, "it stands still"
+    bench.do(bench.sim.resume(["a"]))
+    bench.until(5 * SECOND)
+    assert bench.toy("a").log[seen][0] == 9 * SECOND
+    bench.do(bench.sim.crash(["a"]))
+    bench.do(bench.sim.restart(["a"], bench.network))
+    assert bench.toy("a").log[0][0] == 10 * SECOND, "the clock is the host's, not the process'"
+    bench.do(bench.sim.strain({}))
+    bench.do(bench.sim.crash(["a"]))
+    bench.until(59 * SECOND)
+    bench.do(bench.sim.restart(["a"], bench.network))
+    assert bench.toy("a").log[0][0] == pytest.approx((59 + 5) * SECOND - 54 * SLEW_PPM * 1000, abs=10), "on its way back"
 
 
 # Floods

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from helpers.fake_runtime import SECOND, FakeRuntime, small_plan
+from opus_controller.engine import needs
 from opus_controller.engine.console import Console, ask
 from opus_controller.engine.faults import Faults
 from opus_controller.engine.hands import Hands
@@ -20,8 +21,8 @@ from opus_controller.engine.record import RecordReader, RunRecord
 from opus_controller.engine.runtime import LiveHost, Record, RunInfo
 from opus_controller.model.errors import PlatformError, ScenarioError
 from opus_controller.model.network import Network
-from opus_controller.model.plan import Heal, LinkChange, Partition, Plan, Target
-from opus_controller.model.shapes import PathShape, ShapeChange
+from opus_controller.model.plan import App, Heal, LinkChange, Partition, Plan, Service, Strain, Target
+from opus_controller.model.shapes import HostChange, PathShape, ShapeChange
 
 CUT = Partition(
     kind="partition", at_ns=2 * SECOND, name="planned", a=Target(text="site a", hosts=("a-1", "a-2")), b=Target(text="")
@@ -215,6 +216,8 @@ def test_a_hand_may_heal_what_the_plan_would_have_healed(tmp_path: Path) -> None
         ({"strain": "a-1"}, "a strain that takes nothing"),
         ({"strain": "a-1", "cpu": "0%"}, "nothing left is a pause"),
         ({"strain": "a-1", "memory": "1MB"}, "does not live on less than 64MiB"),
+        ({"strain": "a-1", "clock": "2h"}, "at most an hour ahead or behind"),
+        ({"strain": "a-1", "drift": "-11%"}, "at most 10% too fast or too slow"),
         ({"crash": "a-1", "cpu": "5%"}, "cpu belongs to a strain"),
         ({"flood": "a-1", "rate": "5/s"}, "a flood without rate or end"),
         ({"flood": "a-1", "rate": "5000/s", "for": "5s"}, "at most 1000/s"),
@@ -341,9 +344,34 @@ def test_a_runtime_that_cannot_bring_it_about_says_so_before_it_is_tried() -> No
         bed.runtime.info = RunInfo("netns", "netem")
         await bed.strike(strain="a-1", up="1Mbit")
         await bed.strike(strain="a-1", cpu="50%", memory="80MiB")
+        await bed.strike(strain="b-1", clock="-3s", drift="1%")
 
     on(bed, strike)
-    assert [strains["a-1"].cpu for _, strains in bed.runtime.did("strain")] == [0.5, 0.25]
+    assert bed.faults.ledger.strains["b-1"] == HostChange(clock_ns=-3_000_000_000, drift_ppm=10_000)
+    assert [strains["a-1"].cpu for _, strains in bed.runtime.did("strain")] == [0.5, 0.25, 0.25]
+
+
+def test_a_clock_that_a_program_would_not_see_is_refused_where_programs_run() -> None:
+    times = dict.fromkeys(
+        ("health_every_ns", "health_timeout_ns", "start_ns", "deadline_ns", "model_start_ns", "model_answer_ns"), 1
+    )
+    told = {
+        "command": ["serve"],
+        "port": 80,
+        "protocol": "tcp",
+        "health_path": "",
+        "health_failures": 1,
+        "request": "",
+        "gateway": 81,
+    }
+    program = Service.model_validate({**told, **times})
+    apps = (App(name="page", replicas=1, service=program),)
+    skew = Strain(kind="strain", at_ns=0, name="off", target=Target(text="a-1", hosts=("a-1",)), change=HostChange(clock_ns=1))
+    for runtime in ("netns", "docker"):
+        with pytest.raises(ScenarioError, match=r"^strain 'off': the program of page reads this machine's clock"):
+            needs.check([skew], RunInfo(runtime, "netem"), apps)
+    needs.check([skew], RunInfo("sim", "model"), apps)
+    needs.check([skew], RunInfo("docker", "netem"), ())
 
 
 def test_what_is_in_force_outlives_the_controller() -> None:

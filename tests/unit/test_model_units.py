@@ -30,6 +30,10 @@ GOOD: list[tuple[Callable[[object], float], object, float]] = [
     (units.parse_share, "0.1%", 0.001),
     (units.parse_share, "100%", 1.0),
     (units.parse_share, 0, 0.0),
+    (units.parse_offset, "3s", 3_000_000_000),
+    (units.parse_offset, "-200ms", -200_000_000),
+    (units.parse_drift, "200ppm", 200),
+    (units.parse_drift, "-1.5%", -15_000),
     (units.parse_frequency, "0.5/s", 0.5),
     (units.parse_frequency, "30/min", 0.5),
     (units.parse_frequency, "7200/h", 2.0),
@@ -66,6 +70,10 @@ BAD: list[tuple[Callable[[object], float], object, str]] = [
     (units.parse_share, 1, "(did you mean 1% or 100%?)"),
     (units.parse_share, "100.1%", "more than all"),
     (units.parse_share, "-1%", "negative"),
+    (units.parse_offset, "0s", "not a time ahead"),
+    (units.parse_offset, 3, "not a time ahead"),
+    (units.parse_drift, "200", "not a drift"),
+    (units.parse_drift, "0ppm", "not a drift"),
     (units.parse_frequency, 20, "no unit (did you mean 20/s?)"),
     (units.parse_frequency, "0/s", "out of range"),
     (units.parse_frequency, "20/fortnight", "not a frequency"),
@@ -86,6 +94,7 @@ def test_written_short() -> None:
     assert units.format_duration(1_500_000_000) == "1.5s"
     assert units.format_duration(74_840_000) == "74.84ms"
     assert units.format_duration(0) == "0s"
+    assert units.format_offset(-200_000_000) == "200ms behind"
     assert units.format_rate(100_000_000) == "100Mbit"
     assert units.format_size(256 << 10) == "256KiB"
     assert units.format_size(2_500_000) == "2.5MB"

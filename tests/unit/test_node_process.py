@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -87,6 +89,31 @@ def test_a_pause_of_the_process_is_not_counted_as_lag(tmp_path: Path) -> None:
         assert lag < 3_000 * MILLISECOND  # a busy machine adds its own
     finally:
         process.send_signal(signal.SIGCONT)
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_a_node_goes_by_its_hosts_clock_and_tells_the_testbeds(tmp_path: Path) -> None:
+    process = start(tmp_path / "c", "--listen", "127.0.0.15:7411")
+    try:
+        boot(tmp_path / "c", "127.0.0.15", ["127.0.0.15"], "web")
+        stub = control(tmp_path / "c")
+        load = pb.Workload(app="web", seed="s", rate_per_s=20, stop_ns=600 * SECOND, deadline_ns=2 * SECOND, keys=9)
+        stub.StartWorkload(pb.WorkloadRequest(workloads=[load]), timeout=10)
+        assert stub.SetClock(pb.Clock(ahead_ns=3600 * SECOND), timeout=10).ahead_ns == 3600 * SECOND
+        done: list[dict[str, Any]] = []
+        for notices in stub.Watch(pb.WatchRequest(), timeout=30):
+            done += [line for line in map(json.loads, notices.ndjson.splitlines()) if line["kind"] == "request"]
+            if len(done) > 20:
+                break
+        for one in done[-10:]:
+            assert one["outcome"] == "ok", "an hour is no silence"
+            assert one["issued_at"] <= one["arrived_at"] <= one["done_at"] <= one["t"] < 600 * SECOND
+        back = stub.SetClock(pb.Clock(), timeout=10).ahead_ns
+        assert 3599 * SECOND < back <= 3600 * SECOND, "it does not jump back"
+        ahead = stub.GetStatus(pb.StatusRequest(), timeout=10).clock_ahead_ns
+        assert 3500 * SECOND < ahead < back, "it is slewed"
+    finally:
         process.terminate()
         process.communicate(timeout=60)
 

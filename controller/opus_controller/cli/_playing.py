@@ -35,7 +35,7 @@ def announce(plan: Plan, chosen: Chosen, seeds: str = "") -> None:
     """On standard error: standard output is for the result. ScenarioError, with nothing said, if the runtime cannot do it."""
     from opus_controller.engine import needs
 
-    needs.check(plan.timeline, chosen.make(None, "run").info)
+    needs.check(plan.timeline, chosen.make(None, "run").info, plan.apps)
     hosts = f"{len(plan.hosts)} hosts in {len(plan.sites)} sites of {plan.topology}"
     print(f"{plan.name}: {hosts}, {seeds or f'seed {plan.seed}'}", file=sys.stderr)
     for line in chosen.announcement:

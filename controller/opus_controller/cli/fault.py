@@ -123,17 +123,20 @@ def strain(
     memory: Annotated[str | None, typer.Option("--memory", help="What each may use at most: 64MiB.")] = None,
     up: Annotated[str | None, typer.Option("--up", help="Rate of its access link, at most: 1Mbit.")] = None,
     down: Annotated[str | None, typer.Option("--down", help="As --up, towards the host.")] = None,
+    clock: Annotated[str | None, typer.Option("--clock", help="How far its clock is ahead (3s), or behind (-200ms).")] = None,
+    drift: Annotated[str | None, typer.Option("--drift", help="How much too fast its clock runs: 200ppm, or -1%.")] = None,
     for_: For = None,
     flap: Flap = None,
     name: Named = None,
     run: RunOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Leave hosts less of what they have; `heal` gives it back."""
-    asked = {"cpu": cpu, "memory": memory, "up": up, "down": down}
+    """Leave hosts less of what they have, or make their clocks wrong; `heal` gives it back."""
+    asked = {"cpu": cpu, "memory": memory, "up": up, "down": down, "clock": clock, "drift": drift}
     taken = _given(asked)
     if not taken:
-        raise ScenarioError("fault strain: nothing to take; allowed: --cpu, --memory, --up, --down (opus fault strain --help)")
+        allowed = ", ".join(f"--{key}" for key in asked)
+        raise ScenarioError(f"fault strain: nothing to take; allowed: {allowed} (opus fault strain --help)")
     _strike({"strain": _phrase(who), **taken}, {"for": for_, "flap": flap, "name": name}, run, as_json=as_json)
 
 

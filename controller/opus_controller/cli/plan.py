@@ -122,13 +122,15 @@ def whom(fault: Fault) -> str:
 
 def strain_text(change: HostChange) -> str:
     """ "20% of its processor, at most 64MiB of memory"."""
-    from opus_controller.model.units import format_rate, format_share, format_size
+    from opus_controller.model.units import format_offset, format_rate, format_share, format_size
 
     parts = [
         f"{format_share(change.cpu)} of its processor" if change.cpu < 1 else "",
         f"at most {format_size(change.memory)} of memory" if change.memory is not None else "",
         f"{format_rate(change.up_bps)} up" if change.up_bps is not None else "",
         f"{format_rate(change.down_bps)} down" if change.down_bps is not None else "",
+        f"its clock {format_offset(change.clock_ns)}" if change.clock_ns else "",
+        f"its clock {abs(change.drift_ppm)} ppm too {'fast' if change.drift_ppm > 0 else 'slow'}" if change.drift_ppm else "",
     ]
     return ", ".join(part for part in parts if part)
 

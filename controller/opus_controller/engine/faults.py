@@ -282,7 +282,7 @@ class Faults:
             return
         if not layer.strained or strain.up_bps is not None or strain.down_bps is not None:
             await self._runtime.apply_links(self.ledger.network)
-        if strain.cpu < 1 or strain.memory is not None:
+        if strain.within:
             await self._runtime.strain(self.ledger.strains)
 
     def _shapes(self, layer: Layer) -> list[dict[str, Any]]:

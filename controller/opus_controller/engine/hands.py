@@ -44,6 +44,7 @@ class Hands:
         self._faults = faults
         self._record = record
         self._compiler = HandCompiler(plan)
+        self._apps = plan.apps
         self._asking = asyncio.Lock()
         self._later: dict[str, asyncio.Task[None]] = {}
         """What goes on with faults, by their names."""
@@ -83,7 +84,7 @@ class Hands:
         if not isinstance(event, dict):
             raise ScenarioError("an event is a mapping, such as {crash: site a}")
         wish = self._compiler.compile(event, self._runtime.now(), self._known())
-        needs.check([wish.fault], self._runtime.info)
+        needs.check([wish.fault], self._runtime.info, self._apps)
         try:
             head = await self._carry_out(wish.fault)
         except ValueError as error:  # a change that cannot be made to what the path has by now

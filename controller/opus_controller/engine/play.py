@@ -132,7 +132,7 @@ class _Player:
 
     async def run(self) -> None:
         self._tell()
-        needs.check(self._plan.timeline, self._runtime.info)
+        needs.check(self._plan.timeline, self._runtime.info, self._plan.apps)
         await self._runtime.up(self._plan)
         self._record.about(runtime=self._runtime.info.runtime, links=self._runtime.info.links, facts=self._runtime.info.facts)
         await self._observer.begin(self._runtime)

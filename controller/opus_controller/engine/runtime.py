@@ -118,8 +118,9 @@ class Runtime(Protocol):
     async def resume(self, hosts: Iterable[str]) -> None: ...
 
     async def strain(self, strains: Mapping[str, HostChange]) -> None:
-        """Leave these hosts so much of their processor and memory, dead ones when they come back, and the others all of theirs.
-        Access links are `apply_links`' affair. PlatformError where the machine cannot limit hosts."""
+        """Leave these hosts so much of their processor and memory, and make their clocks so wrong, dead ones when they come back;
+        the others have all of theirs, and the time. Access links are `apply_links`' affair. PlatformError where the machine
+        cannot limit hosts."""
 
     async def flood(self, workload: Iterable[Workload]) -> None:
         """Hosts ask this beside what `start_workload` has handed them; what was asked so before, and is not in it, ends."""

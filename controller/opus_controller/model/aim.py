@@ -75,7 +75,14 @@ class Aim:
 
 def host_change(event: EventForm) -> HostChange:
     """What a strain takes."""
-    return HostChange(cpu=1.0 if event.cpu is None else event.cpu, memory=event.memory, up_bps=event.up, down_bps=event.down)
+    return HostChange(
+        cpu=1.0 if event.cpu is None else event.cpu,
+        memory=event.memory,
+        up_bps=event.up,
+        down_bps=event.down,
+        clock_ns=event.clock or 0,
+        drift_ppm=event.drift or 0,
+    )
 
 
 def path_change(event: EventForm, sites: Sequence[str], *, name: str, at_ns: int) -> LinkChange:

@@ -199,6 +199,9 @@ Capacity = Annotated[
     _only(units.SIZE_PATTERN, f"{units.SIZE_ALLOWED}, more than 0", "512MiB"),
 ]
 """A size of more than nothing."""
+Offset = Annotated[int, BeforeValidator(units.parse_offset), _only(units.OFFSET_PATTERN, units.OFFSET_ALLOWED, "3s", "-200ms")]
+"""A duration with a sign."""
+Drift = Annotated[int, BeforeValidator(units.parse_drift), _only(units.DRIFT_PATTERN, units.DRIFT_ALLOWED, "200ppm", "-1%")]
 Share = Annotated[float, BeforeValidator(units.parse_share), _zero_or(units.SHARE_PATTERN, units.SHARE_ALLOWED, "1%", "0.1%")]
 Frequency = Annotated[
     float, BeforeValidator(units.parse_frequency), _only(units.FREQUENCY_PATTERN, units.FREQUENCY_ALLOWED, "0.5/s", "30/min")

@@ -13,11 +13,13 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 from opus_controller.model.churn_form import ChurnForm
 from opus_controller.model.expectations import FIGURES, OPTIONS, ExpectationForm, parse_expectation
 from opus_controller.model.fields import (
+    Drift,
     Duration,
     Flag,
     Form,
     Frequency,
     Name,
+    Offset,
     Rate,
     Share,
     Size,
@@ -47,8 +49,11 @@ UNDONE_BY: Final = {
 }
 """What `for: 10s` adds at its end."""
 
-STRAINS: Final = ("cpu", "memory", "up", "down")
+STRAINS: Final = ("cpu", "memory", "up", "down", "clock", "drift")
 LEAST_MEMORY: Final = 64 << 20
+MOST_CLOCK: Final = 3600 * SECOND
+MOST_DRIFT: Final = 100_000
+"""Millionths."""
 MOST_FLOOD: Final = 1_000
 LONGEST_FLOOD: Final = 600 * SECOND
 FLAPPING: Final = ("pause", "partition", "link", "strain", "flood")
@@ -239,7 +244,8 @@ class EventForm(Form):
     heal: Text | None = None
     """The name of a partition, link or strain event."""
     strain: Selectors | None = None
-    """Hosts that keep less of what they have, in one way or several: `cpu`, `memory`, `up`, `down`."""
+    """Hosts that keep less of what they have, in one way or several (`cpu`, `memory`, `up`, `down`), or whose clocks are wrong
+    (`clock`, `drift`)."""
     cpu: Share | None = None
     """The share of its processor that a strained host keeps."""
     memory: Size | None = None
@@ -247,6 +253,10 @@ class EventForm(Form):
     up: Rate | None = None
     down: Rate | None = None
     """Of a strained host's access link, at most."""
+    clock: Offset | None = None
+    """How far a strained host's clock is ahead, or behind: it jumps ahead, and is slewed back by 83 ms a second."""
+    drift: Drift | None = None
+    """How much too fast, or too slow, a strained host's clock runs."""
     flood: Selectors | None = None
     """Hosts that are asked far more than clients do: `rate` in all, by a few hosts beside them, for so long (`for`)."""
     rate: Frequency | None = None
@@ -295,6 +305,10 @@ class EventForm(Form):
             raise ValueError(f"for: a flood ends; allowed: at most {LONGEST_FLOOD // (60 * SECOND)}m")
         if self.cpu == 0:
             raise ValueError("cpu: nothing left is a pause; allowed: a share above 0%")
+        if self.clock is not None and abs(self.clock) > MOST_CLOCK:
+            raise ValueError("clock: allowed: at most an hour ahead or behind")
+        if self.drift is not None and abs(self.drift) > MOST_DRIFT:
+            raise ValueError(f"drift: allowed: at most {MOST_DRIFT // 10_000}% too fast or too slow")
         if self.memory is not None and self.memory < LEAST_MEMORY:
             raise ValueError(f"memory: a node does not live on less than {LEAST_MEMORY >> 20}MiB; allowed: that or more")
         if action == "link" and self.set_ is None and self.add is None:

@@ -120,6 +120,10 @@ class HostChange(Frozen):
     up_bps: int | None = Field(default=None, gt=0)
     down_bps: int | None = Field(default=None, gt=0)
     """Rates of its access link, at most; the queue holds as long as before."""
+    clock_ns: int = 0
+    """How far its clock is ahead; negative: behind. Several add up."""
+    drift_ppm: int = Field(default=0, gt=-1_000_000)
+    """How much too fast its clock runs, in millionths. Several add up."""
 
     def __and__(self, other: HostChange) -> HostChange:
         return HostChange(
@@ -127,7 +131,14 @@ class HostChange(Frozen):
             memory=_least(self.memory, other.memory),
             up_bps=_least(self.up_bps, other.up_bps),
             down_bps=_least(self.down_bps, other.down_bps),
+            clock_ns=self.clock_ns + other.clock_ns,
+            drift_ppm=self.drift_ppm + other.drift_ppm,
         )
+
+    @property
+    def within(self) -> bool:
+        """Whether it is about the host itself, and not its access link alone."""
+        return self.model_copy(update={"up_bps": None, "down_bps": None}) != NOTHING_TAKEN
 
     def on(self, access: AccessLink) -> AccessLink:
         """The access link that is left."""

@@ -49,6 +49,8 @@ DURATION_ALLOWED: Final = 'a number with ns, us, ms, s, m (minutes) or h, such a
 RATE_ALLOWED: Final = 'a number with bit, kbit, Mbit or Gbit (per second), such as "5Mbit"'
 SIZE_ALLOWED: Final = 'a number with B, kB, MB, GB, KiB, MiB or GiB, such as "256KiB"'
 SHARE_ALLOWED: Final = 'a percentage from 0% to 100%, such as "0.1%"'
+OFFSET_ALLOWED: Final = 'a duration, with a minus for one behind, such as "3s" or "-200ms"'
+DRIFT_ALLOWED: Final = 'millionths or a percentage, with a minus for too slow, such as "200ppm" or "-1%"'
 FREQUENCY_ALLOWED: Final = 'a number a second, minute or hour, such as "20/s" or "30/min"'
 
 LONGEST: Final = 100 * 365 * 24 * 3600 * SECOND
@@ -59,6 +61,8 @@ DURATION_PATTERN: Final = rf"^\s*(?:{_NUMBER}\s*(?:ns|us|µs|ms|min|s|m|h))+\s*$
 RATE_PATTERN: Final = rf"^\s*{_NUMBER}\s*[kKmMgGtT]?[bB][iI][tT](?:/s)?\s*$"
 SIZE_PATTERN: Final = rf"^\s*{_NUMBER}\s*(?:B|[kK]B|[MGT]B|[KMGT]iB)\s*$|^\s*0\s*$"
 SHARE_PATTERN: Final = rf"^\s*{_NUMBER}\s*%\s*$|^\s*0\s*$"
+OFFSET_PATTERN: Final = rf"^\s*-?\s*(?:{_NUMBER}\s*(?:ns|us|µs|ms|min|s|m|h))+\s*$"
+DRIFT_PATTERN: Final = rf"^\s*-?\s*{_NUMBER}\s*(?:ppm|%)\s*$"
 FREQUENCY_PATTERN: Final = rf"^\s*{_NUMBER}\s*/\s*(?:s|sec|min|m|h)\s*$"
 
 
@@ -140,6 +144,27 @@ def parse_share(value: object) -> float:
     return float(percent / 100)
 
 
+def parse_offset(value: object) -> int:
+    """Nanoseconds of "3s" or "-200ms"; other than none."""
+    text = value.strip() if isinstance(value, str) else ""
+    try:
+        size = parse_duration(text.removeprefix("-")) if text else 0
+    except ValueError:
+        size = 0
+    if not size:
+        raise _not_a(value, "time ahead", OFFSET_ALLOWED)
+    return -size if text.startswith("-") else size
+
+
+def parse_drift(value: object) -> int:
+    """Millionths of "200ppm" or "-1%"; other than none."""
+    match = re.fullmatch(rf"\s*(-?)\s*({_NUMBER})\s*(ppm|%)\s*", value) if isinstance(value, str) else None
+    size = _whole(Decimal(match[2]) * (1 if match[3] == "ppm" else 10_000)) if match else 0
+    if match is None or not size:
+        raise _not_a(value, "drift", DRIFT_ALLOWED)
+    return -size if match[1] else size
+
+
 def parse_frequency(value: object) -> float:
     """Times per second of "20/s" or "30/min"; more than none."""
     _refuse_bare(value, "frequency", FREQUENCY_ALLOWED, "/s")
@@ -159,6 +184,11 @@ def format_duration(ns: int) -> str:
         if ns % factor == 0 or (ns >= factor and ns % (factor // 1000) == 0):
             return f"{_plain(Decimal(ns) / factor)}{unit}" if ns else "0s"
     return f"{ns}ns"
+
+
+def format_offset(ns: int) -> str:
+    """ "3s ahead", "200ms behind"."""
+    return f"{format_duration(abs(ns))} {'ahead' if ns >= 0 else 'behind'}"
 
 
 def format_rate(bps: int) -> str:

@@ -198,7 +198,7 @@ class Client:
             event.write,
             0 if flight.via is SELF else 1,
             flight.via is DIRECT,
-            event.deadline,
+            event.deadline - self._ctx.now,
             event.reply_bytes,
             0 if event.content else event.request_bytes,
             event.content,

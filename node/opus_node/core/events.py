@@ -194,7 +194,7 @@ class RequestDone:
     replica: NodeId
     """Who answered; empty unless ok."""
     arrived_at: Nanos
-    """When the winning attempt reached that replica (same clock everywhere); 0 unless ok."""
+    """When the winning attempt reached that replica, by the clock of the record (`opus_node.clock`); 0 unless ok."""
     hops: int
     """Overlay hops of the winning attempt to the replica: 0 (self), 1 (direct) or 2 (by an agent)."""
     attempts: int

@@ -432,7 +432,8 @@ class RouteRequest:
     hops: int
     direct: bool
     """Sent by the client to a cached replica: whoever is no replica refuses instead of forwarding."""
-    deadline: Nanos
+    left: Nanos
+    """How long its client still waits for an answer, as of its sending: two hosts' clocks do not agree."""
     reply_bytes: int
     payload: int
     """Bytes."""

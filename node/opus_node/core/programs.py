@@ -86,7 +86,7 @@ class Programs:
                 message.write,
                 len(message.content) or message.payload,
                 message.reply_bytes,
-                message.deadline,
+                ctx.now + message.left,
                 message.content,
             )
         )
@@ -99,5 +99,5 @@ class Programs:
     def _forget_overdue(self) -> None:
         """The runtime answers each by its deadline; this holds even if it does not."""
         now = self._ctx.now
-        for ticket in [ticket for ticket, asked in self._asked.items() if asked.message.deadline <= now]:
+        for ticket in [ticket for ticket, asked in self._asked.items() if asked.arrived_at + asked.message.left <= now]:
             del self._asked[ticket]

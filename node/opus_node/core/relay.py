@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from dataclasses import replace
 
 from opus_node.core.choice import Choice, by_latency, choice_of, pick
 from opus_node.core.context import Context
@@ -69,11 +70,12 @@ class Target:
 
 
 class Relayed:
-    __slots__ = ("busy", "last", "message", "sent_at", "source", "timer", "tried")
+    __slots__ = ("busy", "deadline", "last", "message", "sent_at", "source", "timer", "tried")
 
-    def __init__(self, source: NodeId, message: RouteRequest) -> None:
+    def __init__(self, source: NodeId, message: RouteRequest, now: Nanos) -> None:
         self.source = source
         self.message = message
+        self.deadline = now + message.left
         self.busy = False
         """Whether a replica has turned it away."""
         self.tried: list[NodeId] = []
@@ -241,12 +243,12 @@ class Relay:
             message.write,
             message.hops + 1,
             False,
-            message.deadline,
+            message.left,
             message.reply_bytes,
             message.payload,
             message.content,
         )
-        relayed = Relayed(source, forward)
+        relayed = Relayed(source, forward, ctx.now)
         self._relayed[key] = relayed
         self._try(key, relayed)
 
@@ -256,14 +258,16 @@ class Relay:
         if relayed.timer is not None:
             relayed.timer.cancel()
         target = None
-        if len(relayed.tried) < TRIES and ctx.now < message.deadline:
+        if len(relayed.tried) < TRIES and ctx.now < relayed.deadline:
             target = self.choose(message.app, relayed.tried, message.attempt & ((1 << ATTEMPT_BITS) - 1))
         if target is None:
             del self._relayed[key]
-            if ctx.now < message.deadline:
+            if ctx.now < relayed.deadline:
                 self.shed += relayed.busy
                 ctx.send(relayed.source, RouteRefuse(*key, BUSY if relayed.busy else "replicas silent"))
             return
+        if relayed.tried:
+            message = relayed.message = replace(message, left=relayed.deadline - ctx.now)
         relayed.tried.append(target.node)
         relayed.last = target
         relayed.sent_at = ctx.now

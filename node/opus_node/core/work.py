@@ -54,7 +54,7 @@ class Work:
         start = max(ctx.now, self._free_at)
         wait = start - ctx.now
         too_long = wait > self._apps[message.app].queue or self._waiting >= LINE
-        if too_long or (start + cost > message.deadline and wait):
+        if too_long or (wait + cost > message.left and wait):
             self.shed += 1
             self.turned_away[message.app] += 1
             return False

@@ -320,6 +320,53 @@ class History(_message.Message):
 Global___History: _TypeAlias = History  # noqa: Y015
 
 @_typing.final
+class Clock(_message.Message):
+    """It reads at_ns + ahead_ns at at_ns, since the run's origin, and from then on runs fast by drift_ppm millionths."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_NS_FIELD_NUMBER: _builtins.int
+    AHEAD_NS_FIELD_NUMBER: _builtins.int
+    DRIFT_PPM_FIELD_NUMBER: _builtins.int
+    at_ns: _builtins.int
+    ahead_ns: _builtins.int
+    drift_ppm: _builtins.int
+    def __init__(
+        self,
+        *,
+        at_ns: _builtins.int = ...,
+        ahead_ns: _builtins.int = ...,
+        drift_ppm: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead_ns", b"ahead_ns", "at_ns", b"at_ns", "drift_ppm", b"drift_ppm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Clock: _TypeAlias = Clock  # noqa: Y015
+
+@_typing.final
+class ClockReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AHEAD_NS_FIELD_NUMBER: _builtins.int
+    ahead_ns: _builtins.int
+    """What it reads now, less what the testbed's clock does."""
+    def __init__(
+        self,
+        *,
+        ahead_ns: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead_ns", b"ahead_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClockReply: _TypeAlias = ClockReply  # noqa: Y015
+
+@_typing.final
 class BootRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -332,6 +379,7 @@ class BootRequest(_message.Message):
     ABILITIES_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    CLOCK_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     seed: _builtins.str
     """Seeds the node's one random generator together with its identity."""
@@ -348,6 +396,10 @@ class BootRequest(_message.Message):
     def settings(self) -> Global___Settings: ...
     @_builtins.property
     def history(self) -> Global___History: ...
+    @_builtins.property
+    def clock(self) -> Global___Clock:
+        """Absent: right."""
+
     def __init__(
         self,
         *,
@@ -360,12 +412,15 @@ class BootRequest(_message.Message):
         abilities: Global___Abilities | None = ...,
         settings: Global___Settings | None = ...,
         history: Global___History | None = ...,
+        clock: Global___Clock | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abilities", b"abilities", "history", b"history", "settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clock", b"_clock", "abilities", b"abilities", "clock", b"clock", "history", b"history", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abilities", b"abilities", "apps", b"apps", "history", b"history", "incarnation", b"incarnation", "node_id", b"node_id", "origin_ns", b"origin_ns", "seed", b"seed", "seeds", b"seeds", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clock", b"_clock", "abilities", b"abilities", "apps", b"apps", "clock", b"clock", "history", b"history", "incarnation", b"incarnation", "node_id", b"node_id", "origin_ns", b"origin_ns", "seed", b"seed", "seeds", b"seeds", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__clock: _TypeAlias = _typing.Literal["clock"]  # noqa: Y015
+    _WhichOneofArgType__clock: _TypeAlias = _typing.Literal["_clock", b"_clock"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clock) -> _WhichOneofReturnType__clock | None: ...
 
 Global___BootRequest: _TypeAlias = BootRequest  # noqa: Y015
 
@@ -562,6 +617,7 @@ class StatusReply(_message.Message):
     QUEUE_DROPPED_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     REQUESTS_SHED_FIELD_NUMBER: _builtins.int
+    CLOCK_AHEAD_NS_FIELD_NUMBER: _builtins.int
     booted: _builtins.bool
     node_id: _builtins.str
     agent: _builtins.str
@@ -580,6 +636,8 @@ class StatusReply(_message.Message):
     queue_dropped: _builtins.int
     incarnation: _builtins.int
     requests_shed: _builtins.int
+    clock_ahead_ns: _builtins.int
+    """What the host's clock reads, less what the testbed's does."""
     @_builtins.property
     def replica_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -606,10 +664,11 @@ class StatusReply(_message.Message):
         queue_dropped: _builtins.int = ...,
         incarnation: _builtins.int = ...,
         requests_shed: _builtins.int = ...,
+        clock_ahead_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "booted", b"booted", "control_bytes_received", b"control_bytes_received", "control_bytes_sent", b"control_bytes_sent", "entries", b"entries", "incarnation", b"incarnation", "is_agent", b"is_agent", "node_id", b"node_id", "nodes", b"nodes", "notices_dropped", b"notices_dropped", "queue_dropped", b"queue_dropped", "replica_of", b"replica_of", "requests_routed", b"requests_routed", "requests_served", b"requests_served", "requests_shed", b"requests_shed", "state_bytes", b"state_bytes", "steward_of", b"steward_of", "timer_lag_max_ns", b"timer_lag_max_ns", "timer_lag_p99_ns", b"timer_lag_p99_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "booted", b"booted", "clock_ahead_ns", b"clock_ahead_ns", "control_bytes_received", b"control_bytes_received", "control_bytes_sent", b"control_bytes_sent", "entries", b"entries", "incarnation", b"incarnation", "is_agent", b"is_agent", "node_id", b"node_id", "nodes", b"nodes", "notices_dropped", b"notices_dropped", "queue_dropped", b"queue_dropped", "replica_of", b"replica_of", "requests_routed", b"requests_routed", "requests_served", b"requests_served", "requests_shed", b"requests_shed", "state_bytes", b"state_bytes", "steward_of", b"steward_of", "timer_lag_max_ns", b"timer_lag_max_ns", "timer_lag_p99_ns", b"timer_lag_p99_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

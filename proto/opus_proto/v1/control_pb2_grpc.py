@@ -44,6 +44,11 @@ class ControlStub(object):
                 request_serializer=opus__proto_dot_v1_dot_control__pb2.WorkloadRequest.SerializeToString,
                 response_deserializer=opus__proto_dot_v1_dot_control__pb2.WorkloadReply.FromString,
                 _registered_method=True)
+        self.SetClock = channel.unary_unary(
+                '/opus.v1.Control/SetClock',
+                request_serializer=opus__proto_dot_v1_dot_control__pb2.Clock.SerializeToString,
+                response_deserializer=opus__proto_dot_v1_dot_control__pb2.ClockReply.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/opus.v1.Control/Watch',
                 request_serializer=opus__proto_dot_v1_dot_control__pb2.WatchRequest.SerializeToString,
@@ -78,6 +83,13 @@ class ControlServicer(object):
 
     def StartWorkload(self, request, context):
         """The client's requests from now on; replaces the workload before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetClock(self, request, context):
+        """How wrong this host's clock is from now on, until it is told otherwise.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +135,11 @@ def add_ControlServicer_to_server(servicer, server):
                     servicer.StartWorkload,
                     request_deserializer=opus__proto_dot_v1_dot_control__pb2.WorkloadRequest.FromString,
                     response_serializer=opus__proto_dot_v1_dot_control__pb2.WorkloadReply.SerializeToString,
+            ),
+            'SetClock': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetClock,
+                    request_deserializer=opus__proto_dot_v1_dot_control__pb2.Clock.FromString,
+                    response_serializer=opus__proto_dot_v1_dot_control__pb2.ClockReply.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -199,6 +216,33 @@ class Control(object):
             '/opus.v1.Control/StartWorkload',
             opus__proto_dot_v1_dot_control__pb2.WorkloadRequest.SerializeToString,
             opus__proto_dot_v1_dot_control__pb2.WorkloadReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetClock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/opus.v1.Control/SetClock',
+            opus__proto_dot_v1_dot_control__pb2.Clock.SerializeToString,
+            opus__proto_dot_v1_dot_control__pb2.ClockReply.FromString,
             options,
             channel_credentials,
             insecure,

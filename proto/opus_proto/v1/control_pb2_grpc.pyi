@@ -38,6 +38,8 @@ class ControlStub:
     """Once, first. The node joins the overlay."""
     StartWorkload: _grpc.UnaryUnaryMultiCallable[_control_pb2.WorkloadRequest, _control_pb2.WorkloadReply]
     """The client's requests from now on; replaces the workload before."""
+    SetClock: _grpc.UnaryUnaryMultiCallable[_control_pb2.Clock, _control_pb2.ClockReply]
+    """How wrong this host's clock is from now on, until it is told otherwise."""
     Watch: _grpc.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.Notices]
     """What the node noticed, from its first notice that was not yet acknowledged on; batched, endless."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_control_pb2.StatusRequest, _control_pb2.StatusReply]
@@ -55,6 +57,8 @@ class ControlAsyncStub(ControlStub):
     """Once, first. The node joins the overlay."""
     StartWorkload: _aio.UnaryUnaryMultiCallable[_control_pb2.WorkloadRequest, _control_pb2.WorkloadReply]  # type: ignore[assignment]
     """The client's requests from now on; replaces the workload before."""
+    SetClock: _aio.UnaryUnaryMultiCallable[_control_pb2.Clock, _control_pb2.ClockReply]  # type: ignore[assignment]
+    """How wrong this host's clock is from now on, until it is told otherwise."""
     Watch: _aio.UnaryStreamMultiCallable[_control_pb2.WatchRequest, _control_pb2.Notices]  # type: ignore[assignment]
     """What the node noticed, from its first notice that was not yet acknowledged on; batched, endless."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_control_pb2.StatusRequest, _control_pb2.StatusReply]  # type: ignore[assignment]
@@ -81,6 +85,14 @@ class ControlServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_control_pb2.WorkloadReply, _abc.Awaitable[_control_pb2.WorkloadReply]]:
         """The client's requests from now on; replaces the workload before."""
+
+    @_abc_1.abstractmethod
+    def SetClock(
+        self,
+        request: _control_pb2.Clock,
+        context: _ServicerContext,
+    ) -> _typing.Union[_control_pb2.ClockReply, _abc.Awaitable[_control_pb2.ClockReply]]:
+        """How wrong this host's clock is from now on, until it is told otherwise."""
 
     @_abc_1.abstractmethod
     def Watch(

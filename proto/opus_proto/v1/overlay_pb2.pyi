@@ -937,7 +937,7 @@ class RouteRequest(_message.Message):
     WRITE_FIELD_NUMBER: _builtins.int
     HOPS_FIELD_NUMBER: _builtins.int
     DIRECT_FIELD_NUMBER: _builtins.int
-    DEADLINE_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
     REPLY_BYTES_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
@@ -949,7 +949,7 @@ class RouteRequest(_message.Message):
     write: _builtins.bool
     hops: _builtins.int
     direct: _builtins.bool
-    deadline: _builtins.int
+    left: _builtins.int
     reply_bytes: _builtins.int
     payload: _builtins.bytes
     content: _builtins.bytes
@@ -964,14 +964,14 @@ class RouteRequest(_message.Message):
         write: _builtins.bool = ...,
         hops: _builtins.int = ...,
         direct: _builtins.bool = ...,
-        deadline: _builtins.int = ...,
+        left: _builtins.int = ...,
         reply_bytes: _builtins.int = ...,
         payload: _builtins.bytes = ...,
         content: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "attempt", b"attempt", "client", b"client", "content", b"content", "deadline", b"deadline", "direct", b"direct", "hops", b"hops", "key", b"key", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "attempt", b"attempt", "client", b"client", "content", b"content", "direct", b"direct", "hops", b"hops", "key", b"key", "left", b"left", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "write", b"write"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,6 +18,7 @@ import grpc.aio
 from google.protobuf.message import Message
 from opus_proto.v1 import control_pb2, control_pb2_grpc
 
+from opus_controller.engine.clocks import RIGHT, Skew
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.history import History
 from opus_controller.model.plan import App, Host, Plan, Service, Workload
@@ -55,6 +56,12 @@ class NodeControl:
     async def start_workload(self, loads: Iterable[Workload]) -> None:
         request = control_pb2.WorkloadRequest(workloads=[_workload(load) for load in loads])
         await self._call("StartWorkload", self._stub.StartWorkload, request, CALL_S)
+
+    async def set_clock(self, skew: Skew) -> int:
+        """How far it is ahead then, nanoseconds."""
+        reply = await self._call("SetClock", self._stub.SetClock, _clock(skew), CALL_S)
+        assert isinstance(reply, control_pb2.ClockReply)
+        return reply.ahead_ns
 
     async def status(self, timeout_s: float = CALL_S) -> control_pb2.StatusReply:
         reply = await self._call("GetStatus", self._stub.GetStatus, control_pb2.StatusRequest(), timeout_s)
@@ -138,7 +145,9 @@ class Watch:
             await room
 
 
-def boot_request(plan: Plan, host: Host, *, origin_ns: int, incarnation: int, past: History) -> control_pb2.BootRequest:
+def boot_request(
+    plan: Plan, host: Host, *, origin_ns: int, incarnation: int, past: History, skew: Skew = RIGHT
+) -> control_pb2.BootRequest:
     """Everything a node is ever told about the overlay."""
     addresses = {other.name: other.address for other in plan.hosts}
     settings = {name: value for name, value in plan.overlay.model_dump().items() if value is not None}
@@ -152,7 +161,12 @@ def boot_request(plan: Plan, host: Host, *, origin_ns: int, incarnation: int, pa
         abilities=control_pb2.Abilities(**host.abilities.model_dump(exclude={"processes"})),
         settings=control_pb2.Settings(**settings),
         history=control_pb2.History(age_ns=past.age, sessions=past.sessions, up_ns=past.up, away_ns=past.away),
+        clock=None if skew == RIGHT else _clock(skew),
     )
+
+
+def _clock(skew: Skew) -> control_pb2.Clock:
+    return control_pb2.Clock(at_ns=skew.at_ns, ahead_ns=skew.ahead_ns, drift_ppm=skew.drift_ppm)
 
 
 def _app(app: App) -> control_pb2.App:

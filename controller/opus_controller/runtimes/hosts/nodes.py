@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from opus_proto.v1 import control_pb2
 
+from opus_controller.engine.clocks import RIGHT, Skew
 from opus_controller.engine.runtime import LiveHost, Record
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.history import Histories
 from opus_controller.model.plan import Host, Plan, Workload
+from opus_controller.model.shapes import NOTHING_TAKEN, HostChange
 from opus_controller.runtimes.hosts.control import READY_S, NodeControl, Tap, Watch, boot_request
 from opus_controller.runtimes.hosts.machine import last_lines
 from opus_controller.runtimes.hosts.processes import Process, ended_how, wait_gone
@@ -29,6 +31,8 @@ MOST_RECORDS = 500_000
 """Records kept for the player; beyond that the nodes' own (bounded, counting) buffers hold them."""
 STATUS_S = 3.0
 CANCEL_AGAIN_S = 0.2
+CLOCK_READS_NS = 1_000_000_000
+"""By which a clock that drifts may be elsewhere when its host says what it reads: a tenth of the time for an answer."""
 ENDED_S = 20.0
 """For a killed process to be gone."""
 NODE_PORT = 7000
@@ -100,6 +104,7 @@ class Nodes:
         self._has_services = any(app.service is not None for app in plan.apps)
         self._workload: dict[str, list[Workload]] = {}
         self._flood: dict[str, list[Workload]] = {}
+        self._skews: dict[str, Skew] = {}
         self._records: deque[Record] = deque()
         self._room: asyncio.Future[None] | None = None
         self._died: dict[str, str] = {}
@@ -155,6 +160,30 @@ class Nodes:
         changed = [name for name in self._nodes if before.get(name) != self._flood.get(name)]
         await _each([name for name in changed if self._nodes[name].alive], self._send_workload)
 
+    async def strain(self, strains: Mapping[str, HostChange]) -> None:
+        """Clocks as these have them; of dead hosts when they boot, of paused ones when they go on."""
+        now = self._now()
+        changed = []
+        for name in self._nodes:
+            strain, skew = strains.get(name, NOTHING_TAKEN), self._skews.get(name, RIGHT)
+            if not skew.fits(strain):
+                self._skews[name] = skew.under(strain, now)
+                changed.append(name)
+        await self.set_clocks(changed)
+
+    async def set_clocks(self, hosts: Iterable[str]) -> None:
+        """Of those that live, and have ever been wrong."""
+        nodes = self._nodes
+        wanted = [name for name in hosts if name in self._skews and nodes[name].alive and not nodes[name].paused]
+        await _each(wanted, self._set_clock)
+
+    async def _set_clock(self, name: str) -> None:
+        """PlatformError if its clock is not where it was to be: it may be further ahead while it is slewed back, never less."""
+        skew = self._skews[name]
+        ahead = await self._line(name).set_clock(skew)
+        if ahead < skew.now(self._now()) - CLOCK_READS_NS:
+            raise PlatformError(f"{name}: its clock is {ahead / 1e9:.3f} s ahead, not {skew.now(self._now()) / 1e9:.3f} s")
+
     async def _spawn(self, name: str) -> None:
         state, node = self._state.hosts[name], self._nodes[name]
         state.node = await self._start(name)
@@ -174,7 +203,14 @@ class Nodes:
     async def _boot(self, name: str) -> None:
         state, node = self._state.hosts[name], self._nodes[name]
         past = self._histories.began(name, self._now())
-        request = boot_request(self._plan, node.host, origin_ns=self._state.origin_ns, incarnation=state.incarnation, past=past)
+        request = boot_request(
+            self._plan,
+            node.host,
+            origin_ns=self._state.origin_ns,
+            incarnation=state.incarnation,
+            past=past,
+            skew=self._skews.get(name, RIGHT),
+        )
         await self._line(name).boot(request)
         node.watch = Watch(name, self._line(name), self._deliver)
         node.watching = asyncio.create_task(node.watch.run(), name=f"watch {name}")

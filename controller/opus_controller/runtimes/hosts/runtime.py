@@ -279,7 +279,7 @@ class HostsRuntime(ABC):
             await in_thread(lambda: links.apply(self.network))
         await self._renew(names)
         await nodes.restart(names)
-        await in_thread(lambda: self._limit(name for name in names if name in self._strains))
+        await in_thread(lambda: self._limit(name for name in names if _enforced(self._strains.get(name)) != _enforced(None)))
         state.save()
 
     async def pause(self, hosts: Iterable[str]) -> None:
@@ -295,15 +295,19 @@ class HostsRuntime(ABC):
                 self.nodes.paused(name, paused)
                 for program in self.nodes.programs(name):
                     program.signal(signal.SIGSTOP if paused else signal.SIGCONT)
+        if not paused:
+            await self.nodes.set_clocks(hosts)
 
     async def flood(self, workload: Iterable[Workload]) -> None:
         await self.nodes.flood(workload)
 
     async def strain(self, strains: Mapping[str, HostChange]) -> None:
         before = self._strains
-        names = [name for name in self.state.hosts if strains.get(name, NOTHING_TAKEN) != before.get(name, NOTHING_TAKEN)]
+        limits = {name: _enforced(before.get(name)) for name in self.state.hosts}
+        names = [name for name, limit in limits.items() if _enforced(strains.get(name)) != limit]
         self._strains = dict(strains)
         await in_thread(lambda: self._limit(names))
+        await self.nodes.strain(strains)
 
     def _limit(self, names: Iterable[str]) -> None:
         """Blocks. Processor and memory of these hosts as strains and abilities have them."""
@@ -465,6 +469,11 @@ class HostsRuntime(ABC):
             for path in state.directory.glob("*.log"):
                 with suppress(OSError):
                     shutil.copyfile(path, Path(state.record) / "logs" / f"_{path.name}")
+
+
+def _enforced(strain: HostChange | None) -> tuple[float, int | None]:
+    """What cgroups are to leave a host."""
+    return (strain.cpu, strain.memory) if strain is not None else (1.0, None)
 
 
 def there(part: T | None) -> T:

@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from opus_node.clock import HostClock
 from opus_node.core.events import Event, Ready, Snapshot
 from opus_node.core.types import SECOND, Nanos
 from opus_node.workload import Arrivals
 
+from opus_controller.engine.clocks import RIGHT, Skew
 from opus_controller.model.plan import Host
 from opus_controller.model.shapes import AccessLink, Direction
 from opus_controller.runtimes.sim.agenda import Handler
@@ -88,6 +90,10 @@ class SimHost:
     """Of its processor that is left."""
     processor: Processor | None = None
     """None: as fast as any."""
+    clock: HostClock | None = None
+    """None: the testbed's."""
+    skew: Skew = RIGHT
+    """What its clock is to be."""
     clients: list[Arrivals] = field(default_factory=list)
     stored: set[str] = field(default_factory=set)
     """Digests of services' files that it keeps, through restarts; never iterated."""

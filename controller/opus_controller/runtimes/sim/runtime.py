@@ -14,10 +14,9 @@ from opus_node.workload import WorkloadSpec
 from opus_controller.engine.runtime import Health, LiveHost, Record, RunInfo
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Plan, Workload
-from opus_controller.model.shapes import HostChange
+from opus_controller.model.shapes import NOTHING_TAKEN, HostChange
 from opus_controller.runtimes.sim.costs import HopCost
 from opus_controller.runtimes.sim.host import Core, SimHost
-from opus_controller.runtimes.sim.processor import Processor
 from opus_controller.runtimes.sim.trace import Trace
 from opus_controller.runtimes.sim.world import MakeCore, World
 
@@ -97,11 +96,8 @@ class SimRuntime:
         self._living.flood((load.client, _spec(load)) for load in workload)
 
     async def strain(self, strains: Mapping[str, HostChange]) -> None:
-        now = self.now()
         for name, host in self._living.hosts.items():
-            share = strains[name].cpu if name in strains else 1.0
-            if share != host.share:
-                host.share, host.processor = share, Processor(share, now) if share < 1 else None
+            self._living.strain(host, strains.get(name, NOTHING_TAKEN))
 
     async def live(self) -> dict[str, LiveHost]:
         hosts = self._living.hosts

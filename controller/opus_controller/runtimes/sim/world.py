@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from opus_node.choices import choosing
+from opus_node.clock import ClockedCore, HostClock
 from opus_node.core.events import METER_EVERY, Boot, Event, Metered, Request, RoleChanged, Wake
 from opus_node.core.types import Abilities, AppConfig, History, Nanos, NodeConfig, NodeId
 from opus_node.folds import notice_to_record
@@ -17,11 +18,12 @@ from opus_controller.model.history import Histories
 from opus_controller.model.history import History as Past
 from opus_controller.model.network import Network
 from opus_controller.model.plan import App, Host, Plan
-from opus_controller.model.shapes import AccessLink
+from opus_controller.model.shapes import AccessLink, HostChange
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost
 from opus_controller.runtimes.sim.fabric import Fabric
 from opus_controller.runtimes.sim.host import Core, SimHost
+from opus_controller.runtimes.sim.processor import Processor
 from opus_controller.runtimes.sim.programs import Programs
 from opus_controller.runtimes.sim.trace import Trace
 
@@ -70,6 +72,8 @@ class World:
         rng = Random(f"{self._plan.seed}/{host.id}" if incarnation == 0 else f"{self._plan.seed}/{host.id}/{incarnation}")
         history = self._histories.began(host.plan.name, now)
         host.core = self._make_core(host.id, config_of(self._plan, host.plan, history), rng)
+        if host.clock is not None:
+            host.core = ClockedCore(host.core, host.clock, host.id)
         self._start_clients(host, now)
         self.step(host, Boot(self._seeds, incarnation), now)
         self.agenda.at(now + METER_EVERY, self._meter, host, incarnation)
@@ -104,6 +108,25 @@ class World:
         host.powered = True
         if host.core is None:
             self._boot(self.agenda.now, host, host.incarnation + 1, None)
+
+    def strain(self, host: SimHost, strain: HostChange) -> None:
+        """From now on."""
+        now = self.agenda.now
+        if strain.cpu != host.share:
+            host.share, host.processor = strain.cpu, Processor(strain.cpu, now) if strain.cpu < 1 else None
+        if not host.skew.fits(strain):
+            host.skew = host.skew.under(strain, now)
+            self._set_clock(host, now)
+
+    def _set_clock(self, host: SimHost, now: Nanos) -> None:
+        """What is due may be due at once, or later than it was: the core is asked."""
+        if host.clock is None:
+            host.clock = HostClock()
+            host.core = None if host.core is None else ClockedCore(host.core, host.clock, host.id)
+        host.clock.set(now, host.skew.ahead_ns, host.skew.drift_ppm)
+        if host.core is not None:
+            host.wake_at = host.woken_at = now
+            self.agenda.at(now, self._wake, host, now, host.incarnation)
 
     def resume(self, host: SimHost) -> None:
         """What its kernel kept comes first, then what its clocks missed."""
