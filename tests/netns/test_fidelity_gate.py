@@ -18,7 +18,7 @@ from opus_controller.model.network import Network
 from opus_controller.model.plan import Plan
 from opus_controller.model.scenario import load_scenario
 from opus_controller.model.settings import parse_setting
-from opus_controller.model.shapes import AccessLink, PathShape
+from opus_controller.model.shapes import AccessLink, Direction, HostChange, PathShape
 from opus_controller.net import namespaces
 from opus_controller.net.choose import choose, open_links
 from opus_controller.report.conclude import conclude
@@ -31,6 +31,9 @@ MS = 1_000_000
 TEN = network_of(
     dict.fromkeys("abc", AccessLink()), {pair: PathShape(delay_ns=5 * MS) for pair in (("a", "b"), ("b", "a"))}
 )  # fmt: skip
+
+WIDE = Direction(rate_bps=10_000_000, queue_bytes=125_000)
+TEN_MBIT = network_of(dict.fromkeys("abc", AccessLink(up=WIDE, down=WIDE)), {})
 
 
 def test_a_link_of_10_ms_that_is_really_15_ms_is_caught(tmp_path: Path) -> None:
@@ -58,6 +61,20 @@ def test_one_direction_is_caught_and_so_is_loss(tmp_path: Path) -> None:
     assert len(wrong) == 2
     assert sum("10 ms asked" in one for one in wrong) == 1
     assert sum("0 of the echoes to be lost" in one for one in wrong) == 1
+
+
+def test_a_rate_is_measured_and_a_wrong_one_is_caught(tmp_path: Path) -> None:
+    right = gate_over("userspace", TEN_MBIT, {}, tmp_path)
+    assert right.wrong == []
+    assert len(right.rates) == 6
+    assert {rate.asked.rate_bps for rate in right.rates} == {10_000_000}
+    told = [rate.measured_bps for rate in right.rates if rate.measured_bps is not None]
+    assert all(4_000_000 < rate < 13_000_000 for rate in told)
+    wrong = gate_over("userspace", TEN_MBIT, {}, tmp_path, {"a": HostChange(up_bps=2_000_000)})
+    assert [line for line in wrong.wrong if "10 Mbit/s asked" not in line] == []
+    caught = [rate for rate in wrong.rates if rate.wrong]
+    assert {rate.asked.source.name for rate in caught} == {"a"}
+    assert all(rate.measured_bps is not None and rate.measured_bps < 4_000_000 for rate in caught)
 
 
 class _Fooled(NetnsRuntime):

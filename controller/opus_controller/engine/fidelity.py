@@ -4,7 +4,7 @@ An echo is stamped by the kernels at both ends, which share one clock, so each d
 trip as their sum. A busy machine only adds, and only for a while: a pair is probed in several rounds, and passes with the
 first whose medians are within tolerance. A link that is wrong is wrong in every round.
 
-Rates are not judged here: a token bucket lets short trains pass at once, so only a transfer of seconds could tell.
+Rates are judged by trains of packets (`fidelity_rate`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal
 
+from opus_controller.engine.fidelity_rate import CheckedRate
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host
 from opus_controller.model.shapes import PathShape
@@ -149,20 +150,22 @@ class Gate:
     setting: Literal["stop", "annotate"]
     pairs: tuple[Checked, ...]
     seconds: float
+    rates: tuple[CheckedRate, ...] = ()
 
     @property
     def wrong(self) -> list[str]:
-        return [pair.wrong for pair in self.pairs if pair.wrong]
+        return [wrong for wrong in (*(pair.wrong for pair in self.pairs), *(rate.wrong for rate in self.rates)) if wrong]
 
     def figures(self) -> dict[str, Any]:
         """result.json's `fidelity.gate`."""
-        pairs = [pair.figures() for pair in self.pairs]
-        return {"setting": self.setting, "ok": not self.wrong, "seconds": round(self.seconds, 3), "pairs": pairs}
+        measured = {"pairs": [pair.figures() for pair in self.pairs], "rates": [rate.figures() for rate in self.rates]}
+        return {"setting": self.setting, "ok": not self.wrong, "seconds": round(self.seconds, 3), **measured}
 
     def summary(self) -> str:
         """One line, of a gate that did not let the run through."""
         wrong = self.wrong
-        more = f" (and {len(wrong) - 1} more of {len(self.pairs)} pairs)" if len(wrong) > 1 else f" (of {len(self.pairs)} pairs)"
+        told = f"{len(self.pairs)} pairs" + (f" and {len(self.rates)} rates" if self.rates else "")
+        more = f" (and {len(wrong) - 1} more of {told})" if len(wrong) > 1 else f" (of {told})"
         return f"the links are not what the plan asks for: {wrong[0]}{more}"
 
 

@@ -240,6 +240,18 @@ class GatePair(Part):
     """In a line what is beyond tolerance."""
 
 
+class GateRate(Part):
+    """One way between two hosts before the workload: what its access links let through, bits of IP packets per second."""
+
+    source: str
+    target: str
+    asked_bps: int
+    measured_bps: float | None
+    """None: no train of packets told, the machine being too busy."""
+    ok: bool
+    wrong: str
+
+
 class Gate(Part):
     """The fidelity gate: links measured before any node was booted."""
 
@@ -248,6 +260,12 @@ class Gate(Part):
     seconds: float
     """That it took."""
     pairs: list[GatePair]
+    rates: list[GateRate] = Field(default_factory=list)
+
+    @property
+    def wrong(self) -> list[str]:
+        """All that is not as asked for, a line each."""
+        return [wrong for wrong in (*(pair.wrong for pair in self.pairs), *(rate.wrong for rate in self.rates)) if wrong]
 
 
 class Fidelity(Part):

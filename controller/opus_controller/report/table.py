@@ -35,7 +35,7 @@ def render(result: Result, *, page: Path | None = None) -> RenderableType:
     parts += [Text(f" invalid: {reason}", style="yellow") for reason in result.validity.reasons]
     parts += [Text(f" {result.validity.setting}: {note}", style="yellow") for note in result.validity.notes]
     if result.fidelity.gate is not None:
-        parts += [Text(f" links: {pair.wrong}", style="yellow") for pair in result.fidelity.gate.pairs if pair.wrong]
+        parts += [Text(f" links: {line}", style="yellow") for line in result.fidelity.gate.wrong]
     if page is not None:
         parts.append(Text(f"\n {page}", style="dim"))
     return Group(*parts)

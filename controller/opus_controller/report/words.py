@@ -55,6 +55,11 @@ def bytes_per_s(value: float | None) -> str:
     return NOTHING if value is None else f"{_significant(value)} B/s"
 
 
+def rate(value: float | None) -> str:
+    """Of bits per second, in Mbit/s: "0.512 Mbit/s", "98.7 Mbit/s"."""
+    return NOTHING if value is None else f"{value / 1e6:.3g} Mbit/s"
+
+
 def _significant(value: float) -> str:
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"

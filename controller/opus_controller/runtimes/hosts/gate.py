@@ -1,4 +1,4 @@
-"""The fidelity gate's echoes: between sampled pairs of hosts, by the links alone, before any node has been booted.
+"""The fidelity gate's echoes between sampled pairs of hosts, by the links alone, before any node has been booted; then `trains`.
 
 The far host's kernel answers, and both kernels stamp what arrives: nothing of ours has to be quick, and hosts need no program.
 """
@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from opus_controller.engine.fidelity import Asked, Checked, Gate, Round, judge
+from opus_controller.engine.fidelity_rate import ways
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host
 from opus_controller.net.namespaces import path_of
-from opus_controller.runtimes.hosts import icmp
+from opus_controller.runtimes.hosts import icmp, trains
 
 ROUNDS = 5
 ECHOES = 8
@@ -74,7 +75,8 @@ async def measure(
             await echoes.round(left)
     finally:
         echoes.close()
-    return Gate(setting, tuple(pair.checked() for pair in echoes.pairs), time.monotonic() - began)
+    rates = await trains.measure(ways(network, pairs), netns_of)
+    return Gate(setting, tuple(pair.checked() for pair in echoes.pairs), time.monotonic() - began, rates)
 
 
 class _Echoes:
