@@ -1,8 +1,8 @@
 """Whether access links carry what the plan asks for: short trains of packets between some of the sampled hosts.
 
 A train is sent at once and leaves the slower of the two access links at its rate; what the token buckets let pass at first is
-not counted. A busy machine carries less than it should, and now and then more, when it catches up: so a rate may be half of
-what was asked for and a quarter above it, a pair has several trains, and the nearest counts. A train that could not be sent
+not counted. A busy machine carries less than it should, and now and then more, when it catches up: so a rate may be a third of
+what was asked for and two fifths above it, a way has several trains, and the nearest counts. A train that could not be sent
 twice as fast as it is to arrive says nothing.
 """
 
@@ -29,7 +29,7 @@ BLUR = 0.05
 """Share of packets lost or doubled with which a rate can still be told."""
 COUNTED = 4
 """Fewer packets say nothing."""
-SLOWEST, QUICKEST = 0.5, 1.25
+SLOWEST, QUICKEST = 1 / 3, 1.4
 """Of the rate asked for."""
 _BURST_NS = 4_000_000
 _BURST_PACKETS = 2 * 1514
