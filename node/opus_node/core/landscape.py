@@ -112,11 +112,11 @@ class Landscape:
     def _risks(self) -> list[float]:
         return _risks(self.candidates)
 
-    def wishes(self) -> tuple[object, ...]:
-        """Who may serve at all, and shares of demand in steps of a fifth, as less is chance."""
-        whole = sum(self.demand.values()) or 1.0
-        shares = tuple((one.agent, round(5 * len(self.demand) * self.demand[one.agent] / whole)) for one in self._clusters)
-        return (shares, tuple(self.barred))
+    def moved(self, before: Mapping[NodeId, float]) -> float:
+        """Share of all demand that is elsewhere than it was."""
+        whole, then = sum(self.demand.values()) or 1.0, sum(before.values()) or 1.0
+        agents = sorted({*self.demand, *before})
+        return sum(abs(self.demand.get(agent, 0.0) / whole - before.get(agent, 0.0) / then) for agent in agents) / 2
 
     def knowledge(self) -> tuple[object, ...]:
         """Which version of what is known: who could serve, and where."""

@@ -76,6 +76,10 @@ one. Much is saved at once, a few percent at last."""
 IMPROVE_MOST: Nanos = 30 * SECOND
 """Where demand and members are as they were, each decision that changes nothing doubles the time to the next, up to this: what
 else is measured changes little."""
+MUCH = 0.05
+"""Of all delay and dues; a decision that saves less is as good as one that changes nothing."""
+MOVED = 0.2
+"""Share of demand that must be elsewhere to count as moved; among fifty agents with few requests chance alone moves a tenth."""
 SURVEY_EVERY: Nanos = 3 * SECOND
 """While round trips are still wanted for a choice."""
 SURVEY_MOST: Nanos = 20 * SECOND
@@ -115,6 +119,8 @@ class Desk:
         "changed_at",
         "config",
         "decide_at",
+        "decided",
+        "demand",
         "excluded",
         "first_since",
         "former",
@@ -126,15 +132,16 @@ class Desk:
         "sizer",
         "summaries",
         "watched",
-        "wishes",
     )
 
     def __init__(self, config: AppConfig) -> None:
         self.config = config
         self.settled: tuple[object, ...] = ()
-        """For which inputs nothing better was found."""
-        self.wishes: tuple[object, ...] = ()
-        """Those of the last decision."""
+        """What was known when nothing better was found."""
+        self.decided: tuple[object, ...] = ()
+        """For which members, and without whom, the last decision was ..."""
+        self.demand: dict[NodeId, float] = {}
+        """... and for which demand, by agent."""
         self.decide_at: Nanos = 0
         self.pause: Nanos = 0
         self.sizer = Sizer(config) if config.most else None
@@ -509,22 +516,24 @@ class Stewards:
         clusters = self._fresh(desk)
         land = self._land(desk, clusters, known.members)
         ready = self._survey(desk, land, known.members)
-        wishes = (known.members, land.wishes())
-        inputs = (wishes, land.knowledge())
-        desk.improve_at = self._ctx.now + (IMPROVE_EVERY if ready and inputs == desk.settled else SURVEY_EVERY)
-        rash = not ready and self._ctx.now - desk.changed_at < SURVEY_MOST
-        vain = wishes == desk.wishes and self._ctx.now < desk.decide_at
-        if rash or vain or inputs == desk.settled:
+        who, where, now = (known.members, tuple(land.barred)), land.knowledge(), self._ctx.now
+        alike = who == desk.decided and land.moved(desk.demand) <= MOVED
+        settled = alike and where == desk.settled
+        desk.improve_at = now + (IMPROVE_EVERY if ready and settled else SURVEY_EVERY)
+        rash = not ready and now - desk.changed_at < SURVEY_MOST
+        if rash or settled or (alike and now < desk.decide_at):
             return
-        desk.pause = SURVEY_EVERY if wishes != desk.wishes else min(2 * desk.pause, IMPROVE_MOST)
-        desk.wishes, desk.decide_at = wishes, self._ctx.now + desk.pause
+        desk.pause = min(2 * desk.pause, IMPROVE_MOST) if alike else SURVEY_EVERY
+        desk.decided, desk.demand, desk.decide_at = who, dict(land.demand), now + desk.pause
         self._send_on_errands(desk, land, known.members)
         members, saved = improved(desk.config, land, known.members, ready)
         if set(members) == set(known.members):
-            desk.settled = inputs if ready else ()
-        elif saved * (self._ctx.now - desk.changed_at) >= CHANGE_COST:
+            desk.settled = where if ready else ()
+        elif saved * (now - desk.changed_at) >= CHANGE_COST:
             self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, "nearer to demand")
+            if saved < MUCH:
+                desk.decided = (members, tuple(land.barred))
 
     def _survey(self, desk: Desk, land: Landscape, members: tuple[NodeId, ...]) -> bool:
         """Asks agents for round trips that may change the choice; whether most are there."""
