@@ -11,6 +11,7 @@ import pytest
 from helpers.fidelity.gated import gate_over
 from helpers.fidelity.live import network_of
 from helpers.netns_runs import scenario
+from opus_controller.engine.fidelity_rate import WAYS
 from opus_controller.engine.play import Outcome, play
 from opus_controller.engine.record import RunRecord
 from opus_controller.model.compile import compile_plan
@@ -66,7 +67,7 @@ def test_one_direction_is_caught_and_so_is_loss(tmp_path: Path) -> None:
 def test_a_rate_is_measured_and_a_wrong_one_is_caught(tmp_path: Path) -> None:
     right = gate_over("userspace", TEN_MBIT, {}, tmp_path)
     assert right.wrong == []
-    assert len(right.rates) == 6
+    assert len(right.rates) == WAYS
     assert {rate.asked.rate_bps for rate in right.rates} == {10_000_000}
     told = [rate.measured_bps for rate in right.rates if rate.measured_bps is not None]
     assert all(4_000_000 < rate < 13_000_000 for rate in told)

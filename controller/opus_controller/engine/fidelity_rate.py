@@ -16,7 +16,7 @@ from opus_controller.model.network import Network
 from opus_controller.model.plan import Host
 from opus_controller.model.shapes import Direction
 
-WAYS = 6
+WAYS = 4
 """Measured at most, each by itself."""
 FASTEST_BPS = 200_000_000
 """Beyond, a machine's own speed is measured."""
