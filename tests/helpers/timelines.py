@@ -30,6 +30,8 @@ strains = st.builds(
     down_bps=rates,
     clock_ns=offsets,
     drift_ppm=offsets,
+    disk=st.none() | st.sampled_from([0, 1_000]),
+    write_bps=rates,
 )
 
 

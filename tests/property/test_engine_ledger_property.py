@@ -107,6 +107,8 @@ def _check_strains(left: list[Strain], machine: Machine) -> None:
         for change in mine:
             cpu *= change.cpu
         assert told.cpu == cpu
+        assert told.disk == min((change.disk for change in mine if change.disk is not None), default=None)
+        assert told.write_bps == min((change.write_bps for change in mine if change.write_bps), default=None)
         assert told.clock_ns == sum(change.clock_ns for change in mine)
         assert told.drift_ppm == sum(change.drift_ppm for change in mine)
         assert told.memory == min((change.memory for change in mine if change.memory), default=None)

@@ -22,7 +22,7 @@ SCENARIO = """\
 name: s
 topology: net.yaml
 settle: 8s
-duration: 40s
+duration: {duration}s
 seed: {seed}
 applications:
   - {{name: web, replicas: 2, service: {{command: x, port: 8080, files: site, model_start: 500ms, model_answer: 20ms}}}}
@@ -40,12 +40,14 @@ groups: [{name: servers, sites: all, count: 3, access: {delay: 0.5ms, up: 8Mbit,
 """
 
 
-def played(tmp_path: Path, timeline: str = "[]", seed: int = 1) -> tuple[Result, list[dict[str, Any]], str | None]:
+def played(
+    tmp_path: Path, timeline: str = "[]", seed: int = 1, duration: int = 40
+) -> tuple[Result, list[dict[str, Any]], str | None]:
     (tmp_path / "net.yaml").write_text(TOPOLOGY)
     (tmp_path / "site").mkdir(exist_ok=True)
     (tmp_path / "site" / "page").write_bytes(bytes(100_000))
     path = tmp_path / "s.yaml"
-    path.write_text(SCENARIO.format(timeline=timeline, seed=seed))
+    path.write_text(SCENARIO.format(timeline=timeline, seed=seed, duration=duration))
     plan = compile_plan(load_scenario(path))
     record = RunRecord.at(tmp_path / f"out-{len(list(tmp_path.iterdir()))}", plan)
     runtime = SimRuntime(trace=True)
@@ -97,6 +99,33 @@ def test_a_host_s_disk_outlives_its_process(tmp_path: Path) -> None:
     assert [t > 20 * SECOND for t in starts[:2]] == [False, True], "started again, being still a replica"
     assert not [e for e in of_kind(events, "shipped") if e["host"] == victim and e["t"] > 20 * SECOND]
     assert result.requests.availability == 1.0
+
+
+def test_a_host_whose_disk_is_full_takes_no_files_and_another_serves(tmp_path: Path) -> None:
+    timeline = (
+        "[{at: 15s, name: full, strain: 'b-1, b-2, b-3, c-1, c-2', disk: 150kB, for: 20s},"
+        " {at: 16s, name: loss, power-off: a replica of web}, {at: 22s, name: death, power-off: a replica of web}]"
+    )
+    result, events, _ = played(tmp_path, timeline)
+    failed = [e for e in of_kind(events, "program") if e["change"] == "failed"]
+    assert failed, "one of them was tried"
+    assert {e["why"] for e in failed} == {"no room on this host's disk for its files"}
+    assert {e["host"] for e in failed} <= {"b-1", "b-2", "b-3", "c-1", "c-2"}
+    for e in failed:
+        came = [s["t"] for s in of_kind(events, "shipped") if s["host"] == e["host"]]
+        assert not [t for t in came if 15 * SECOND < t < 35 * SECOND]
+    assert all(fault.recovered for fault in result.faults)
+    assert (result.requests.availability or 0) > 0.97
+    assert result.services[0].started - result.services[0].stopped >= 2
+
+
+def test_a_slow_disk_takes_its_time_and_the_replica_is_waited_for(tmp_path: Path) -> None:
+    """100 kB at 40 kbit a second, packed and unpacked: longer than an unready replica is borne in silence."""
+    _, events, _ = played(tmp_path, "[{at: 0s, name: slow, strain: all, writes: 40kbit}]", duration=60)
+    shipped = of_kind(events, "shipped")
+    assert shipped
+    assert all(one["took"] >= 2 * one["bytes"] * 8 * SECOND // 40_000 > 30 * SECOND for one in shipped)
+    assert not [e for e in of_kind(events, "replica_set") if "lost" in e["cause"]]
 
 
 def test_programs_run_where_replicas_are_and_nowhere_else(tmp_path: Path) -> None:

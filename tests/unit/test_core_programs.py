@@ -103,6 +103,16 @@ def test_a_replica_whose_program_is_never_ready_is_replaced() -> None:
     assert len(net.replicas()) == 3
 
 
+def test_a_replica_that_has_no_room_for_its_program_is_replaced_at_once() -> None:
+    net = programs()
+    full = next(node for node in net.replicas() if node not in net.stewards())
+    net.starts = lambda node: None if node == full else START
+    net._step(full, ServiceHealth(APP, False, "no room", lost=True))
+    net.run_for(6 * SECOND)
+    assert full not in net.replicas()
+    assert len(net.replicas()) == 3
+
+
 def test_a_steward_that_is_a_lame_replica_replaces_itself() -> None:
     net = six_regions(config=NodeConfig(apps=(AppConfig(APP, 11, program=True),)), per_site=2)
     net.starts = lambda node: START

@@ -374,6 +374,31 @@ def test_a_clock_that_a_program_would_not_see_is_refused_where_programs_run() ->
     needs.check([skew], RunInfo("docker", "netem"), ())
 
 
+@pytest.mark.parametrize(
+    ("change", "runtime", "words"),
+    [
+        (HostChange(disk=0), "docker", "containers share the engine's disk"),
+        (HostChange(write_bps=8_000), "netns", "cannot be slow; allowed with --runtime sim"),
+        (HostChange(disk=0), "sim", "nothing is written here: no application has files"),
+    ],
+)
+def test_disks_are_refused_where_there_are_none_to_fill_or_to_slow(change: HostChange, runtime: str, words: str) -> None:
+    full = Strain(kind="strain", at_ns=0, name="full", target=Target(text="a-1", hosts=("a-1",)), change=change)
+    with pytest.raises(ScenarioError, match=words):
+        needs.check([full], RunInfo(runtime, "netem"), small_plan().apps)
+
+
+def test_a_disk_is_refused_by_hand_where_hosts_have_none_of_their_own() -> None:
+    bed = Bed()
+    bed.runtime.info = RunInfo("netns", "netem", {"disks": False})
+
+    async def strike(bed: Bed) -> None:
+        with pytest.raises(ScenarioError, match="started without disks of their own; a scenario that has `disk` in its timeline"):
+            await bed.strike(strain="a-1", disk="full")
+
+    on(bed, strike)
+
+
 def test_what_is_in_force_outlives_the_controller() -> None:
     bed = Bed()
 

@@ -31,7 +31,7 @@ from opus_node.services.exchange import ExchangeError, ask, check, is_complete
 from opus_node.services.gateway import Gateway
 from opus_node.services.program import Program, ProgramLog
 from opus_node.services.spec import ServiceSpec, ServiceStats
-from opus_node.services.store import Connection, Store
+from opus_node.services.store import Connection, NoRoomError, Store
 from opus_node.services.supervisor import Supervisor
 
 PROGRAM = Path(__file__).parent.parent / "helpers" / "program.py"
@@ -404,6 +404,40 @@ async def test_files_come_from_a_host_that_has_them_whole_and_counted(tmp_path: 
         supervisor.want(True)
         await until(lambda: again.stats.ready, "ready")
         assert not [told for told in again.told if isinstance(told, Shipped)], "the disk keeps them"
+    await hosts.close()
+
+
+@played
+async def test_a_full_disk_is_told_at_once_and_nothing_is_fetched_in_vain(tmp_path: Path) -> None:
+    digest, data = a_tar()
+    hosts = Hosts(tmp_path)
+    await hosts.add("full", {digest: data})
+    around = Around(tmp_path, a_spec(digest=digest, size=1 << 60, origins=("full",)), dial=hosts.dial)
+    async with supervised(around) as supervisor:
+        supervisor.want(True)
+        await until(lambda: around.health, "word of it")
+        assert around.health[0].lost
+        assert around.health[0].why.startswith(f"its files need {2 << 60} bytes, and this host's disk has room for ")
+        assert around.changes()[0] == "failed"
+        assert hosts.sent == {"full": 0}
+    await hosts.close()
+
+
+@played
+async def test_a_disk_that_becomes_full_is_no_fault_of_whoever_sends(tmp_path: Path) -> None:
+    digest, data = a_tar()
+    hosts = Hosts(tmp_path)
+    await hosts.add("one", {digest: data})
+    await hosts.add("other", {digest: data})
+    store = Store(tmp_path / "here")
+    (tmp_path / "here").mkdir()
+    store.path(digest).with_suffix(".0.part").symlink_to("/dev/full")
+    with pytest.raises(NoRoomError, match="its files cannot be kept: No space left on device"):
+        await store.fetch(digest, len(data), ["one"], lambda size: None, hosts.dial)
+    assert list((tmp_path / "here").iterdir()) == []
+    both = [store.fetch(digest, len(data), ["one", "other"], lambda size: None, hosts.dial) for _ in range(2)]
+    assert [fetched.bytes for fetched in await asyncio.gather(*both)] == [len(data)] * 2, "two services may want the same"
+    assert store.path(digest).read_bytes() == data
     await hosts.close()
 
 

@@ -123,6 +123,8 @@ def strain(
     memory: Annotated[str | None, typer.Option("--memory", help="What each may use at most: 64MiB.")] = None,
     up: Annotated[str | None, typer.Option("--up", help="Rate of its access link, at most: 1Mbit.")] = None,
     down: Annotated[str | None, typer.Option("--down", help="As --up, towards the host.")] = None,
+    disk: Annotated[str | None, typer.Option("--disk", help="What its disk holds at most: 20MiB, or full.")] = None,
+    writes: Annotated[str | None, typer.Option("--writes", help="Rate at which its disk takes what is written: 8Mbit.")] = None,
     clock: Annotated[str | None, typer.Option("--clock", help="How far its clock is ahead (3s), or behind (-200ms).")] = None,
     drift: Annotated[str | None, typer.Option("--drift", help="How much too fast its clock runs: 200ppm, or -1%.")] = None,
     for_: For = None,
@@ -132,7 +134,8 @@ def strain(
     as_json: JsonOption = False,
 ) -> None:
     """Leave hosts less of what they have, or make their clocks wrong; `heal` gives it back."""
-    asked = {"cpu": cpu, "memory": memory, "up": up, "down": down, "clock": clock, "drift": drift}
+    asked = {"cpu": cpu, "memory": memory, "up": up, "down": down, "disk": disk, "writes": writes}
+    asked |= {"clock": clock, "drift": drift}
     taken = _given(asked)
     if not taken:
         allowed = ", ".join(f"--{key}" for key in asked)

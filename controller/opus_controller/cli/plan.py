@@ -129,6 +129,8 @@ def strain_text(change: HostChange) -> str:
         f"at most {format_size(change.memory)} of memory" if change.memory is not None else "",
         f"{format_rate(change.up_bps)} up" if change.up_bps is not None else "",
         f"{format_rate(change.down_bps)} down" if change.down_bps is not None else "",
+        f"its disk holds {format_size(change.disk) if change.disk else 'no more'}" if change.disk is not None else "",
+        f"its disk writes {format_rate(change.write_bps)}" if change.write_bps is not None else "",
         f"its clock {format_offset(change.clock_ns)}" if change.clock_ns else "",
         f"its clock {abs(change.drift_ppm)} ppm too {'fast' if change.drift_ppm > 0 else 'slow'}" if change.drift_ppm else "",
     ]

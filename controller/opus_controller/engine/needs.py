@@ -25,6 +25,15 @@ def _impossible(fault: Fault, info: RunInfo, apps: Sequence[App]) -> str:
         return ""
     if fault.change.memory is not None and info.runtime == "sim":
         return f"simulated hosts have no memory to take; allowed with --runtime {' or '.join(REAL)}"
+    if fault.change.disk is not None and info.runtime == "docker":
+        return "containers share the engine's disk, and none has a size of its own; allowed with --runtime netns or sim"
+    if fault.change.disk is not None and info.runtime == "netns" and info.facts.get("disks") is False:
+        return "these hosts were started without disks of their own; a scenario that has `disk` in its timeline gives them some"
+    if fault.change.write_bps is not None and info.runtime in REAL:
+        return "hosts' disks lie in this machine's memory, or are all of them one, and cannot be slow; allowed with --runtime sim"
+    writes = fault.change.disk is not None or fault.change.write_bps is not None
+    if writes and not any(app.service is not None and app.service.files is not None for app in apps):
+        return "nothing is written here: no application has files; allowed where a service has some (docs/services.md)"
     program = next((app.name for app in apps if app.service is not None), "")
     if (fault.change.clock_ns or fault.change.drift_ppm) and program and info.runtime in REAL:
         return (

@@ -118,8 +118,8 @@ class Runtime(Protocol):
     async def resume(self, hosts: Iterable[str]) -> None: ...
 
     async def strain(self, strains: Mapping[str, HostChange]) -> None:
-        """Leave these hosts so much of their processor and memory, and make their clocks so wrong, dead ones when they come back;
-        the others have all of theirs, and the time. Access links are `apply_links`' affair. PlatformError where the machine
+        """Leave these hosts so much of their processor, memory and disk, and make their clocks so wrong, dead ones when they come
+        back; the others have all of theirs, and the time. Access links are `apply_links`' affair. PlatformError where the machine
         cannot limit hosts."""
 
     async def flood(self, workload: Iterable[Workload]) -> None:

@@ -82,6 +82,8 @@ def host_change(event: EventForm) -> HostChange:
         down_bps=event.down,
         clock_ns=event.clock or 0,
         drift_ppm=event.drift or 0,
+        disk=event.disk,
+        write_bps=event.writes,
     )
 
 

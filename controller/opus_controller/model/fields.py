@@ -199,6 +199,19 @@ Capacity = Annotated[
     _only(units.SIZE_PATTERN, f"{units.SIZE_ALLOWED}, more than 0", "512MiB"),
 ]
 """A size of more than nothing."""
+
+
+def parse_room(value: object) -> int:
+    """Bytes, or "full": none."""
+    return 0 if value == "full" else units.parse_size(value)
+
+
+Room = Annotated[
+    int,
+    BeforeValidator(parse_room),
+    WithJsonSchema({"type": "string", "pattern": rf"^full$|{units.SIZE_PATTERN}", "examples": ["full", "20MiB"]}),
+]
+"""What a disk may hold."""
 Offset = Annotated[int, BeforeValidator(units.parse_offset), _only(units.OFFSET_PATTERN, units.OFFSET_ALLOWED, "3s", "-200ms")]
 """A duration with a sign."""
 Drift = Annotated[int, BeforeValidator(units.parse_drift), _only(units.DRIFT_PATTERN, units.DRIFT_ALLOWED, "200ppm", "-1%")]

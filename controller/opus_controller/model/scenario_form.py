@@ -21,6 +21,7 @@ from opus_controller.model.fields import (
     Name,
     Offset,
     Rate,
+    Room,
     Share,
     Size,
     Span,
@@ -49,7 +50,7 @@ UNDONE_BY: Final = {
 }
 """What `for: 10s` adds at its end."""
 
-STRAINS: Final = ("cpu", "memory", "up", "down", "clock", "drift")
+STRAINS: Final = ("cpu", "memory", "up", "down", "clock", "drift", "disk", "writes")
 LEAST_MEMORY: Final = 64 << 20
 MOST_CLOCK: Final = 3600 * SECOND
 MOST_DRIFT: Final = 100_000
@@ -244,8 +245,8 @@ class EventForm(Form):
     heal: Text | None = None
     """The name of a partition, link or strain event."""
     strain: Selectors | None = None
-    """Hosts that keep less of what they have, in one way or several (`cpu`, `memory`, `up`, `down`), or whose clocks are wrong
-    (`clock`, `drift`)."""
+    """Hosts that keep less of what they have, in one way or several (`cpu`, `memory`, `up`, `down`, `disk`, `writes`), or whose
+    clocks are wrong (`clock`, `drift`)."""
     cpu: Share | None = None
     """The share of its processor that a strained host keeps."""
     memory: Size | None = None
@@ -253,6 +254,10 @@ class EventForm(Form):
     up: Rate | None = None
     down: Rate | None = None
     """Of a strained host's access link, at most."""
+    disk: Room | None = None
+    """What a strained host's disk holds at most; full: not a byte more than there is."""
+    writes: Rate | None = None
+    """Rate at which a strained host's disk takes what is written; only simulated ones can be slow."""
     clock: Offset | None = None
     """How far a strained host's clock is ahead, or behind: it jumps ahead, and is slewed back by 83 ms a second."""
     drift: Drift | None = None

@@ -124,6 +124,10 @@ class HostChange(Frozen):
     """How far its clock is ahead; negative: behind. Several add up."""
     drift_ppm: int = Field(default=0, gt=-1_000_000)
     """How much too fast its clock runs, in millionths. Several add up."""
+    disk: int | None = Field(default=None, ge=0)
+    """Bytes that its disk holds at most; where there are more, they stay, and no more come."""
+    write_bps: int | None = Field(default=None, gt=0)
+    """Rate at which its disk takes what is written, at most."""
 
     def __and__(self, other: HostChange) -> HostChange:
         return HostChange(
@@ -133,6 +137,8 @@ class HostChange(Frozen):
             down_bps=_least(self.down_bps, other.down_bps),
             clock_ns=self.clock_ns + other.clock_ns,
             drift_ppm=self.drift_ppm + other.drift_ppm,
+            disk=_least(self.disk, other.disk),
+            write_bps=_least(self.write_bps, other.write_bps),
         )
 
     @property

@@ -60,6 +60,8 @@ class ServiceHealth:
     app: AppId
     ready: bool
     why: str = ""
+    lost: bool = False
+    """It will not become ready here by waiting (no room on the disk): somebody else should serve, at once."""
 
 
 @dataclass(frozen=True, slots=True)

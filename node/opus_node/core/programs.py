@@ -64,7 +64,7 @@ class Programs:
             return
         was = self._ready.get(event.app, False)
         self._ready[event.app] = event.ready
-        self._since[event.app] = self._ctx.now
+        self._since[event.app] = self._ctx.now - (PATIENCE if event.lost else 0)
         if event.ready != was:
             self._ctx.notices.append(ServiceChanged(event.app, event.ready, event.why))
 

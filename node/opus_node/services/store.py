@@ -7,6 +7,7 @@ other than its name, it is thrown away.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
 import os
@@ -17,8 +18,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from opus_node.core.types import NodeId
 from opus_node.errors import LocalError
@@ -52,16 +54,36 @@ class Fetched:
     """Broken attempts included."""
 
 
+class NoRoomError(LocalError):
+    """This host's disk is full: to try again helps only when somebody has made room."""
+
+
+def unwritten(what: str, error: OSError) -> LocalError:
+    """`what` has not been written."""
+    kind = NoRoomError if error.errno in (errno.ENOSPC, errno.EDQUOT) else LocalError
+    return kind(f"{what}: {error.strerror or error}")
+
+
 class Store:
     def __init__(self, directory: Path) -> None:
         """`directory` is made when first written to."""
         self._directory = directory
+        self._parts = count()
+        """Two services may want the same files at once."""
 
     def path(self, digest: str) -> Path:
         return self._directory / f"{digest}.tar"
 
     def has(self, digest: str) -> bool:
         return self.path(digest).is_file()
+
+    def check_room(self, needed: int) -> None:
+        """NoRoomError if this host's disk has not so many bytes left: nothing is sent to it in vain."""
+        there = next(path for path in (self._directory, *self._directory.parents) if path.is_dir())
+        disk = os.statvfs(there)
+        left = disk.f_bavail * disk.f_frsize
+        if left < needed:
+            raise NoRoomError(f"its files need {needed} bytes, and this host's disk has room for {left}")
 
     def unpack(self, digest: str, into: Path) -> None:
         """Blocks. Whatever was in `into` is replaced. LocalError if it cannot be written."""
@@ -74,12 +96,15 @@ class Store:
                     _extract(tar, entry, fresh)
             shutil.rmtree(into, ignore_errors=True)
             fresh.rename(into)
-        except (OSError, tarfile.TarError) as error:
+        except tarfile.TarError as error:
             raise LocalError(f"its files cannot be unpacked: {error}") from error
+        except OSError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise unwritten("its files cannot be unpacked", error) from error
 
     async def fetch(self, digest: str, size: int, hosts: Iterable[NodeId], came: Callable[[int], None], dial: Dial) -> Fetched:
         """Bring the files here. `came` is told of every piece's bytes. LocalError if no host gives them, or none is reached."""
-        part = self.path(digest).with_suffix(".part")
+        part = self.path(digest).with_suffix(f".{next(self._parts)}.part")
         left = list(dict.fromkeys(hosts))
         total = offset = 0
         try:
@@ -90,7 +115,7 @@ class Store:
                     left.remove(source)
                     try:
                         async for piece in _pieces(reader, writer, digest, offset, size):
-                            file.write(piece)
+                            _write(file, piece)
                             offset += len(piece)
                             total += len(piece)
                             came(len(piece))
@@ -108,7 +133,7 @@ class Store:
                     offset = 0
             os.replace(part, self.path(digest))
         except OSError as error:
-            raise LocalError(f"its files cannot be kept: {error.strerror}") from error
+            raise unwritten("its files cannot be kept", error) from error
         finally:
             with suppress(OSError):
                 part.unlink()
@@ -133,6 +158,14 @@ class Store:
         if found is None or (connection := found.result()) is None:
             raise LocalError("no host that can be reached has its files")
         return asking[found], *connection
+
+
+def _write(file: BinaryIO, piece: bytes) -> None:
+    """LocalError, so that it is not taken for a fault of whoever sends."""
+    try:
+        file.write(piece)
+    except OSError as error:
+        raise unwritten("its files cannot be kept", error) from error
 
 
 def _extract(tar: tarfile.TarFile, entry: tarfile.TarInfo, into: Path) -> None:

@@ -24,7 +24,7 @@ from opus_node.services.containers import Containers
 from opus_node.services.exchange import check
 from opus_node.services.program import Program, ProgramLog, Running
 from opus_node.services.spec import ServiceSpec, ServiceStats
-from opus_node.services.store import Dial, Store, blocking, dial_door
+from opus_node.services.store import Dial, NoRoomError, Store, blocking, dial_door, unwritten
 
 PAUSE_FIRST: Final = 0.5
 PAUSE_MOST: Final = 8.0
@@ -124,6 +124,8 @@ class Supervisor:
                 lasted = await self._one_life()
             except LocalError as error:
                 self._changed("failed", str(error))
+                if isinstance(error, NoRoomError):
+                    self._feed(ServiceHealth(self._spec.app, False, str(error), lost=True))
                 lasted = 0.0
             pause = PAUSE_FIRST if lasted >= STEADY else pause
             await asyncio.sleep(pause)
@@ -136,7 +138,7 @@ class Supervisor:
         try:
             data.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LocalError(f"{data}: {error.strerror}") from error
+            raise unwritten(str(data), error) from error
         program = self._program = await self._start(data)
         self._changed("started")
         began = self._loop.time()
@@ -203,7 +205,9 @@ class Supervisor:
             return
         began = self._now()
         fetched = None
-        if not self._store.has(spec.digest):
+        here = self._store.has(spec.digest)
+        self._store.check_room(spec.size if here else 2 * spec.size)  # once packed, once unpacked
+        if not here:
             self._progress_at = self._loop.time()
             hosts = [host for host in (*self._fellows(), *spec.origins) if host != self._address]
             fetched = await self._store.fetch(spec.digest, spec.size, hosts, self._came, self._dial)
@@ -211,7 +215,7 @@ class Supervisor:
         try:
             mark.write_text(spec.digest)
         except OSError as error:
-            raise LocalError(f"{mark}: {error.strerror}") from error
+            raise unwritten(str(mark), error) from error
         if fetched is not None:
             took = self._now() - began
             self._stats.fetched += 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from opus_controller.model.errors import OpusError
 from opus_controller.net import namespaces
 from opus_controller.net.userspace import kill_shaper
-from opus_controller.runtimes.hosts import cgroups, state
+from opus_controller.runtimes.hosts import cgroups, disks, state
 from opus_controller.runtimes.hosts.processes import Process, end, wait_gone
 from opus_controller.runtimes.hosts.state import RunState
 
@@ -111,6 +111,7 @@ def _end_members(run: str, removed: Removed) -> None:
 
 
 def _remove_directories(directory: Path, removed: Removed) -> None:
+    disks.remove(directory)
     for path in (directory, directory.parent / f".new-{directory.name}"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -25,7 +25,7 @@ from opus_controller.model.plan import HostAbilities, Plan, Workload
 from opus_controller.model.shapes import NOTHING_TAKEN, HostChange
 from opus_controller.net.choose import Choice, make_links, open_links
 from opus_controller.net.links import Links
-from opus_controller.runtimes.hosts import cgroups, clean, gate, services
+from opus_controller.runtimes.hosts import cgroups, clean, disks, gate, services
 from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.hosts.control import Tap
 from opus_controller.runtimes.hosts.hands import network_of
@@ -73,6 +73,8 @@ class HostsRuntime(ABC):
         self._network: Network | None = None
         self._strains: dict[str, HostChange] = {}
         self._abilities: dict[str, HostAbilities] = {}
+        self._disks = False
+        """Whether hosts have disks of their own."""
         self._linking = asyncio.Lock()
         """Held while links change: faults of different hosts may overlap, and what comes last must be what was asked for last."""
         self._probes = Probes(lambda: there(self._network))
@@ -204,11 +206,25 @@ class HostsRuntime(ABC):
         for host in state.hosts.values():
             os.mkdir(host.control_dir, 0o700)
             os.chown(host.control_dir, host.uid, host.uid)
+        self._make_disks()
         services.place_files(state.plan(), state, self._record)
         self._links = make_links(self._choice, state.run, state.directory, exit_with=self.exit_with)
         state.links = self._links.kind
         state.save()
         self._links.apply(network)
+
+    def _make_disks(self) -> None:
+        """Blocks. One for every host, where the plan fills some up; PlatformError if this machine has none to give."""
+        self._disks = self._own_disks(self.state.plan())
+        for name, host in self.state.hosts.items() if self._disks else ():
+            try:
+                disks.make(Path(host.control_dir), self._abilities[name].storage, host.uid)
+            except OSError as error:
+                raise PlatformError(f"{name} cannot have a disk of its own here: {error.strerror}") from error
+
+    def _own_disks(self, plan: Plan) -> bool:
+        """Whether hosts are to have disks of their own."""
+        return False
 
     @property
     def exit_with(self) -> int | None:
@@ -223,6 +239,7 @@ class HostsRuntime(ABC):
             "cores": os.cpu_count(),
             "links_why": self._choice.why,
             "links": dict(getattr(self._links, "facts", {})),
+            "disks": self._disks,
             "open_files": files,
         }
 
@@ -305,9 +322,20 @@ class HostsRuntime(ABC):
         before = self._strains
         limits = {name: _enforced(before.get(name)) for name in self.state.hosts}
         names = [name for name, limit in limits.items() if _enforced(strains.get(name)) != limit]
+        filled = [name for name in self.state.hosts if _disk(strains.get(name)) != _disk(before.get(name))]
         self._strains = dict(strains)
         await in_thread(lambda: self._limit(names))
+        await in_thread(lambda: self._limit_disks(filled))
         await self.nodes.strain(strains)
+
+    def _limit_disks(self, names: Iterable[str]) -> None:
+        """Blocks. A dead host's, too: its disk is there."""
+        for name in names:
+            storage, left = self._abilities[name].storage, _disk(self._strains.get(name))
+            try:
+                disks.limit(Path(self.state.hosts[name].control_dir), storage if left is None else min(storage, left))
+            except OSError as error:
+                raise PlatformError(f"{name}: its disk cannot be limited: {error.strerror}") from error
 
     def _limit(self, names: Iterable[str]) -> None:
         """Blocks. Processor and memory of these hosts as strains and abilities have them."""
@@ -474,6 +502,10 @@ class HostsRuntime(ABC):
 def _enforced(strain: HostChange | None) -> tuple[float, int | None]:
     """What cgroups are to leave a host."""
     return (strain.cpu, strain.memory) if strain is not None else (1.0, None)
+
+
+def _disk(strain: HostChange | None) -> int | None:
+    return None if strain is None else strain.disk
 
 
 def there(part: T | None) -> T:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from opus_controller.model.errors import PlatformError
-from opus_controller.model.plan import Plan
+from opus_controller.model.plan import Plan, Strain
 from opus_controller.net import namespaces
 from opus_controller.runtimes.hosts import services
 from opus_controller.runtimes.hosts.cgroups import Limits
@@ -27,6 +27,9 @@ class NetnsRuntime(HostsRuntime):
 
     def _check(self, plan: Plan) -> None:
         services.check_without_containers(plan)
+
+    def _own_disks(self, plan: Plan) -> bool:
+        return any(isinstance(fault, Strain) and fault.change.disk is not None for fault in plan.timeline)
 
     async def _make_hosts(self, plan: Plan, names: list[str]) -> dict[str, Any]:
         began = time.monotonic()

@@ -90,6 +90,10 @@ class SimHost:
     """Of its processor that is left."""
     processor: Processor | None = None
     """None: as fast as any."""
+    disk: int | None = None
+    """Bytes that its disk holds at most; None: its storage."""
+    write_bps: int | None = None
+    """At which its disk takes what is written; None: as it comes."""
     clock: HostClock | None = None
     """None: the testbed's."""
     skew: Skew = RIGHT

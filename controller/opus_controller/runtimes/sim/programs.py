@@ -2,6 +2,8 @@
 
     replica --files not here--> fetched: 2 round trips and the files at the slower access link's rate, from the nearest running
     host that keeps them --> started: `model_start` --> ready: an answer after `model_answer` each, of the workload's reply size
+    no room on its disk for the files, packed and unpacked --> failed, told to the core as lost, and tried again after a pause
+    that doubles; a slow disk takes both at its own rate. Hosts that have the files from the beginning have them unpacked.
     no replica --> still ready for the core's grace, then stopped
 
 The transfer has the links for itself: it slows no other traffic down, and none slows it.
@@ -26,6 +28,13 @@ if TYPE_CHECKING:
 
 FETCH_ROUND_TRIPS = 2
 """A connection, and a question."""
+COPIES = 2
+"""Of files on a disk: packed, and unpacked."""
+PAUSE_FIRST: Nanos = SECOND // 2
+PAUSE_MOST: Nanos = 8 * SECOND
+"""As opus_node.services.supervisor has it."""
+PROGRESS_EVERY: Nanos = 5 * SECOND
+"""Between two words to the core that files are coming (opus_node.services.supervisor)."""
 RETRY: Nanos = SECOND
 """Until a host is looked for again when none has the files."""
 
@@ -41,6 +50,8 @@ class _Program:
     turn: int = 0
     """Counts the role's changes: a stop that was put off is void when the role has come back."""
     begun: bool = False
+    pause: Nanos = PAUSE_FIRST
+    """Before it is tried again."""
     started_at: Nanos = -1
     """-1: not started."""
 
@@ -56,6 +67,8 @@ class Programs:
         self._world = world
         self._services: dict[str, Service] = {app.name: app.service for app in plan.apps if app.service is not None}
         self._programs: dict[tuple[str, str], _Program] = {}
+        self._sizes = {app.files.digest: app.files.size for app in self._services.values() if app.files is not None}
+        """Of files, by digest."""
         for service in self._services.values():
             if service.files is not None:
                 for name in plan.seeds:
@@ -79,7 +92,7 @@ class Programs:
         if not notice.active:
             self._world.agenda.at(now + GRACE, self._stop, host, (notice.app, program.turn), host.incarnation)
         elif not program.begun:  # or else it is taken back before it was stopped
-            program.begun = True
+            program.begun, program.pause = True, PAUSE_FIRST
             program.life += 1
             self._fetch(now, host, (notice.app, program.life, now), host.incarnation)
 
@@ -90,12 +103,39 @@ class Programs:
         if files is None or files.digest in host.stored:
             self._start(now, host, begun, incarnation)
             return
+        if self._room(host) < COPIES * files.size:
+            self._full(now, host, begun, incarnation)
+            return
         found = self._nearest(host, files)
         if found is None:
             self._world.agenda.at(now + RETRY, self._fetch, host, begun, incarnation)
             return
         source, takes = found
+        if host.write_bps is not None:
+            takes = max(takes, files.size * 8 * SECOND // host.write_bps) + files.size * 8 * SECOND // host.write_bps
         self._world.agenda.at(now + takes, self._fetched, host, (*begun, source.id), incarnation)
+        if takes > PROGRESS_EVERY:
+            self._world.agenda.at(now + PROGRESS_EVERY, self._coming, host, (*begun, now + takes), incarnation)
+
+    def _coming(self, now: Nanos, host: SimHost, coming: tuple[str, int, Nanos, Nanos], incarnation: int) -> None:
+        if self._held_up(self._coming, host, coming, incarnation) or now >= coming[3]:
+            return
+        self._world.step(host, ServiceHealth(coming[0], False, "its files are on their way"), now)
+        self._world.agenda.at(now + PROGRESS_EVERY, self._coming, host, coming, incarnation)
+
+    def _room(self, host: SimHost) -> int:
+        """Bytes that its disk takes yet."""
+        used = sum(COPIES * size for digest, size in self._sizes.items() if digest in host.stored)
+        storage = host.plan.abilities.storage
+        return (storage if host.disk is None else min(storage, host.disk)) - used
+
+    def _full(self, now: Nanos, host: SimHost, begun: Begun, incarnation: int) -> None:
+        program = self._of(host, begun[0])
+        why = "no room on this host's disk for its files"
+        self._tell(now, host, ProgramChanged(begun[0], "failed", why))
+        self._world.step(host, ServiceHealth(begun[0], False, why, lost=True), now)
+        self._world.agenda.at(now + program.pause, self._fetch, host, begun, incarnation)
+        program.pause = min(2 * program.pause, PAUSE_MOST)
 
     def _fetched(self, now: Nanos, host: SimHost, begun: tuple[str, int, Nanos, str], incarnation: int) -> None:
         if self._held_up(self._fetched, host, begun, incarnation):
@@ -103,6 +143,9 @@ class Programs:
         app, life, since, source = begun
         files = self._services[app].files
         assert files is not None
+        if self._room(host) < COPIES * files.size:  # it has become full meanwhile
+            self._full(now, host, (app, life, since), incarnation)
+            return
         host.stored.add(files.digest)
         self._tell(now, host, Shipped(app, source, files.size, now - since))
         self._start(now, host, (app, life, since), incarnation)

@@ -114,6 +114,7 @@ class World:
         now = self.agenda.now
         if strain.cpu != host.share:
             host.share, host.processor = strain.cpu, Processor(strain.cpu, now) if strain.cpu < 1 else None
+        host.disk, host.write_bps = strain.disk, strain.write_bps
         if not host.skew.fits(strain):
             host.skew = host.skew.under(strain, now)
             self._set_clock(host, now)
