@@ -15,6 +15,7 @@ from opus_controller.bench.overlay.experiments import TINY
 from opus_controller.bench.overlay.lab import Lab
 from opus_controller.bench.overlay.oracles import delays_ms
 from opus_controller.bench.overlay.rows import Line
+from opus_controller.bench.overlay.settings import Settings
 from opus_controller.bench.worlds import SECOND
 from opus_controller.cli._app import run
 from opus_controller.model.errors import InvalidRun
@@ -99,6 +100,8 @@ def test_a_core_that_raises_makes_the_run_invalid(path: Path) -> None:
 
 
 def test_figures_of_routing_are_those_of_requests_looked_at_one_by_one(lab: Lab) -> None:
+    lab.run_until(170)  # no replica moves meanwhile: they do so ever more seldom
+    lab.forget()
     lab.run_for(30)
     delay = delays_ms(lab.plan)
     index = {host.name: host.index for host in lab.plan.hosts}
@@ -166,12 +169,25 @@ def test_who_comes_and_goes_follows_from_the_seed_alone(path: Path) -> None:
 def test_control_bytes_are_those_of_the_window_and_hardly_depend_on_requests(lab: Lab) -> None:
     lab.everyone_asks(60)
     found = steady.control(lab)
-    assert 0 < found["idle_node_mean"] < 3 * found["node_mean"], "in another window agents may change"
+    assert 0 < found["idle_node_mean"] < 1.5 * found["node_mean"]
     assert found["node_mean"] <= found["node_p99"]
     assert found["join_bytes"] > 100
     assert {"Lease", "LeaseReply"} <= set(found["node_kinds"])
     assert {"Ping", "Ack"} <= set(found["agent_kinds"])
     assert sum(found["agent_kinds"].values()) == pytest.approx(found["agent_mean"])
+
+
+def test_a_budget_of_control_bytes_is_kept_and_a_tighter_one_costs_less(path: Path) -> None:
+    spent = []
+    for budget in (60, 100):
+        lab = Lab(
+            data.plan(data.Matrix(path).topology(), seed=1, replicas=REPLICAS), Settings.parse([f"control_budget={budget}"])
+        )
+        lab.everyone_asks(10)
+        lab.run_until(300)
+        spent.append(steady.rates(lab, 120)["node_mean"])
+        assert spent[-1] <= budget
+    assert spent[0] < 0.9 * spent[1]
 
 
 def test_demand_that_moves_is_followed_or_counts_as_never_back(lab: Lab) -> None:

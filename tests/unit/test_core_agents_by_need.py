@@ -8,7 +8,7 @@ from random import Random
 from helpers.corenet import APP, CoreNet
 from hypothesis import given
 from hypothesis import strategies as st
-from opus_node.core.census import CALM, CALM_MOST, TRIAL, YOUNG, Census
+from opus_node.core.census import CALM, CALM_MOST, PLENTY, PLENTY_MOST, TRIAL, YOUNG, Census
 from opus_node.core.context import Context
 from opus_node.core.events import RoleChanged
 from opus_node.core.held import Held
@@ -218,6 +218,32 @@ def test_an_agent_beyond_the_number_stays_if_it_brings_a_lot() -> None:
     assert office.orders() == []
     office.at(75).tell(4, 90 * MS)
     assert office.orders() != []
+
+
+def beyond(office: Office, burden: Nanos, since: float, until: float) -> list[float]:
+    """Between agents that arise beyond the number, of an offer that is never kept: it is made again whenever one is ended."""
+    arisen: list[float] = []
+    there = False
+    for now in range(int(since), int(until)):
+        office.at(now).tell(4, 90 * MS, burden=burden)
+        if not there:
+            office.tell(4, 90 * MS, ("x", 900 * MS), burden=burden, only=office.seeds[0])
+        for _, order in office.orders():
+            there = not order.step_down
+            if there:
+                arisen.append(now)
+                office.census.on_agent(order.promote[0])
+    return [later - earlier for earlier, later in itertools.pairwise(arisen)]
+
+
+def test_an_offer_that_is_never_kept_is_taken_up_ever_more_seldom_until_nodes_are_worse_off() -> None:
+    office = Office(6, nodes_per_agent=10, near_enough=20 * MS).at(0)
+    office.orders()
+    gaps = beyond(office, 1000 * MS, 60, 9000)
+    assert gaps[0] <= 2 * PLENTY // SECOND
+    assert gaps[-1] >= PLENTY_MOST // SECOND
+    assert gaps == sorted(gaps)
+    assert beyond(office, 1400 * MS, 9000, 9200)[0] <= 2 * PLENTY // SECOND, "a path has changed"
 
 
 def test_at_the_number_a_better_place_is_exchanged_for_a_worse_one_and_failures_make_it_patient() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opus_node.core.budget import PACE_MOST, PER_NODE, SERVING, SETTLING, Budget
+from opus_node.core.budget import LEASE_RATE, LEASE_SELDOM, LEASE_SHARE, PACE_MOST, PER_NODE, SERVING, SETTLING, Budget
 from opus_node.core.events import METER_EVERY
 from opus_node.core.types import SECOND, NodeConfig
 
@@ -57,6 +58,16 @@ def test_more_is_allowed_while_young_to_agents_and_to_replicas() -> None:
     assert one.allowed(SETTLING // 3, None, False) == 300
     assert one.allowed(2 * SETTLING, 10, False) == 100 + 10 * PER_NODE * 100
     assert one.allowed(2 * SETTLING, None, True) == SERVING * 100
+
+
+def test_leases_take_no_more_than_a_share_of_a_tight_budget() -> None:
+    def interval(budget: int) -> int:
+        return Budget(NodeConfig(control_budget=budget)).lease_interval()
+
+    usual = NodeConfig().lease_interval
+    assert interval(200) == interval(100) == usual
+    assert LEASE_RATE * usual / interval(60) == pytest.approx(60 * LEASE_SHARE)
+    assert interval(1) == LEASE_SELDOM * usual, "silence must be noticed"
 
 
 def test_pauses_grow_and_counts_shrink_with_the_pace() -> None:

@@ -254,6 +254,24 @@ def test_what_is_missing_is_asked_for_once_and_what_is_old_again() -> None:
     assert survey.entries() == 0
 
 
+def test_a_path_that_stays_as_it_was_is_asked_for_ever_more_seldom() -> None:
+    survey, ctx, asked = surveyor()
+
+    def told_after(span: int, rtt: int) -> bool:
+        """Whether the question came; then it is answered."""
+        ctx.now += span
+        before = len(asked)
+        survey.ask("a", ["x"])
+        survey.on_surveyed("a", Surveyed((Measured("x", rtt * MILLISECOND),)))
+        return len(asked) > before
+
+    assert told_after(0, 50)
+    assert told_after(KEPT, 51)
+    assert not told_after(KEPT, 50)
+    assert told_after(KEPT, 90), "after twice as long"
+    assert told_after(KEPT, 90), "it had changed"
+
+
 def test_what_one_application_has_measured_another_does_not_forget() -> None:
     survey, _, _ = surveyor()
     for app, node in (("web", "x"), ("mail", "y")):
@@ -273,6 +291,9 @@ def test_a_node_is_sent_on_an_errand_once_in_a_while() -> None:
     ctx.now += ERRAND_AGAIN
     survey.send("a", "n", ["x", "y"])
     assert asked[1:] == [("a", Survey(("x", "y"), "n"))]
+    ctx.now += ERRAND_AGAIN
+    survey.send("a", "n", ["x", "y"])
+    assert asked[2:] == [("a", Survey(("y",), "n"))], "who does not tell is sent ever more seldom"
 
 
 # The whole of it

@@ -126,7 +126,7 @@ def test_the_steward_has_as_many_as_demand_needs_and_lays_off_the_rest() -> None
 def test_young_hosts_are_not_trusted_to_stay() -> None:
     net = six_regions(config=NodeConfig(apps=(AppConfig(APP, 2, most=12, service_time=SERVICE),)))
     net.run(30 * SECOND)
-    assert 4 <= len(net.replicas()) <= 6, "of some that are half a minute old one is alive in five seconds, 99.9% sure"
+    assert 4 <= len(net.replicas()) <= 8, "of some that are half a minute old one is alive in five seconds, 99.9% sure"
 
 
 def test_a_fixed_size_stays_whatever_is_asked() -> None:

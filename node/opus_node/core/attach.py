@@ -45,7 +45,7 @@ BACKOFF_MAX: Nanos = 5 * SECOND
 SEEDS_KEPT = 3
 """Seeds a node keeps as ways in; they count among `known_agents`."""
 BACKUP_EVERY = 24
-"""Every so many leases, one goes to a backup too: it keeps the ways in measured."""
+"""After so many leases, or as many more as the budget asks for, one goes to a backup too: it keeps the ways in measured."""
 HANDED_TO = 3
 """Agents measured by a node that is handed over."""
 LEASE_AGAIN: Nanos = 1 * SECOND
@@ -335,7 +335,7 @@ class Attachment:
         if self._lease_timer is not None:
             self._lease_timer.cancel()
         ctx = self._ctx
-        self._lease_timer = ctx.timers.at(ctx.now + ctx.jitter(ctx.config.lease_interval, low, high), self._lease_due)
+        self._lease_timer = ctx.timers.at(ctx.now + ctx.jitter(ctx.budget.lease_interval(), low, high), self._lease_due)
 
     def _lease_due(self, _: object) -> None:
         way = self.ways.get(self.agent)
@@ -346,7 +346,8 @@ class Attachment:
         self._lease_retried = False
         self._lease_primary(way, ctx.patience(way.rtt) + 100 * MILLISECOND)
         self._schedule_lease()
-        if self._leases % BACKUP_EVERY == 0:
+        if self._leases >= ctx.budget.stretched(BACKUP_EVERY):
+            self._leases = 0
             others = [other for other in self.ways if other.agent != self.agent]
             if others:
                 self._lease(ctx.rng.choice(others), False)

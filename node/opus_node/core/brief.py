@@ -23,7 +23,7 @@ NOTABLE_MS = 2.0
 
 def shortened(full: Lease, told: Lease) -> Lease:
     """The lease that says of `full` what differs from `told`."""
-    same_place = not _moved(full.at, told.at)
+    same_place = not moved(full.at, told.at)
     same_demand = not _asks_otherwise(full.demand, told.demand)
     return replace(
         full,
@@ -56,7 +56,8 @@ def _differ(now: Nanos, told: Nanos) -> bool:
     return abs(now - told) > max(NOTABLE_RTT, int(NOTABLE * told))
 
 
-def _moved(now: Place, told: Place) -> bool:
+def moved(now: Place, told: Place) -> bool:
+    """Notably."""
     if now == told:
         return False
     if not now or not told or certain(now) != certain(told):

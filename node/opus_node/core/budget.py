@@ -25,6 +25,12 @@ GAIN = 0.15
 STEP = 1.3
 """The pace changes by no more than this factor at a time."""
 PACE_MOST = 64.0
+LEASE_RATE = 58.0
+"""B/s: a lease that says little and its answer, with the acknowledgements of both, at the usual interval of 5 s."""
+LEASE_SHARE = 0.6
+"""Of a budget, spent on leases at most: a tight one makes them seldom, for all alike, so agents know when one is overdue."""
+LEASE_SELDOM = 4
+"""By no more than this."""
 
 
 class Budget:
@@ -56,6 +62,11 @@ class Budget:
         if nodes is not None:
             base += self._config.control_budget * PER_NODE * nodes
         return base * max(1.0, SETTLING / max(age, SECOND))
+
+    def lease_interval(self) -> Nanos:
+        """Between two leases of a node: as told, or so many times longer as a tight budget asks for; the same at all nodes."""
+        scarce = LEASE_RATE / (LEASE_SHARE * self._config.control_budget)
+        return int(self._config.lease_interval * min(LEASE_SELDOM, max(1.0, scarce)))
 
     def stretched(self, span: Nanos) -> Nanos:
         """A pause, as long as this node can afford it."""

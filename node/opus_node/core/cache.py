@@ -28,6 +28,8 @@ IDLE: Nanos = 170 * SECOND
 RECENT: Nanos = 300 * SECOND
 """Who has not asked for so long may dial."""
 DEAR: Nanos = 30 * MILLISECOND
+FARTHER: Nanos = 300 * SECOND
+FARTHER_KEPT = 16
 LOOK_EVERY: Nanos = SECOND
 """A toll beyond which, not more often than this, one more member is measured: when near ones are busy, farther ones must be known
 and dialled before they are needed (a dial takes three round trips)."""
@@ -60,6 +62,7 @@ class AppCache:
         "_app",
         "_asked_at",
         "_ctx",
+        "_farther",
         "_fresh_at",
         "_hedges",
         "_looked_at",
@@ -84,6 +87,8 @@ class AppCache:
         self._hedges = HEDGE_BURST
         self._looked_at: Nanos = 0
         self.entries: dict[NodeId, Entry] = {}
+        self._farther: dict[NodeId, Nanos] = {}
+        """Replicas that were found farther than all entries, and until when that is believed, while no entry is lost."""
         self.epoch = -1
         self.steward: NodeId = ""
         self.reply = Rtt()
@@ -137,6 +142,7 @@ class AppCache:
             self.epoch, self.steward = key
             for node in [node for node in self.entries if node not in replica_set.members]:
                 del self.entries[node]
+                self._farther = {}
             self._fresh_at = now
             self._pause = REMEASURE
             fresh = replica_set.members if len(replica_set.members) <= SMALL else (responder,)
@@ -150,9 +156,9 @@ class AppCache:
                 self._prober.ask(node, self._measured, node in self.entries)
 
     def suggest(self, nodes: Iterable[NodeId]) -> None:
-        """Somebody thinks that these are near."""
+        """Somebody thinks that these are near; not those that were just found to be farther than those that are kept."""
         for node in islice(nodes, self._ctx.budget.some(SUGGESTED)):
-            if node not in self.entries and node != self._ctx.me:
+            if node not in self.entries and node != self._ctx.me and self._ctx.now >= self._farther.get(node, 0):
                 self._prober.ask(node, self._measured)
 
     def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
@@ -171,6 +177,10 @@ class AppCache:
         if len(self.entries) >= KEPT:
             worst = max(self.entries.values(), key=self._cost)
             if not worst.strikes and self._cost(worst)[1] <= rtt:
+                self._farther.pop(node, None)
+                self._farther[node] = self._ctx.now + self._ctx.budget.stretched(FARTHER)
+                while len(self._farther) > FARTHER_KEPT:
+                    del self._farther[next(iter(self._farther))]
                 return
             del self.entries[worst.node]
             self._pause = REMEASURE
@@ -220,7 +230,8 @@ class AppCache:
 
     def refused(self, node: NodeId) -> None:
         """It is no replica any more."""
-        self.entries.pop(node, None)
+        if self.entries.pop(node, None) is not None:
+            self._farther = {}
 
     def heard(self, node: NodeId, load: tuple[Load, ...], members: tuple[NodeId, ...] = ()) -> None:
         """How busy it is, as it says; one of the others is measured if that is much."""

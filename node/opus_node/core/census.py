@@ -42,6 +42,12 @@ SURPLUS: Nanos = 5 * SECOND
 SETTLED: Nanos = 15 * SECOND
 """After a new agent: nodes have found their places. While half of all agents are newer, what more would save is not known."""
 CALM_MOST: Nanos = 320 * SECOND
+PLENTY: Nanos = 20 * SECOND
+PLENTY_MOST: Nanos = 1280 * SECOND
+"""Between agents that arise beyond the number, once one was ended again as it did not bring what was offered: the same offer is
+made anew at once. Doubled with each such, halved where they stay; none once things are ..."""
+WORSE = 1.25
+"""... by this factor worse than then."""
 GREEDY: Nanos = 8 * SECOND
 """After a change, while agents are too few: only then is any offer good enough."""
 TRIAL: Nanos = 25 * SECOND
@@ -72,8 +78,12 @@ class Census:
         "_calm",
         "_changed_at",
         "_ctx",
+        "_ended",
+        "_judged",
         "_leaving",
         "_pending",
+        "_plenty",
+        "_plenty_at",
         "_quiet_until",
         "_seeds",
         "_since",
@@ -99,6 +109,13 @@ class Census:
         """In office; as good as unborn until then."""
         self._changed_at: Nanos = ctx.now
         self._calm = CALM
+        self._plenty: Nanos = 0
+        self._plenty_at: Nanos = ctx.now
+        """When an agent last arose beyond the number."""
+        self._ended: Nanos = 0
+        """The burden when one was last ended since then; 0: none was."""
+        self._judged: Nanos = 0
+        """The burden when a change was last judged."""
         self._trial: tuple[Nanos, Nanos] | None = None
         """The burden before the last swap or handover, and what that promised to take from it."""
         self.bar: Nanos = 0
@@ -153,11 +170,16 @@ class Census:
         # One more agent saves about half of what an average one is burdened with: a much worse offer can wait for better ones.
         idle = now - max(self._changed_at, self._since) >= GREEDY
         least_gain = 0 if idle else burden // (4 * max(1, len(agents)))
-        orders = self._splits(told, target - count, least_gain, worth if settled else None)
+        self._wake_up(burden)
+        plenty = settled and now - self._plenty_at >= self._plenty
+        orders = self._splits(told, target - count, least_gain, worth if plenty else None)
         if orders or self._pending or now - self._since < YOUNG:
             return orders
         if count > target and not unheard and now - self._changed_at >= SURPLUS:
             orders = self._ends(told, -(-(count - target) // 3), STAYS * worth)
+            if orders and not self._ended:
+                self._plenty = min(PLENTY_MOST, max(PLENTY, 2 * self._plenty))
+                self._ended = burden
         if orders or unheard or now - self._changed_at < max(self._calm, TRIAL if self._trial else 0):
             return orders
         self._judge(burden)
@@ -170,6 +192,14 @@ class Census:
             kept = before - burden >= KEPT_PROMISE * promised
             self._calm = max(CALM, self._calm // 2) if kept else min(CALM_MOST, 2 * self._calm)
             self._trial = None
+            self._judged = burden
+
+    def _wake_up(self, burden: Nanos) -> None:
+        """Pauses that have grown while nothing was to be gained are over once nodes are served worse."""
+        if self._ended and burden > WORSE * self._ended:
+            self._plenty = 0
+        if self._judged and burden > WORSE * self._judged:
+            self._calm, self._judged = CALM, burden
 
     def _forget(self, now: Nanos) -> None:
         for memory in (self._told, self._born, self._quiet_until):
@@ -198,13 +228,21 @@ class Census:
         for gain, agent, node in self._offers(told):
             if gain < least or (missing <= 0 and (worth is None or gain <= worth)):
                 break
+            if missing <= 0 and self._plenty_at == self._ctx.now and self._plenty:
+                break
+            if missing <= 0:
+                self._arises_beyond()
             missing -= 1
             chosen.setdefault(agent, []).append(node)
             self._pending[node] = (agent, self._ctx.now)
         if chosen:
             self._changed_at = self._ctx.now
-            self._calm = CALM
         return [(agent, AgentOrder(tuple(nodes), False, self.bar)) for agent, nodes in chosen.items()]
+
+    def _arises_beyond(self) -> None:
+        if self._plenty_at < self._ctx.now and not self._ended:
+            self._plenty = self._plenty // 2 if self._plenty > PLENTY else 0
+        self._plenty_at, self._ended = self._ctx.now, 0
 
     def _cheapest(self, told: dict[NodeId, AgentReport]) -> NodeId | None:
         """Whose end would cost least, of those that may step down."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 
+from opus_node.core.brief import moved
 from opus_node.core.context import Context
 from opus_node.core.coordinates import expected
 from opus_node.core.held import Held
@@ -80,7 +81,7 @@ class Leases:
             self.siblings.take(source, lease.measured)
         news = () if held.told is delays else delays
         held.told = delays
-        if at == held.told_at:
+        if not moved(at, held.told_at):
             at = 0
         else:
             held.told_at = at
@@ -96,8 +97,7 @@ class Leases:
 
     def expire(self) -> None:
         """Forgets nodes that have been silent for the lease time-out (three missed leases at least)."""
-        config = self._ctx.config
-        limit = self._ctx.now - max(config.lease_timeout, 3 * config.lease_interval + SECOND)
+        limit = self._ctx.now - max(self._ctx.config.lease_timeout, 3 * self._ctx.budget.lease_interval() + SECOND)
         for node in [node for node, held in self.table.items() if held.heard_at < limit]:
             del self.table[node]
         self.neighbours.forget()

@@ -224,7 +224,7 @@ class NodeCore:
 
     def _metered(self, control_bytes: int) -> None:
         ctx, role = self._ctx, self._role
-        nodes = None if role is None else len(role.leases.table)
+        nodes = None if role is None else sum(len(one.role.leases.table) for one in self._levels if one.role is not None)
         ctx.budget.metered(control_bytes, ctx.now, ctx.now - ctx.booted_at, nodes, bool(self._replica.serving))
 
     def _unreachable(self, peer: NodeId) -> None:
@@ -269,7 +269,7 @@ class NodeCore:
     _shed = 0
 
     def _demand(self) -> tuple[Demand, ...]:
-        self._client.tend(self._ctx.now + self._ctx.config.lease_interval * 12 // 10)
+        self._client.tend(self._ctx.now + self._ctx.budget.lease_interval() * 12 // 10)
         return self._client.demand()
 
     def _shares(self) -> dict[AppId, float]:

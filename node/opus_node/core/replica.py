@@ -34,7 +34,7 @@ GRACE: Nanos = 5 * SECOND
 """How long a retired replica goes on serving."""
 SMALL_REPLY = 8192
 """A reply of at most so many bytes needs no acknowledgement ahead of it."""
-LOST_STEWARD = 5
+LOST_STEWARD = 8
 """After every so many beats without an answer one goes to the node's own agent too: it may know a newer set."""
 
 

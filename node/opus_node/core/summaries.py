@@ -111,7 +111,7 @@ class Summaries:
     def _told_of(self, app: AppId, known: ReplicaSet | None) -> list[Held]:
         """The fittest, and those that serve or have served."""
         ctx, table = self._ctx, self._leases.table
-        oldest = ctx.now - FRESH_LEASES * ctx.config.lease_interval - SECOND
+        oldest = ctx.now - FRESH_LEASES * ctx.budget.lease_interval() - SECOND
         fresh = [held for held in table.values() if held.heard_at >= oldest]
         most = max(FEWEST, min(CANDIDATES, CANDIDATES_OF_ALL // len(self._swim.agents())))
         if self._policies.get(app, AppConfig(app)).policy == EVERYWHERE:

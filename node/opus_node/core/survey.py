@@ -15,7 +15,7 @@ from opus_node.core.context import Context
 from opus_node.core.messages import Measured, ProbeReply, Survey, Surveyed
 from opus_node.core.prober import Prober
 from opus_node.core.timers import Timer
-from opus_node.core.types import SECOND, AppId, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
 ASKED_AT_ONCE = 8
 """Round trips asked of one agent in one message."""
@@ -24,9 +24,15 @@ ASK_AGAIN: Nanos = 12 * SECOND
 PATIENCE: Nanos = 3 * SECOND
 """An agent answers with what it has by then: a silent candidate holds up no other."""
 KEPT: Nanos = 300 * SECOND
-"""After so long a round trip is asked for again: paths change."""
+KEPT_MOST: Nanos = 4800 * SECOND
+"""After so long a round trip is asked for again, as paths change; after twice as long each time that it had not, up to this."""
+SAME = 0.1
+SAME_LEAST: Nanos = 2 * MILLISECOND
+"""It has changed by more than that."""
 ERRAND_AGAIN: Nanos = 60 * SECOND
-"""A node that did not tell is sent again after so long."""
+ERRAND_DOUBLED = 6
+"""A node that did not tell is sent again after so long, doubled each time, as often as this: what it found may be too far to
+tell."""
 SOURCES = 16
 """Stewards whose questions are answered at the same time."""
 
@@ -97,7 +103,7 @@ class Answer:
 class Surveyor:
     """A steward's side: the round trips it was told of, agents by nodes, for all its applications. Soft state."""
 
-    __slots__ = ("_ask_agent", "_asked", "_ctx", "_errands", "_of_interest", "_rtts")
+    __slots__ = ("_ask_agent", "_asked", "_ctx", "_errands", "_kept", "_of_interest", "_rtts")
 
     def __init__(self, ctx: Context, ask: Callable[[NodeId, Survey], None]) -> None:
         """`ask` brings a question to an agent, which may be this very node."""
@@ -105,10 +111,12 @@ class Surveyor:
         self._ask_agent = ask
         self._rtts: dict[NodeId, dict[NodeId, tuple[Nanos, Nanos]]] = {}
         """agent -> node -> (round trip, when told)."""
+        self._kept: dict[NodeId, dict[NodeId, Nanos]] = {}
+        """How long such a round trip is believed."""
         self._asked: dict[NodeId, dict[NodeId, Nanos]] = {}
         self._of_interest: dict[AppId, frozenset[NodeId]] = {}
-        self._errands: dict[NodeId, dict[NodeId, Nanos]] = {}
-        """node -> other -> when it was last sent to measure it."""
+        self._errands: dict[NodeId, dict[NodeId, tuple[int, Nanos]]] = {}
+        """node -> other -> how often it was sent to measure it, and not before when again."""
 
     def told(self, agent: NodeId) -> Mapping[NodeId, tuple[Nanos, Nanos]]:
         """What an agent has measured: node -> (round trip, when told)."""
@@ -118,10 +126,12 @@ class Surveyor:
         """Asks `agent` for what is missing, or old, the first of `nodes` first; tells how many are missing, asked for or not."""
         now = self._ctx.now
         told, asked = self._rtts.setdefault(agent, {}), self._asked.setdefault(agent, {})
+        kept, stretched = self._kept.setdefault(agent, {}), self._ctx.budget.stretched
 
         def due(node: NodeId) -> bool:
             known = told.get(node)
-            return (known is None or now - known[1] >= KEPT) and now - asked.get(node, -ASK_AGAIN) >= ASK_AGAIN
+            old = known is None or now - known[1] >= stretched(kept[node])
+            return old and now - asked.get(node, -ASK_AGAIN) >= ASK_AGAIN
 
         wanted = [node for node in nodes if due(node)][:ASKED_AT_ONCE]
         if wanted:
@@ -133,29 +143,35 @@ class Surveyor:
         """An agent's node is to measure some others."""
         now = self._ctx.now
         asked = self._errands.setdefault(node, {})
-        due = [other for other in others if now - asked.get(other, -ERRAND_AGAIN) >= ERRAND_AGAIN]
+        due = [other for other in others if now >= asked.get(other, (0, 0))[1]]
         if due:
-            asked.update(dict.fromkeys(due, now))
+            for other in due:
+                times, _ = asked.get(other, (0, 0))
+                asked[other] = (times + 1, now + (ERRAND_AGAIN << min(times, ERRAND_DOUBLED)))
             self._ask_agent(agent, Survey(tuple(due), node))
 
     def on_surveyed(self, source: NodeId, message: Surveyed) -> None:
-        told, asked = self._rtts.get(source), self._asked.get(source)
-        if told is None or asked is None:
+        told, asked, kept = self._rtts.get(source), self._asked.get(source), self._kept.get(source)
+        if told is None or asked is None or kept is None:
             return  # never asked
         for one in message.rtts:
             if asked.pop(one.node, None) is not None and one.rtt >= 0:
+                before = told.get(one.node)
+                same = before is not None and abs(one.rtt - before[0]) <= max(SAME_LEAST, int(SAME * before[0]))
+                kept[one.node] = min(KEPT_MOST, 2 * kept[one.node]) if same else KEPT
                 told[one.node] = (one.rtt, self._ctx.now)
 
     def attend(self, app: AppId, nodes: Iterable[NodeId]) -> None:
         """Bounds the tables: of interest to `app` are only these; what no application cares for is forgotten."""
-        limit = self._ctx.now - ERRAND_AGAIN
-        self._errands = {n: left for n, row in self._errands.items() if (left := {o: at for o, at in row.items() if at > limit})}
+        limit = self._ctx.now - (ERRAND_AGAIN << ERRAND_DOUBLED)
+        self._errands = {n: left for n, row in self._errands.items() if (left := {o: e for o, e in row.items() if e[1] > limit})}
         now = frozenset(nodes)
         if now == self._of_interest.get(app):
             return
         self._of_interest[app] = now
         some = frozenset().union(*self._of_interest.values())
         self._rtts = {a: {n: rtt for n, rtt in row.items() if n in some} for a, row in self._rtts.items() if a in some}
+        self._kept = {a: {n: span for n, span in row.items() if n in some} for a, row in self._kept.items() if a in some}
         self._asked = {a: {n: at for n, at in row.items() if n in some} for a, row in self._asked.items() if a in some}
 
     def entries(self) -> int:

@@ -207,7 +207,7 @@ def _churn(base: Base, scale: Scale, median_s: float) -> Experiment:
     return Experiment(f"churn {median_s:g}", base, scale.settle_s, run)
 
 
-BUDGETS = (60, 150)
+BUDGETS = (60, 200)
 """B/s a node, besides the default."""
 
 

@@ -1,0 +1,63 @@
+"""A node's cache of replicas: whom it measures that somebody names."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from random import Random
+
+from opus_node.core.cache import FARTHER, KEPT, AppCache
+from opus_node.core.context import Context
+from opus_node.core.messages import Probe, ProbeReply, ReplicaSet
+from opus_node.core.prober import Prober
+from opus_node.core.types import MILLISECOND, NodeConfig
+
+MEMBERS = ("a", "b", "c", "d")
+RTT_MS = {"a": 10, "b": 20, "c": 30, "d": 90}
+
+
+class Node:
+    """A cache, and replicas that answer all probes in their own time."""
+
+    def __init__(self) -> None:
+        self.ctx = Context("me", NodeConfig(), Random(1))
+        self.prober = Prober(self.ctx)
+        self.cache = AppCache(self.ctx, self.prober, "web")
+
+    def probed(self) -> set[str]:
+        """Answers until nobody is asked any more; who was."""
+        asked: set[str] = set()
+        due: list[tuple[int, str, int]] = []
+        while self.ctx.sends or due:
+            for send in self.ctx.sends:
+                assert isinstance(send.message, Probe)
+                asked.add(send.to)
+                heappush(due, (self.ctx.now + RTT_MS[send.to] * MILLISECOND, send.to, send.message.nonce))
+            self.ctx.sends.clear()
+            self.ctx.now, node, nonce = heappop(due)
+            self.prober.on_reply(node, ProbeReply(nonce, False, 0))
+        return asked
+
+
+def test_who_was_found_farther_than_those_kept_is_not_measured_again_at_once() -> None:
+    node = Node()
+    assert len(MEMBERS) == KEPT + 1
+    node.cache.suggest(MEMBERS)
+    assert node.probed() == set(MEMBERS)
+    assert set(node.cache.entries) == {"a", "b", "c"}
+    node.cache.suggest(MEMBERS)
+    assert node.probed() == set()
+    node.ctx.now += FARTHER
+    node.cache.suggest(MEMBERS)
+    assert node.probed() == {"d"}
+
+
+def test_once_one_is_lost_the_others_are_worth_a_look_again() -> None:
+    node = Node()
+    node.cache.suggest(MEMBERS)
+    node.probed()
+    node.cache.refused("a")
+    node.cache.suggest(MEMBERS)
+    assert node.probed() == {"a", "d"}
+    node.cache.learn(ReplicaSet("web", 1, "s", MEMBERS[1:]), "b")
+    assert node.probed() == {"d"}, "the set has a smaller choice now"
+    assert set(node.cache.entries) == {"b", "c", "d"}
