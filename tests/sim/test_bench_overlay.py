@@ -194,6 +194,7 @@ def test_demand_that_moves_is_followed_or_counts_as_never_back(lab: Lab) -> None
     found = hotspot.moving(lab, delays_ms(lab.plan), 1, REPLICAS, 70.0)
     assert 0 <= found["back_s"] <= 70
     assert found["followed"] or found["back_s"] == 70
+    assert 0 <= found["moved"] <= REPLICAS
     assert found["placement"] >= 1
 
 
@@ -247,6 +248,7 @@ def test_a_matrix_of_too_few_hosts_is_refused(path: Path, capsys: pytest.Capture
     ("arguments", "code", "words"),
     [
         (["--rows", "placment"], 2, "did you mean 'placement'"),
+        (["--rows", "placment", "--rows", "regret"], 2, "did you mean 'placement'"),
         (["--set", "nodes_per_agent=lots"], 2, "nodes_per_agent=lots"),
         (["--data", "/nowhere"], 2, "/nowhere"),
         ([], 3, "skipped"),

@@ -38,7 +38,10 @@ def register(app: typer.Typer) -> None:
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
         runtime: Annotated[RuntimeName, typer.Option("--runtime", help="For hosts: netns or docker.")] = RuntimeName.netns,
         links: LinksOption = LinksName.auto,
-        rows: Annotated[str, typer.Option("--rows", help="For overlay: which rows, with commas between; all unless given.")] = "",
+        rows: Annotated[
+            list[str] | None,
+            typer.Option("--rows", help="For overlay: which rows, with commas between; all unless given; repeatable."),
+        ] = None,
         seeds: Annotated[
             int | None, typer.Option("--seeds", min=1, max=1000, help="For overlay: how many; 10 unless given, 2 with --quick.")
         ] = None,
@@ -60,7 +63,7 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter(f"{runtime.value}; allowed: netns, docker", param_hint="--runtime")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
         if what is What.overlay:
-            _overlay(rows, seeds or (2 if quick else 10), data, settings or [], quick, as_json)
+            _overlay(rows or [], seeds or (2 if quick else 10), data, settings or [], quick, as_json)
             return
         measured: list[Row] = machine.run()
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
@@ -75,10 +78,10 @@ def register(app: typer.Typer) -> None:
             print_table(("what", "measured", "promised", ""), [(r.what, r.measured, r.promised, _mark(r.ok)) for r in measured])
 
 
-def _overlay(rows: str, seeds: int, data: Path | None, settings: list[str], quick: bool, as_json: bool) -> None:
+def _overlay(rows: list[str], seeds: int, data: Path | None, settings: list[str], quick: bool, as_json: bool) -> None:
     from opus_controller.bench import overlay
 
-    names = [name for name in rows.split(",") if name]
+    names = [name for text in rows for name in text.split(",") if name]
     order = overlay.Order(names, seeds, data, overlay.Settings.parse(settings), overlay.QUICK if quick else overlay.FULL)
     lines, results = overlay.measure(order, lambda news: print(f"bench overlay: {news}", file=sys.stderr, flush=True))
     if as_json:

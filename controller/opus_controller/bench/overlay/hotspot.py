@@ -2,7 +2,8 @@
 
 Latency is compared client by client, each with its own mean over the last minute: the mix of clients in a window of a few
 seconds would otherwise drown what is looked for. An overlay that keeps its replicas where they are, though others would
-serve the new demand more than 10% better, settles at once at what it is; it counts as never back.
+serve the new demand more than 10% better, settles at once at what it is; it counts as never back. The lab's replicas hold no
+state, so none of the time is a transfer's; how many members are new tells how many there would be.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def moving(lab: Lab, delay: Floats, seed: int, m: int, after_s: float) -> Figure
     return {
         "back_s": back_after(requests, settled, moved_at, lab.now - round(LAST_S * SECOND)) if followed else after_s,
         "followed": int(followed),
+        "moved": len(set(serving) - before),
         "at_first": _ratio(requests, settled, moved_at, moved_at + round(WINDOW_S * SECOND)),
         "placement": float(here / ideal),
     }

@@ -390,6 +390,9 @@ def _all_e(figures: Sequence[Figures]) -> str:
 
 
 def _hot_spot() -> Iterator[Row]:
-    note = averages(followed="followed by", at_first="at first x", placement="settled placement / ideal for that demand")
+    note = averages(
+        followed="followed by", moved="new members (each a state transfer, not in this):", at_first="at first x",
+        placement="settled placement / ideal for that demand",
+    )  # fmt: skip
     what = "hot spot moves to another region: latency within 10% of settled after"
     yield Row("hot-spot", what, "hot spot", mean_of("back_s"), 30, unit="s", digits=1, note=note)
