@@ -106,6 +106,8 @@ def test_a_few_requests_say_little_and_a_crowd_is_believed() -> None:
     assert 1.0 < calm["b"] / calm["a"] < 1.3, "1.5 by what was seen, which is chance"
     crowd = demand({"a": summary(21, 1.0), "b": summary(21, 50.0)})
     assert crowd["b"] / crowd["a"] > 15
+    lopsided = demand({f"{i:02}": summary(21, 3.0 if i < 3 else 0.3) for i in range(22)})
+    assert lopsided["00"] / lopsided["21"] > 7, "10 by what was seen: counts as unlike as these are no chance"
     nobody = demand({"a": summary(9, 0.0), "b": summary(19, 0.0)})
     assert nobody["b"] / nobody["a"] == 2, "where none ask, all nodes are alike"
 

@@ -48,8 +48,10 @@ ERRANDS_EACH = 2
 EAGER = 0.9
 """By so much a candidate must seem nearer than what serves to be worth a measurement."""
 
-PRIOR = 30.0
-"""Requests' worth of belief that all nodes ask alike, against which few requests seen say little."""
+PRIOR_MOST = 30.0
+"""Requests' worth of belief that all nodes ask alike, against which few requests seen say little: at most so much ..."""
+PRIOR_LEAST = 1.0
+"""... and at least this where agents' counts differ by far more than chance would have them."""
 WINDOW_S = 15.0
 """Over which nodes smooth the rates they tell (`cache.demand`: three leases)."""
 
@@ -341,14 +343,16 @@ def _median(values: Sequence[float]) -> float:
 def demand(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, float]:
     """agent -> requests/s of its nodes, drawn towards what as many average nodes ask (a gamma prior); nodes if none ask.
 
-    Where all ask little, the few requests seen by one agent are chance; a crowd that asks is believed at once.
+    Where all ask little, the few requests seen by one agent are chance; a crowd that asks is believed at once. How strong the
+    prior is, the counts tell themselves (empirical Bayes, by moments): they vary by mean + mean^2 / prior.
     """
     nodes = {agent: summary.nodes + 1 for agent, summary in summaries.items()}
     rate = sum(summary.rate for summary in summaries.values()) / max(1, sum(nodes.values()))
     if rate <= 0:
         return {agent: float(count) for agent, count in nodes.items()}
-    weights = {}
-    for agent, summary in summaries.items():
-        alike = rate * nodes[agent] * WINDOW_S
-        weights[agent] = rate * nodes[agent] * (PRIOR + summary.rate * WINDOW_S) / (PRIOR + alike)
-    return weights
+    seen = {agent: summary.rate * WINDOW_S for agent, summary in summaries.items()}
+    usual = {agent: rate * nodes[agent] * WINDOW_S for agent in summaries}
+    excess = sum((seen[agent] - usual[agent]) ** 2 - usual[agent] for agent in summaries)
+    squares = sum(count * count for count in usual.values())
+    prior = max(PRIOR_LEAST, squares / excess) if excess * PRIOR_MOST > squares else PRIOR_MOST
+    return {agent: rate * nodes[agent] * (prior + seen[agent]) / (prior + usual[agent]) for agent in summaries}

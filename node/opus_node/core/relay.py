@@ -32,8 +32,6 @@ HEDGE_UNKNOWN: Nanos = 150 * MILLISECOND
 """Silence after which a replica that was never measured is hedged."""
 TRIES = 3
 """Replicas tried for one request before the agent gives up."""
-EQUAL = 1.2
-"""Replicas within this factor of the best are equally good: choose among two at random (DESIGN, Route)."""
 REMEASURE: Nanos = 45 * SECOND
 REMEASURE_MOST: Nanos = 160 * SECOND
 """Between two measurements of a replica; the pause grows while they tell what was known, but ends before the connection is closed
@@ -175,8 +173,7 @@ class Relay:
         best, second = left[0], left[1]
         if attempt >= 3 and not tried:
             return self._ctx.rng.choice(left)
-        alike = best.rank()[:2] == second.rank()[:2] and second.rtt.delay() <= EQUAL * best.rtt.delay()
-        if alike or (attempt == 2 and not tried):
+        if attempt == 2 and not tried:
             return best if self._ctx.rng.random() < 0.5 else second
         return best
 

@@ -45,6 +45,7 @@ class Way:
         "at",
         "bound",
         "crowded",
+        "dated",
         "delays",
         "full_until",
         "heard_at",
@@ -65,7 +66,9 @@ class Way:
         self.at: Place = 0
         """Where it is, as far as it, or somebody else, has told."""
         self.delays: dict[AppId, Nanos] = {}
-        """From there to the replicas, as it tells."""
+        """From there to the replicas, as it tells ..."""
+        self.dated = False
+        """... or told before replicas moved: what may be better by now is no reason not to measure."""
         self.wanted = True
         """Whether it is to be measured when there is time, if it may be better than the agent."""
         self.asked_at: Nanos = -OLD
@@ -91,7 +94,7 @@ class Way:
 
     def changed(self) -> None:
         """What was measured of it may be wrong by now."""
-        self.wanted, self.again = True, OLD
+        self.wanted, self.again, self.dated = True, OLD, True
 
 
 class Ways:
@@ -141,13 +144,14 @@ class Ways:
             if teller is not None and hint.rtt and teller.rtt.samples:
                 way.bound = abs(hint.rtt - teller.rtt.srtt)
         if chosen and self._ctx.now - way.asked_at >= self._ctx.budget.stretched(way.again):
-            way.wanted = True
+            way.wanted = way.dated = True
         return way.wanted and not way.rtt.samples
 
     def told(self, way: Way, delays: tuple[AppDelay, ...]) -> bool:
         """How far the agent is from the replicas; whether that has become notably worse."""
         before = self._beyond(way) if way.delays else 0
         way.delays = {one.app: one.rtt for one in delays[:DELAYS]}
+        way.dated = False
         return bool(before) and self._beyond(way) > before + max(WORSE_LEAST, int(WORSE_SHARE * before))
 
     # Comparing
@@ -180,7 +184,7 @@ class Ways:
             here = self._ctx.position.at
             known = certain(here) and certain(way.at)
             guess = int(HOPE * max(way.bound, expected(here, way.at) if known else 0))
-        return guess + (self._beyond(way) if way.delays else 0)
+        return guess + (self._beyond(way) if way.delays and not way.dated else 0)
 
     def best(self, other_than: NodeId) -> Way | None:
         """Of those measured that answer and have room."""

@@ -1,0 +1,63 @@
+"""Ways in: what an agent told of replicas that have moved since keeps it from nothing; replicas by latency."""
+
+from __future__ import annotations
+
+from random import Random
+
+from opus_node.core.context import Context
+from opus_node.core.messages import AgentHint, AppDelay, ReplicaSet
+from opus_node.core.prober import Prober
+from opus_node.core.relay import Relay
+from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
+from opus_node.core.ways import Way, Ways
+
+APP = "web"
+FAR = AppDelay(APP, 200 * MILLISECOND)
+
+
+def context() -> Context:
+    return Context("198.18.0.1", NodeConfig(apps=(AppConfig(APP),)), Random(1))
+
+
+def measured(ways: Ways, agent: str, rtt: int, delay: AppDelay) -> Way:
+    ways.add(agent)
+    way = ways.by_agent[agent]
+    way.rtt.sample(rtt)
+    way.heard_at = 0
+    ways.told(way, (delay,))
+    return way
+
+
+def test_a_way_told_of_before_replicas_moved_is_hoped_for_again_when_an_agent_picks_it() -> None:
+    ctx = context()
+    ways = Ways(ctx, lambda: {APP: 1.0})
+    way = measured(ways, "198.18.0.2", 10 * MILLISECOND, FAR)
+    way.asked(0)
+    assert ways.hoped(way) > 100 * MILLISECOND, "as it told"
+    ctx.now = 1000 * SECOND
+    ways.hinted(AgentHint(way.agent, 0), None, chosen=False)
+    assert not way.wanted, "named by chance: nothing is known anew"
+    ways.hinted(AgentHint(way.agent, 0), None, chosen=True)
+    assert way.wanted
+    assert ways.hoped(way) <= 10 * MILLISECOND
+    assert ways.cost(way) > 100 * MILLISECOND, "moving there still waits for what it tells"
+    ways.told(way, (FAR,))
+    assert ways.hoped(way) > 100 * MILLISECOND
+
+
+def test_where_replicas_went_farther_every_way_may_be_better() -> None:
+    ways = Ways(context(), lambda: {APP: 1.0})
+    way = measured(ways, "198.18.0.2", 10 * MILLISECOND, FAR)
+    way.changed()
+    assert way.wanted
+    assert ways.hoped(way) <= 10 * MILLISECOND
+
+
+def test_an_agent_takes_the_nearest_replica_where_latency_alone_counts() -> None:
+    ctx = context()
+    relay = Relay(ctx, Prober(ctx), lambda app, replica: None, lambda: "")
+    relay.learn(ReplicaSet(APP, 1, ctx.me, ("198.18.0.2", "198.18.0.3")))
+    for target, rtt in zip(relay.targets[APP], (11, 10), strict=True):
+        target.rtt.sample(rtt * MILLISECOND)
+    chosen = [relay.choose(APP, [], 1) for _ in range(20)]
+    assert {one.node for one in chosen if one is not None} == {"198.18.0.3"}
