@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
 from opus_node.core.kmedian import greedy, placed, swapped, total
-from opus_node.core.landscape import Landscape, demand
+from opus_node.core.landscape import Landscape, demand, moved
 from opus_node.core.messages import Candidate, Measured, Summary, Survey, Surveyed
 from opus_node.core.placement import EVERYWHERE, NEAREST, OLDEST, POLICIES, RANDOM, filled, improved, score
 from opus_node.core.stability import SHAPE, hazard, survives
@@ -108,8 +108,17 @@ def test_a_few_requests_say_little_and_a_crowd_is_believed() -> None:
     assert crowd["b"] / crowd["a"] > 15
     lopsided = demand({f"{i:02}": summary(21, 3.0 if i < 3 else 0.3) for i in range(22)})
     assert lopsided["00"] / lopsided["21"] > 7, "10 by what was seen: counts as unlike as these are no chance"
+    one = demand({f"{i:02}": summary(5, 0.0 if i else 0.2) for i in range(6)})
+    assert one["00"] / one["05"] < 1.2, "three requests are no crowd, though nobody else asked"
     nobody = demand({"a": summary(9, 0.0), "b": summary(19, 0.0)})
     assert nobody["b"] / nobody["a"] == 2, "where none ask, all nodes are alike"
+
+
+def test_demand_has_moved_by_the_share_that_is_elsewhere() -> None:
+    even = dict.fromkeys("abcd", 1.0)
+    assert moved(even, dict.fromkeys("abcd", 5.0)) == 0, "more of everything is no other place"
+    assert moved(even, {"a": 4.0}) == pytest.approx(0.75)
+    assert moved({"a": 1.0}, {"b": 1.0}) == 1
 
 
 # Policies

@@ -121,7 +121,7 @@ class AppCache:
         span = now - self._rate_at
         if span >= SECOND // 2:
             rate = self._requests * SECOND / span
-            self.rate = rate if not self.rate else self.rate + (rate - self.rate) / 3
+            self.rate = rate if not self.rate else self.rate + (rate - self.rate) / 2
             self._requests = 0
             self._rate_at = now
         return Demand(self._app, round(self.rate, 3), self.nearest())

@@ -52,6 +52,9 @@ PRIOR_MOST = 30.0
 """Requests' worth of belief that all nodes ask alike, against which few requests seen say little: at most so much ..."""
 PRIOR_LEAST = 1.0
 """... and at least this where agents' counts differ by far more than chance would have them."""
+CHANCE = 3.0
+BUNDLE = 3.0
+"""A rate just begun rests on one lease's requests, a third of the window: such counts vary as if requests came in threes."""
 WINDOW_S = 15.0
 """Over which nodes smooth the rates they tell (`cache.demand`: three leases)."""
 
@@ -116,9 +119,7 @@ class Landscape:
 
     def moved(self, before: Mapping[NodeId, float]) -> float:
         """Share of all demand that is elsewhere than it was."""
-        whole, then = sum(self.demand.values()) or 1.0, sum(before.values()) or 1.0
-        agents = sorted({*self.demand, *before})
-        return sum(abs(self.demand.get(agent, 0.0) / whole - before.get(agent, 0.0) / then) for agent in agents) / 2
+        return moved(before, self.demand)
 
     def knowledge(self) -> tuple[object, ...]:
         """Which version of what is known: who could serve, and where."""
@@ -344,7 +345,8 @@ def demand(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, float]:
     """agent -> requests/s of its nodes, drawn towards what as many average nodes ask (a gamma prior); nodes if none ask.
 
     Where all ask little, the few requests seen by one agent are chance; a crowd that asks is believed at once. How strong the
-    prior is, the counts tell themselves (empirical Bayes, by moments): they vary by mean + mean^2 / prior.
+    prior is, the counts tell themselves (empirical Bayes, by moments): they vary by mean + mean^2 / prior, as far as that is
+    beyond what chance does, by CHANCE deviations.
     """
     nodes = {agent: summary.nodes + 1 for agent, summary in summaries.items()}
     rate = sum(summary.rate for summary in summaries.values()) / max(1, sum(nodes.values()))
@@ -352,7 +354,14 @@ def demand(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, float]:
         return {agent: float(count) for agent, count in nodes.items()}
     seen = {agent: summary.rate * WINDOW_S for agent, summary in summaries.items()}
     usual = {agent: rate * nodes[agent] * WINDOW_S for agent in summaries}
-    excess = sum((seen[agent] - usual[agent]) ** 2 - usual[agent] for agent in summaries)
     squares = sum(count * count for count in usual.values())
+    excess = sum((seen[agent] - usual[agent]) ** 2 - BUNDLE * usual[agent] for agent in summaries)
+    excess -= CHANCE * sqrt(BUNDLE**3 * sum(usual.values()) + 2 * BUNDLE**2 * squares)
     prior = max(PRIOR_LEAST, squares / excess) if excess * PRIOR_MOST > squares else PRIOR_MOST
     return {agent: rate * nodes[agent] * (prior + seen[agent]) / (prior + usual[agent]) for agent in summaries}
+
+
+def moved(before: Mapping[NodeId, float], now: Mapping[NodeId, float]) -> float:
+    """Share of all demand that is with other agents than it was."""
+    whole, then = sum(now.values()) or 1.0, sum(before.values()) or 1.0
+    return sum(abs(now.get(agent, 0.0) / whole - before.get(agent, 0.0) / then) for agent in sorted({*now, *before})) / 2

@@ -20,7 +20,7 @@ from dataclasses import replace
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
 from opus_node.core.events import ReplicaSetDecided, RoleChanged
-from opus_node.core.landscape import Landscape
+from opus_node.core.landscape import Landscape, demand, moved
 from opus_node.core.messages import (
     Appoint,
     AppointReply,
@@ -80,6 +80,8 @@ MUCH = 0.05
 """Of all delay and dues; a decision that saves less is as good as one that changes nothing."""
 MOVED = 0.2
 """Share of demand that must be elsewhere to count as moved; among fifty agents with few requests chance alone moves a tenth."""
+CROWD_EVERY: Nanos = SECOND
+"""How often it is looked at whether demand has moved: that is decided on without waiting for the next decision."""
 SURVEY_EVERY: Nanos = 3 * SECOND
 """While round trips are still wanted for a choice."""
 SURVEY_MOST: Nanos = 20 * SECOND
@@ -118,6 +120,7 @@ class Desk:
         "acting",
         "changed_at",
         "config",
+        "crowd_at",
         "decide_at",
         "decided",
         "demand",
@@ -156,6 +159,8 @@ class Desk:
         self.join_at: Nanos = -1
         self.join_with: NodeId = ""
         self.improve_at: Nanos = 0
+        self.crowd_at: Nanos = 0
+        """When it is looked at next whether demand has moved."""
         self.changed_at: Nanos = 0
 
 
@@ -421,7 +426,7 @@ class Stewards:
         elif len(known.members) < self._count(desk, self._fresh(desk)):
             if ctx.now - desk.changed_at >= REFILL_EVERY:
                 self._change(app, desk, known, known.members, self._fresh(desk), "refilled")
-        elif ctx.now >= desk.improve_at:
+        elif ctx.now >= desk.improve_at or self._crowd(desk):
             self._improve(app, desk, known)
 
     def _resized(self, app: AppId, desk: Desk, known: ReplicaSet) -> bool:
@@ -534,6 +539,15 @@ class Stewards:
             self._publish(app, desk, members, "nearer to demand")
             if saved < MUCH:
                 desk.decided = (members, tuple(land.barred))
+
+    def _crowd(self, desk: Desk) -> bool:
+        """Whether so much of the demand has moved that members may have to; then not again before round trips may have come."""
+        if self._ctx.now < desk.crowd_at or not desk.demand or desk.config.policy != BEST:
+            return False
+        asked = demand({agent: cluster.summary for agent, cluster in self._fresh(desk).items()})
+        found = moved(desk.demand, asked) > MOVED
+        desk.crowd_at = self._ctx.now + (SURVEY_EVERY if found else CROWD_EVERY)
+        return found
 
     def _survey(self, desk: Desk, land: Landscape, members: tuple[NodeId, ...]) -> bool:
         """Asks agents for round trips that may change the choice; whether most are there."""
