@@ -545,7 +545,7 @@ class Stewards:
         if self._ctx.now < desk.crowd_at or not desk.demand or desk.config.policy != BEST:
             return False
         asked = demand({agent: cluster.summary for agent, cluster in self._fresh(desk).items()})
-        found = moved(desk.demand, asked) > MOVED
+        found = asked.keys() == desk.demand.keys() and moved(desk.demand, asked) > MOVED  # what a lost agent had comes back
         desk.crowd_at = self._ctx.now + (SURVEY_EVERY if found else CROWD_EVERY)
         return found
 
