@@ -20,6 +20,8 @@ SERVING = 2.5
 """Budgets of a replica: its beats alone are nearly two."""
 SMOOTH: Nanos = 60 * SECOND
 """Time constant of the rate: one dial, a kilobyte, must not look like a habit."""
+AIM = 0.9
+"""Of what is allowed: what cannot be put off comes on top now and then, and must have room."""
 GAIN = 0.15
 """So that the loop, with SMOOTH as its lag, overshoots little."""
 STEP = 1.3
@@ -53,7 +55,7 @@ class Budget:
         span = now - last[0]
         rate = (total - last[1]) * SECOND / span
         self._rate += (rate - self._rate) * span / (span + SMOOTH)
-        error = self._rate / self.allowed(age, nodes, serving)
+        error = self._rate / (AIM * self.allowed(age, nodes, serving))
         self.pace = min(PACE_MOST, max(1.0, self.pace * min(STEP, max(1 / STEP, error**GAIN))))
 
     def allowed(self, age: Nanos, nodes: int | None, serving: bool) -> float:
