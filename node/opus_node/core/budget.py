@@ -3,8 +3,8 @@
     Metered(bytes so far) --rate, smoothed--> pace x (rate / allowed)^GAIN, at least 1 --> pauses x pace, counts / pace
 
 Held back is only what makes the overlay better: looking for nearer agents and replicas, measuring for others, keeping idle
-connections. Leases, beats, SWIM and whatever a time-out sets off go on as ever, so silence is noticed as soon under any budget; a
-budget below what those cost is exceeded by them.
+connections. Beats, SWIM and whatever a time-out sets off go on as ever; leases too, unless they alone would take most of the
+budget: then all nodes send them less often. A budget below what those cost is exceeded by them.
 """
 
 from __future__ import annotations
