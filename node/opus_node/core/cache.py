@@ -19,6 +19,8 @@ SMALL = 4
 """All members of a set as small as this are measured when it is learned; of a larger one whoever answered, and those that the
 agent names."""
 SUGGESTED = 8
+SUGGESTED_LEAST = 2
+"""Measured of those that somebody names, at pace 1 and at any pace."""
 REMEASURE: Nanos = 120 * SECOND
 REMEASURE_MOST: Nanos = 1920 * SECOND
 """While requests flow, one member, whichever, is measured after so long; four times as long while none is better
@@ -30,6 +32,7 @@ RECENT: Nanos = 300 * SECOND
 DEAR: Nanos = 30 * MILLISECOND
 FARTHER: Nanos = 300 * SECOND
 FARTHER_KEPT = 16
+"""One found farther than those kept is not measured again for so long though somebody names it; so many are remembered."""
 LOOK_EVERY: Nanos = SECOND
 """A toll beyond which, not more often than this, one more member is measured: when near ones are busy, farther ones must be known
 and dialled before they are needed (a dial takes three round trips)."""
@@ -157,9 +160,10 @@ class AppCache:
 
     def suggest(self, nodes: Iterable[NodeId]) -> None:
         """Somebody thinks that these are near; not those that were just found to be farther than those that are kept."""
-        for node in islice(nodes, self._ctx.budget.some(SUGGESTED)):
-            if node not in self.entries and node != self._ctx.me and self._ctx.now >= self._farther.get(node, 0):
-                self._prober.ask(node, self._measured)
+        known = (*self.entries, self._ctx.me)
+        new = (node for node in nodes if node not in known and self._ctx.now >= self._farther.get(node, 0))
+        for node in list(islice(new, max(SUGGESTED_LEAST, self._ctx.budget.some(SUGGESTED)))):
+            self._prober.ask(node, self._measured)
 
     def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
         """Only a warm measurement makes an entry, and only one better than the worst when three are held."""

@@ -69,9 +69,9 @@ class Lookout:
             self._look_at = self._ctx.now + self._ctx.jitter(PAUSE_NEAR)
 
     def hurry(self) -> None:
-        """Others may be better by now."""
+        """Others may be better by now. Not held back: an agent that arises for nodes which do not look at it ends again."""
         self._pause = 0
-        self._look_at = min(self._look_at, self._ctx.now + self._ctx.budget.stretched(self._ctx.jitter(PAUSE_FAR, 0.0, 1.0)))
+        self._look_at = min(self._look_at, self._ctx.now + self._ctx.jitter(PAUSE_FAR, 0.0, 1.0))
 
     def look(self, current: Way) -> None:
         ctx = self._ctx
