@@ -137,5 +137,7 @@ def test_a_region_cut_off_by_churn_is_a_fault_with_a_recovery(tmp_path: Path) ->
     assert [fault.name for fault in result.faults] == [fault.name for fault in plan.timeline]
     assert result.churn is not None
     assert result.churn.returns == 0
-    assert result.requests.reachable.availability is not None
-    assert result.requests.reachable.availability > (result.requests.availability or 0)
+    reachable = result.requests.reachable
+    assert 0 < reachable.issued < result.requests.issued
+    assert reachable.availability is not None
+    assert reachable.availability >= (result.requests.availability or 0)  # equal where a replica was cut off with its clients
