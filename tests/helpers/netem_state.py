@@ -12,7 +12,7 @@ from opus_controller.net import namespaces, tc_qdisc
 from opus_controller.net.namespaces import run_inside
 from opus_controller.net.netem_options import combine, decode, refused
 from opus_controller.net.netem_port import INTERFACE, wan_name
-from opus_controller.net.netem_rates import in_force, queue_of
+from opus_controller.net.netem_rates import in_force
 from opus_controller.net.tc_netlink import Netlink, Request, attributes
 from opus_controller.net.tc_qdisc import EGRESS, INGRESS
 
@@ -73,7 +73,7 @@ class NetemState:
             up = self._live.inside(host.name, lambda: _own(INTERFACE))
             down = in_force(self._index[wan_name(host)], self._wan)
             for name, found, asked in (("up", up, host.access.up), ("down", down, host.access.down)):
-                wanted = (asked.rate_bps, queue_of(asked)) if asked.rate_bps else (None, None)
+                wanted = (asked.rate_bps, asked.may_wait) if asked.rate_bps else (None, None)
                 if (found.rate_bps, found.queue_bytes) != wanted:
                     wrong.append(f"{host.name} {name}: {found} is in force, {asked} is asked for")
         return wrong

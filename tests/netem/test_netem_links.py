@@ -22,7 +22,6 @@ from opus_controller.model.shapes import AccessLink, Direction, HostChange, Path
 from opus_controller.net import namespaces
 from opus_controller.net.choose import choose, open_links
 from opus_controller.net.netem import NetemLinks
-from opus_controller.net.netem_rates import queue_of
 
 pytestmark = pytest.mark.netem
 
@@ -266,8 +265,8 @@ def test_timer_lag_is_measured(tmp_path: Path) -> None:
 
 def test_a_rate_without_a_queue_gets_the_same_one_as_userspace_links() -> None:
     """100 ms, but at least ten large packets."""
-    assert queue_of(Direction(rate_bps=100 * MBIT)) == 1_250_000
-    assert queue_of(Direction(rate_bps=100_000)) == 15_000
+    assert Direction(rate_bps=100 * MBIT).may_wait == 1_250_000
+    assert Direction(rate_bps=100_000).may_wait == 15_000
 
 
 def _wait_until(fact: object, seconds: float = 20.0) -> None:

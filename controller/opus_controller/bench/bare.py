@@ -21,16 +21,14 @@ from typing import TypeVar
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host, HostAbilities, PathTable
 from opus_controller.model.shapes import AccessLink, PathShape
-from opus_controller.net import namespaces
+from opus_controller.net import namespaces, stamps
 from opus_controller.net.links import LinkCounters
 from opus_controller.net.userspace import UserspaceLinks
 
 T = TypeVar("T")
 
-_SO_TIMESTAMPNS = 35
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _BUFFER = 16 << 20
-_TIMESPEC = struct.Struct("@ll")
 _PROBE = struct.Struct("=qqq")
 _PORT = 7007
 _WRITE_BYTES = 1 << 18
@@ -59,7 +57,7 @@ class Bare:
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            stamps.ask(sock)
             sock.bind(("0.0.0.0", port))
             return sock
 
@@ -217,9 +215,9 @@ def _receive(sock: socket.socket) -> tuple[tuple[int, int, int], int, tuple[str,
 
 
 def _stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """CLOCK_REALTIME ns at which the kernel took the packet (SO_TIMESTAMPNS, socket(7))."""
-    seconds, nanoseconds = _TIMESPEC.unpack_from(ancillary[0][2])
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+    arrived = stamps.read(ancillary)
+    assert arrived is not None
+    return arrived
 
 
 def _network(count: int, shapes: dict[tuple[int, int], PathShape], access: AccessLink) -> Network:

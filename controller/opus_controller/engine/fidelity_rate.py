@@ -14,7 +14,6 @@ from typing import Any
 
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host
-from opus_controller.model.shapes import Direction
 
 WAYS = 4
 """Measured at most, each by itself."""
@@ -33,7 +32,6 @@ SLOWEST, QUICKEST = 1 / 3, 1.4
 """Of the rate asked for."""
 _BURST_NS = 4_000_000
 _BURST_PACKETS = 2 * 1514
-_DEFAULT_QUEUE_NS = 100_000_000
 _QUEUED = 0.8
 """Of what may wait: a train is to fit."""
 _BITS = 8_000_000_000
@@ -63,7 +61,7 @@ class AskedRate:
         if not 0 < rate <= FASTEST_BPS or blurred or network.is_cut(source.name, target.name):
             return None
         skipped = _BURST_PACKETS + rate * _BURST_NS // _BITS
-        room = round(_QUEUED * min(_queue(limit) for limit in limits))
+        room = round(_QUEUED * min(limit.may_wait for limit in limits))
         least, most = SIZES
         counted = max(PACKETS * least, rate * TRAIN_NS // _BITS)
         size = min(most, max(least, counted // PACKETS))
@@ -137,7 +135,3 @@ def measured_bps(asked: AskedRate, train: Train) -> float | None:
     if len(stamps) <= COUNTED or stamps[-1] == stamps[0]:
         return None
     return (len(stamps) - 1) * asked.size * _BITS / (stamps[-1] - stamps[0])
-
-
-def _queue(limit: Direction) -> int:
-    return limit.queue_bytes or max(10 * 1500, (limit.rate_bps or 0) * _DEFAULT_QUEUE_NS // _BITS)

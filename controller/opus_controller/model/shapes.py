@@ -12,7 +12,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 LEAST_QUEUE_BYTES = 10 * 1500
-"""Of a link that a fault has made slower."""
+"""Of a link that a fault has made slower, and of one whose queue nothing is said of."""
+DEFAULT_QUEUE_NS = 100_000_000
+"""Of a rate of which no more is said: no queue is unbounded."""
 
 Share = Field(default=0.0, ge=0.0, le=1.0)
 
@@ -164,6 +166,11 @@ class Direction(Frozen):
     rate_bps: int | None = Field(default=None, gt=0)
     queue_bytes: int | None = Field(default=None, gt=0)
     """Bytes that may wait; what comes beyond is dropped and counted. Compiled from "256KiB" or from "100ms" at the rate."""
+
+    @property
+    def may_wait(self) -> int:
+        """Bytes before the rate: as told, or the default."""
+        return self.queue_bytes or max(LEAST_QUEUE_BYTES, (self.rate_bps or 0) * DEFAULT_QUEUE_NS // 8_000_000_000)
 
     def limited(self, rate_bps: int | None) -> Direction:
         """With this rate at most. What waits, waits as long as before; where nothing did, as the links' own default has it."""

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.plan import Host, HostAbilities, Place
-from opus_controller.model.shapes import AccessLink, Direction
+from opus_controller.model.shapes import DEFAULT_QUEUE_NS, AccessLink, Direction
 from opus_controller.model.topology_form import MAX_HOSTS, AbilitiesForm, AccessForm, GroupForm
 from opus_controller.model.topology_paths import positions
 from opus_controller.model.units import SECOND, format_duration, shown
 
-DEFAULT_QUEUE_NS = 100_000_000
-"""A rate without a queue gets this much of one: common in access routers ..."""
 LEAST_DEFAULT_QUEUE = 64 << 10
-"""... but never less than one segmentation-offload packet, in bytes."""
+"""A rate without a queue gets DEFAULT_QUEUE_NS of one, common in access routers, and never less than one segmentation-offload
+packet, in bytes."""
 MTU = 1500
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 
-from opus_controller.net import tc_qdisc
+from opus_controller.net import stamps, tc_qdisc
 from opus_controller.net.links import TimerLag
 from opus_controller.net.netem_options import KIND, NetemOptions, encode
 from opus_controller.net.tc_netlink import Netlink
@@ -23,9 +23,7 @@ _EVERY_S = 0.02
 _KEPT = 10_000
 """Samples kept between two readings; older ones go first."""
 _LOOPBACK = 1
-_SO_TIMESTAMPNS = 35
 _STAMP = struct.Struct("=q")
-_TIMESPEC = struct.Struct("@ll")
 
 
 class Canary:
@@ -35,7 +33,7 @@ class Canary:
         options = encode(NetemOptions(delay_ns=DELAY_NS), 0)
         netlink.do([tc_qdisc.qdisc(_LOOPBACK, KIND, 0x10000, tc_qdisc.ROOT, options)])
         self._receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._receiver.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        stamps.ask(self._receiver)
         self._receiver.bind(("127.0.0.1", 0))
         self._receiver.setblocking(False)
         self._sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
@@ -70,8 +68,6 @@ class Canary:
                 data, ancillary, _, _ = self._receiver.recvmsg(_STAMP.size, 64)
             except BlockingIOError:
                 return
-            for level, kind, value in ancillary:
-                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-                    seconds, nanoseconds = _TIMESPEC.unpack_from(value)
-                    arrived = seconds * 1_000_000_000 + nanoseconds
-                    self._late.append(max(0, arrived - _STAMP.unpack(data)[0] - DELAY_NS))
+            arrived = stamps.read(ancillary)
+            if arrived is not None:
+                self._late.append(max(0, arrived - _STAMP.unpack(data)[0] - DELAY_NS))

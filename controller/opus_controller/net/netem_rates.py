@@ -13,7 +13,6 @@ from opus_controller.model.shapes import Direction
 from opus_controller.net import tc_qdisc
 from opus_controller.net.netem_port import RATE_HANDLE, Port
 from opus_controller.net.tc_netlink import Netlink, Request
-from opus_controller.net.userspace_rate import DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_NS
 
 ANY_BPS = 100_000_000_000
 """Of a bucket that is not wanted any more."""
@@ -49,7 +48,7 @@ def _change(index: int, before: Direction | None, asked: Direction, what: str) -
     if before == asked:
         return
     if asked.rate_bps is not None:
-        yield _bucket(index, asked.rate_bps, queue_of(asked)), what
+        yield _bucket(index, asked.rate_bps, asked.may_wait), what
     elif before is None:
         yield tc_qdisc.delete_qdisc(index), what
     else:
@@ -83,11 +82,6 @@ def in_force(index: int, netlink: Netlink) -> Direction:
             rate, queue = tc_qdisc.read_tbf(found.options)
             return Direction(rate_bps=rate, queue_bytes=queue) if rate != ANY_BPS else Direction()
     return Direction()
-
-
-def queue_of(direction: Direction) -> int:
-    """Bytes that may wait before this rate; where it says nothing of its queue, the same as with userspace links."""
-    return direction.queue_bytes or max(DEFAULT_QUEUE_BYTES, (direction.rate_bps or 0) * DEFAULT_QUEUE_NS // 8_000_000_000)
 
 
 def burst(rate_bps: int) -> int:

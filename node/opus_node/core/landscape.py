@@ -117,10 +117,6 @@ class Landscape:
     def _risks(self) -> list[float]:
         return _risks(self.candidates)
 
-    def moved(self, before: Mapping[NodeId, float]) -> float:
-        """Share of all demand that is elsewhere than it was."""
-        return moved(before, self.demand)
-
     def knowledge(self) -> tuple[object, ...]:
         """Which version of what is known: who could serve, and where."""
         return (tuple((one.agent, one.summary.version) for one in self._clusters), tuple(map(len, self._told)))

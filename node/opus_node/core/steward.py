@@ -522,7 +522,7 @@ class Stewards:
         land = self._land(desk, clusters, known.members)
         ready = self._survey(desk, land, known.members)
         who, where, now = (known.members, tuple(land.barred)), land.knowledge(), self._ctx.now
-        alike = who == desk.decided and land.moved(desk.demand) <= MOVED
+        alike = who == desk.decided and moved(desk.demand, land.demand) <= MOVED
         settled = alike and where == desk.settled
         desk.improve_at = now + (IMPROVE_EVERY if ready and settled else SURVEY_EVERY)
         rash = not ready and now - desk.changed_at < SURVEY_MOST

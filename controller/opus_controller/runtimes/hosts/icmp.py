@@ -7,13 +7,12 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from opus_controller.net import stamps
 from opus_controller.net.namespaces import run_inside
 
 REQUEST, REPLY = 8, 0
 BODY = 56
 """Bytes after the header, as `ping` sends."""
-_SO_TIMESTAMPNS = 35
-_TIMESPEC = struct.Struct("@qq")
 _HEADER = struct.Struct("!BBHHH")
 
 
@@ -34,7 +33,7 @@ def open_socket(netns: Path) -> socket.socket:
     def make() -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMP)
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        stamps.ask(sock)
         return sock
 
     return run_inside(netns, make)
@@ -61,5 +60,4 @@ def receive(sock: socket.socket) -> Echo | None:
     kind, _, _, identifier, sequence = _HEADER.unpack_from(data, header)
     if kind not in (REQUEST, REPLY):
         return None
-    stamps = (_TIMESPEC.unpack(value[:16]) for _, what, value in ancillary if what == _SO_TIMESTAMPNS)
-    return Echo(kind, identifier, sequence, next((s * 1_000_000_000 + ns for s, ns in stamps), None))
+    return Echo(kind, identifier, sequence, stamps.read(ancillary))

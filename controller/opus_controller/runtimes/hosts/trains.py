@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from opus_controller.engine.fidelity_rate import AskedRate, CheckedRate, Train, judge
+from opus_controller.net import stamps
 from opus_controller.net.namespaces import path_of, run_inside
 
 ROUNDS = 5
@@ -20,9 +21,8 @@ WAIT_S = 0.25
 _HEADERS = 28
 _NUMBER = struct.Struct("!II")
 """Which train, and which packet of it."""
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 32, 33, 35
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _BUFFER = 4 << 20
-_TIMESPEC = struct.Struct("@qq")
 
 
 async def measure(ways: Iterable[AskedRate], netns_of: Callable[[str], str]) -> tuple[CheckedRate, ...]:
@@ -47,9 +47,9 @@ async def _train(asked: AskedRate, near: socket.socket, far: socket.socket, numb
         with suppress(BlockingIOError):
             while True:
                 data, ancillary, _, _ = far.recvmsg(asked.size, 256)
-                stamp = next((_TIMESPEC.unpack(value[:16]) for _, what, value in ancillary if what == _SO_TIMESTAMPNS), None)
+                stamp = stamps.read(ancillary)
                 if stamp is not None and len(data) >= _NUMBER.size and _NUMBER.unpack_from(data)[0] == number:
-                    train.arrived_ns.setdefault(_NUMBER.unpack_from(data)[1], stamp[0] * 1_000_000_000 + stamp[1])
+                    train.arrived_ns.setdefault(_NUMBER.unpack_from(data)[1], stamp)
                     if len(train.arrived_ns) == asked.packets:
                         all_there.set()
 
@@ -76,7 +76,7 @@ def _socket(netns: str) -> socket.socket:
         sock.setblocking(False)
         for option in (_SO_SNDBUFFORCE, _SO_RCVBUFFORCE):
             sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        stamps.ask(sock)
         return sock
 
     return run_inside(path_of(netns), make)

@@ -30,9 +30,6 @@ class HopCost:
 MSS = 1448
 INITIAL_WINDOW = 10
 """Segments a connection sends before the first acknowledgement (RFC 6928), also after idling (RFC 2861)."""
-DEFAULT_QUEUE_NS = 100 * MILLISECOND
-DEFAULT_QUEUE_BYTES = 10 * 1500
-"""A rate without a queue gets one of 100 ms, of ten large packets at least: as the userspace links do."""
 
 # TCP's timers (RFC 6298 with Linux' constants).
 

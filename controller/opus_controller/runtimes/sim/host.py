@@ -13,10 +13,9 @@ from opus_node.workload import Arrivals
 
 from opus_controller.engine.clocks import RIGHT, Skew
 from opus_controller.model.plan import Host
-from opus_controller.model.shapes import AccessLink, Direction
+from opus_controller.model.shapes import DEFAULT_QUEUE_NS, LEAST_QUEUE_BYTES, AccessLink, Direction
 from opus_controller.runtimes.sim.agenda import Handler
 from opus_controller.runtimes.sim.channel import Channel
-from opus_controller.runtimes.sim.costs import DEFAULT_QUEUE_BYTES, DEFAULT_QUEUE_NS
 from opus_controller.runtimes.sim.processor import Processor
 
 DIALS = "connecting"
@@ -43,7 +42,7 @@ class Rate:
         if direction.queue_bytes is not None:
             self._queue_ns = round(direction.queue_bytes * self.byte_ns)
         else:
-            self._queue_ns = max(DEFAULT_QUEUE_NS, round(DEFAULT_QUEUE_BYTES * self.byte_ns))
+            self._queue_ns = max(DEFAULT_QUEUE_NS, round(LEAST_QUEUE_BYTES * self.byte_ns))
         self.free: Nanos = 0
         self.dropped = 0
 
