@@ -20,6 +20,7 @@ import requests.exceptions
 
 from opus_controller.model.errors import PlatformError
 from opus_controller.net import namespaces
+from opus_controller.runtimes.hosts.shortage import MemoryInUse
 
 RUN_LABEL = "opus.run"
 HOST_LABEL = "opus.host"
@@ -33,6 +34,8 @@ PROBE_S = 15
 """To find out whether an engine answers at all."""
 CONNECTIONS = 16
 """Kept at most: hosts are started several at a time."""
+_IN_USE = "unable to set memory limit to"
+"""What runc says where the kernel answers EBUSY."""
 
 _ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 
@@ -182,13 +185,17 @@ class Engine:
                 raise PlatformError(f"the container engine could not pause or resume {identity[:12]}: {_words(error)}") from error
 
     def limit(self, identity: str, nano_cpus: int, memory: int) -> None:
-        """Leave a container so much, also over its restarts (`docker update`); no error if it is gone."""
+        """Leave a container so much, also over its restarts (`docker update`); no error if it is gone. MemoryInUse where the
+        kernel refuses, since more is in use (control groups v1)."""
         api = self.client.api  # whose own method cannot change what was given as nano_cpus
         limits = {"NanoCpus": nano_cpus, "Memory": memory, "MemorySwap": memory}
         with _spoken(f"limit container {identity[:12]}"):
             answer = api.post(f"{api.base_url}/containers/{identity}/update", json=limits, timeout=ANSWER_S)
             if answer.status_code not in (200, 404):
-                raise docker.errors.APIError("refused", response=answer, explanation=answer.json().get("message"))
+                message = str(answer.json().get("message"))
+                if _IN_USE in message:
+                    raise MemoryInUse("more is in use")
+                raise docker.errors.APIError("refused", response=answer, explanation=message)
 
     def remove(self, identity: str) -> None:
         """Kill and remove; no error if it is gone."""

@@ -25,7 +25,7 @@ from opus_controller.runtimes.docker.container import memory_of, nano_cpus_of, o
 from opus_controller.runtimes.docker.engine import Engine, Seen
 from opus_controller.runtimes.docker.image import Image, find_image
 from opus_controller.runtimes.docker.watch import EngineWatch
-from opus_controller.runtimes.hosts import cgroups, services
+from opus_controller.runtimes.hosts import cgroups, services, shortage
 from opus_controller.runtimes.hosts import state as states
 from opus_controller.runtimes.hosts.control import Tap
 from opus_controller.runtimes.hosts.machine import in_thread
@@ -264,16 +264,22 @@ class DockerRuntime(HostsRuntime):
             cpus, memory = nano_cpus_of(left, self.engine.cores), memory_of(left)
             of_host = [seen.identity for (host, _), seen in beside.items() if host == name]
             for container in filter(None, (self.state.hosts[name].container, *of_host)):
-                self.engine.limit(container, cpus, memory)
+                self._limit_container(name, container, cpus, memory)
             cgroups.hold(self._cgroups_of(name), cpus / 1e9, memory)
+
+    def _limit_container(self, host: str, container: str, cpus: int, memory: int) -> None:
+        """What needs more memory than is left is ended where the kernel does not do so itself."""
+        try:
+            self.engine.limit(container, cpus, memory)
+        except shortage.MemoryInUse:
+            seen = self.engine.see(container)
+            inside = [] if seen is None or not seen.pid else _cgroups_of_pid(seen.pid)
+            shortage.lower(inside, lambda: self.engine.limit(container, cpus, memory), f"{host}: {memory} bytes of memory")
 
     def _cgroups_of(self, name: str) -> list[str]:
         """The engine makes them anew with every start of the container; none where they cannot be seen, or it does not run."""
         process = self.state.hosts[name].node
-        if process is None or not process.alive():
-            return []
-        mounts = cgroups.find_mounts(Path("/proc/self/mountinfo").read_text())
-        return cgroups.of_process(Path(f"/proc/{process.pid}/cgroup").read_text(), mounts)
+        return [] if process is None or not process.alive() else _cgroups_of_pid(process.pid)
 
     def _is_paused(self, name: str) -> bool:
         if self._paused_by_engine is None:
@@ -454,3 +460,12 @@ def _is_of(process: Process, container: str) -> bool:
         return container in Path(f"/proc/{process.pid}/cgroup").read_text()
     except OSError:
         return not process.alive()  # it has ended meanwhile, which is said elsewhere
+
+
+def _cgroups_of_pid(pid: int) -> list[str]:
+    """None if there is no such process any more."""
+    mounts = cgroups.find_mounts(Path("/proc/self/mountinfo").read_text())
+    try:
+        return cgroups.of_process(Path(f"/proc/{pid}/cgroup").read_text(), mounts)
+    except OSError:
+        return []

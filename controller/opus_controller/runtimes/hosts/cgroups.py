@@ -8,15 +8,18 @@ record says so.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.plan import Host, HostAbilities
 from opus_controller.model.shapes import HostChange
+from opus_controller.runtimes.hosts import shortage
 
 PERIOD_US = 100_000
 """Of the CPU quota: the kernel's default."""
@@ -120,8 +123,8 @@ def of_process(memberships: str, mounts: Mounts) -> list[str]:
 
 
 def limit(directories: Iterable[str], abilities: HostAbilities, strain: HostChange) -> None:
-    """Leave what is in these cgroups so much of the host's abilities, and see that it is so. OSError if the kernel refuses, as
-    v1 does where more memory is in use than is to be left."""
+    """Leave what is in these cgroups so much of the host's abilities, and see that it is so. What needs more memory than is left
+    is ended, as the kernel does in v2. OSError if the kernel refuses."""
     directories = list(directories)
     quota = max(1_000, round(abilities.cpu * strain.cpu * PERIOD_US))
     memory = max(MEMORY_LEAST, min(abilities.memory, strain.memory or abilities.memory))
@@ -134,8 +137,17 @@ def limit(directories: Iterable[str], abilities: HostAbilities, strain: HostChan
     for directory in directories:
         for name, value in values.items():
             if (file := Path(directory, name)).exists():
-                file.write_text(value)
+                shortage.lower([directory], partial(_write, file, value), f"{file.parent.name}: {value} bytes of memory")
     hold(directories, quota / PERIOD_US, memory)
+
+
+def _write(file: Path, value: str) -> None:
+    try:
+        file.write_text(value)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        raise shortage.MemoryInUse("more is in use") from error
 
 
 def in_force(directories: Iterable[str]) -> tuple[list[float], list[int]]:
