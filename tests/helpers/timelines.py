@@ -25,7 +25,7 @@ offsets = st.sampled_from([0, 5_000, -7_000])
 strains = st.builds(
     HostChange,
     cpu=st.sampled_from([1.0, 0.5, 0.1]),
-    memory=rates,
+    memory=st.none() | st.sampled_from([64 << 20, 100 << 20, 200 << 20]),
     up_bps=rates,
     down_bps=rates,
     clock_ns=offsets,

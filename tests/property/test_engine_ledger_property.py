@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from helpers.fake_runtime import FakeRuntime, small_plan
-from helpers.timelines import HOSTS, STRONGEST, healed, timelines, undoing
+from helpers.timelines import HOSTS, LAID, STRONGEST, healed, timelines, undoing
 from hypothesis import given, settings
-from opus_controller.engine.faults import Faults
+from hypothesis import strategies as st
+from opus_controller.engine.faults import Faults, Refused
 from opus_controller.engine.ledger import Ledger
+from opus_controller.model.errors import PlatformError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Fault, HostFault, LinkChange, Partition, Strain
 from opus_controller.model.shapes import NOTHING_TAKEN, HostChange, PathShape
@@ -28,12 +30,23 @@ class Machine(FakeRuntime):
         self.state = dict.fromkeys(HOSTS, "up")
         self.network = Network.of(small_plan())
         self.strains: dict[str, HostChange] = {}
+        self.refuses = False
+        """What is asked next: half of it is done by then."""
 
     async def strain(self, strains: Mapping[str, HostChange]) -> None:
+        if self.refuses:
+            self.strains.update({host: strains[host] for host in sorted(strains)[: len(strains) // 2 + 1]})
+        self._refuse()
         self.strains = dict(strains)
 
     async def apply_links(self, network: Network) -> None:
         self.network = network
+        self._refuse()
+
+    def _refuse(self) -> None:
+        if self.refuses:
+            self.refuses = False
+            raise PlatformError("a-1 cannot be limited")
 
     async def crash(self, hosts: Any) -> None:
         self._all(hosts, ("up", "paused"), "dead")
@@ -132,5 +145,29 @@ def test_what_is_in_force_is_what_the_rest_asks_for(faults: list[Fault]) -> None
         assert machine.state == dict.fromkeys(HOSTS, "up")
         assert machine.network == Network.of(small_plan())
         assert {(told.cpu, told.memory) for told in machine.strains.values()} <= {(1.0, None)}
+
+    asyncio.run(all_of_it())
+
+
+@given(timelines(), st.sets(st.integers(0, 29), min_size=1))
+@settings(max_examples=150, deadline=None)
+def test_what_the_machine_refuses_is_as_if_it_had_never_been_asked(faults: list[Fault], refused: set[int]) -> None:
+    async def all_of_it() -> None:
+        machine, done, gone, told = Machine(), list[Fault](), set[str](), list[str]()
+        hands = Faults(small_plan(), machine)
+        for k, fault in enumerate(faults):
+            if getattr(fault, "undoes", "") in gone:
+                continue
+            machine.refuses = k in refused and isinstance(fault, LAID)
+            try:
+                await hands.strike(fault)
+                done.append(fault)
+            except Refused as refusal:
+                gone.add(str(refusal.record["name"]))
+                told.append(str(refusal))
+            machine.refuses = False
+            assert not gone & {*hands.ledger.in_force, *hands.kinds}
+            _check(done, machine)
+        assert all(line.endswith("failed, and nothing of it is in force: a-1 cannot be limited") for line in told)
 
     asyncio.run(all_of_it())

@@ -509,3 +509,22 @@ def test_the_socket_is_for_its_owner_alone_and_survives_strangers(tmp_path: Path
         assert said[3]["heard"] == {"a": 1}
 
     asyncio.run(talk())
+
+
+def test_what_the_machine_refuses_is_told_recorded_and_not_in_force() -> None:
+    bed = Bed()
+    bed.runtime.fail_at, bed.runtime.failure = "strain", PlatformError("a-1 cannot be limited: no")
+
+    async def strike(bed: Bed) -> None:
+        with pytest.raises(PlatformError, match=r"strain 'weak' failed \(a-1 .* no\), and could not be taken back: a-1"):
+            await bed.strike(strain="a-1", cpu="50%", name="weak")
+        assert await bed.in_force() == []
+        bed.runtime.fail_at = ""
+        await bed.strike(strain="a-1", cpu="50%", name="weak")
+        assert await bed.in_force() == ["weak"]
+
+    on(bed, strike)
+    refused, struck = bed.records
+    assert (refused["kind"], refused["name"], refused["fault"], refused["by"]) == ("refused", "weak", "strain", "hand")
+    assert "a-1 cannot be limited: no" in refused["why"]
+    assert struck["kind"] == "fault"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from opus_controller.engine.flood import sources, workload
 from opus_controller.engine.ledger import CLAIMS, Layer, Ledger, Want, link_change, partition
 from opus_controller.engine.runtime import LiveHost, Record, Runtime
 from opus_controller.engine.targets import resolve
 from opus_controller.engine.turns import Turns
+from opus_controller.model.errors import PlatformError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Fault, Flood, Heal, HostFault, LinkChange, Partition, Plan, Strain, Target
 
@@ -38,6 +39,14 @@ class Settled:
     changed: tuple[str, ...]
     downs: tuple[str, ...]
     ups: tuple[str, ...]
+
+
+class Refused(PlatformError):
+    """The machine does not do what a fault asks for; nothing of it is in force. `record` tells of it."""
+
+    def __init__(self, why: str, record: Record) -> None:
+        super().__init__(why)
+        self.record = record
 
 
 UNDONE: dict[str, tuple[Want, ...]] = {"restart": (Want.CRASHED, Want.OFF), "resume": (Want.PAUSED,)}
@@ -107,7 +116,7 @@ class Faults:
         """Carry out `fault` now; the records that tell of it, the "fault" one first.
 
         `t` is the instant before anything changed and `done_t` the one when all was in force. Whatever the runtime
-        raises passes through.
+        raises passes through; Refused, and the ledger is as it was, if that is a PlatformError about what was to be laid.
         """
         async with self._striking:
             return await self._strike(fault)
@@ -229,7 +238,7 @@ class Faults:
 
     async def _strike_partition(self, fault: Partition, a: tuple[str, ...]) -> Struck:
         b = await self._other_side(fault, a)
-        await self._lay(partition(fault.name, a, b, both_ways=fault.both_ways))
+        await self._lay(fault, partition(fault.name, a, b, both_ways=fault.both_ways))
         text = f"{fault.a.text} from {fault.b.text or 'everyone else'}"
         details = {"a": list(a), "b": list(b), "both_ways": fault.both_ways}
         return Struck(a if b else (), text, details=details)
@@ -243,7 +252,7 @@ class Faults:
 
     async def _strike_link(self, fault: LinkChange) -> Struck:
         layer = link_change(fault)
-        await self._lay(layer)
+        await self._lay(fault, layer)
         arrow = "<->" if fault.both_ways else "->"
         touched = tuple(host.name for host in self._plan.hosts if host.site in (fault.source, fault.target))
         details = {"path": [fault.source, fault.target], "both_ways": fault.both_ways, "shapes": self._shapes(layer)}
@@ -251,14 +260,14 @@ class Faults:
 
     async def _strain(self, fault: Strain, hosts: tuple[str, ...]) -> Struck:
         if hosts:
-            await self._lay(Layer(fault.name, strained=hosts, strain=fault.change))
+            await self._lay(fault, Layer(fault.name, strained=hosts, strain=fault.change))
         return Struck(hosts, fault.target.text, details={"change": fault.change.model_dump(mode="json", exclude_defaults=True)})
 
     async def _flood(self, fault: Flood, hosts: tuple[str, ...]) -> Struck:
         asking = sources(self._plan, await self._runtime.live(), hosts) if hosts else ()
         if not asking:
             return Struck((), fault.target.text)
-        await self._lay(Layer(fault.name, flood=workload(self._plan, fault, asking, self._runtime.now())))
+        await self._lay(fault, Layer(fault.name, flood=workload(self._plan, fault, asking, self._runtime.now())))
         details = {"sources": list(asking), "rate_per_s": fault.rate_per_s, "app": fault.app}
         return Struck(hosts, fault.target.text, details=details)
 
@@ -270,9 +279,23 @@ class Faults:
         details = {"shapes": self._shapes(layer)} if layer.changes else {}
         return Struck(self._meant.get(fault.undoes, ()), fault.undoes, undoes=fault.undoes, details=details)
 
-    async def _lay(self, layer: Layer) -> None:
+    async def _lay(self, fault: Fault, layer: Layer) -> None:
         self.ledger.lay(layer)
-        await self._bring_about(layer)
+        try:
+            await self._bring_about(layer)
+        except PlatformError as error:
+            await self._take_back(fault, layer, error)
+
+    async def _take_back(self, fault: Fault, layer: Layer, error: PlatformError) -> NoReturn:
+        """The machine refuses what the layer asks for: it may be in force on some hosts and not on others."""
+        self.ledger.lift(layer.name)
+        why = f"{fault.kind} {fault.name!r} failed, and nothing of it is in force: {error}"
+        try:
+            await self._bring_about(layer)
+        except PlatformError as left:
+            why = f"{fault.kind} {fault.name!r} failed ({error}), and could not be taken back: {left}"
+        head = {"t": self._runtime.now(), "host": "", "kind": "refused", "name": fault.name, "fault": fault.kind}
+        raise Refused(why, {**head, "why": why}) from error
 
     async def _bring_about(self, layer: Layer) -> None:
         """What changes with this layer, laid or lifted."""

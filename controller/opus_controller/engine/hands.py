@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from opus_controller.engine import needs
-from opus_controller.engine.faults import Faults
+from opus_controller.engine.faults import Faults, Refused
 from opus_controller.engine.runtime import Record, Runtime
 from opus_controller.engine.turnover import TurnoverPlayer
 from opus_controller.model.by_hand import HandCompiler, Known, Wish
@@ -100,7 +100,11 @@ class Hands:
         return head
 
     async def _carry_out(self, fault: Fault) -> Record:
-        first, *rest = await self._faults.strike(fault)
+        try:
+            first, *rest = await self._faults.strike(fault)
+        except Refused as refusal:
+            self._record([{**refusal.record, "by": "hand"}])
+            raise
         head = {**first, "by": "hand"}
         self.done += 1
         self._record([head, *rest])

@@ -19,7 +19,7 @@ from typing import Literal
 from opus_controller.engine import needs
 from opus_controller.engine.churn import ChurnPlayer
 from opus_controller.engine.console import Console, Reachable
-from opus_controller.engine.faults import Faults
+from opus_controller.engine.faults import Faults, Refused
 from opus_controller.engine.hands import Hands
 from opus_controller.engine.observer import Guarded, Observer
 from opus_controller.engine.record import RunRecord
@@ -177,7 +177,11 @@ class _Player:
         self._tell(f"by hand: {news(records[0])}")
 
     async def _strike(self, fault: Fault) -> None:
-        records = await self._faults.strike(fault)
+        try:
+            records = await self._faults.strike(fault)
+        except Refused as refusal:
+            self._write([refusal.record])
+            raise
         self._write(records)
         head = records[0]
         if fault.kind != "heal" and not head["victims"] and not head.get("skipped"):
@@ -258,7 +262,9 @@ def _end_of(plan: Plan) -> int:
 
 
 def news(head: Record) -> str:
-    """ "power-off a replica of web: euw1-2"."""
+    """ "power-off a replica of web: euw1-2"; why a fault failed."""
+    if head["kind"] == "refused":
+        return str(head["why"])
     victims = ", ".join(head["victims"][:5]) + (f" and {len(head['victims']) - 5} more" if len(head["victims"]) > 5 else "")
     return f"{head['fault']} {head['target']}" + (f": {victims}" if head["fault"] not in ("heal", "link") else "")
 

@@ -15,10 +15,10 @@ Record = Mapping[str, Any]
 
 Kinds from nodes are the core's notices (`kind` of each class in opus_node.core.events, its fields by name, peers as
 node identities); kinds from the engine are "fault" {"name", "fault", "target", "victims", "undoes"}, "churn" {"change":
-"crash", "power-off" or "return", "hosts", "skipped", "due_t", "done_t"}, "host_up", "host_down" {"cause"}, "workload_start",
-"end". Kind "sample" goes to samples/hosts.ndjson instead: {"entries", "state_bytes", "is_agent", "nodes", "requests_served",
-"requests_routed", "requests_shed", "control_bytes_sent", "control_bytes_received", ...}, counters cumulated since the host's
-boot.
+"crash", "power-off" or "return", "hosts", "skipped", "due_t", "done_t"}, "refused" {"name", "fault", "why"}, "host_up",
+"host_down" {"cause"}, "workload_start", "end". Kind "sample" goes to samples/hosts.ndjson instead: {"entries", "state_bytes",
+"is_agent", "nodes", "requests_served", "requests_routed", "requests_shed", "control_bytes_sent", "control_bytes_received", ...},
+counters cumulated since the host's boot.
 """
 
 

@@ -341,8 +341,9 @@ class HostsRuntime(ABC):
         """Blocks. Processor and memory of these hosts as strains and abilities have them."""
         for name in names:
             directories = self._cgroups_of(name)
-            if not directories and not self.nodes.is_alive(name):
-                continue  # when it starts
+            untouched = _enforced(self._strains.get(name)) == _enforced(None)
+            if not directories and (untouched or not self.nodes.is_alive(name)):
+                continue  # nothing has been in force; or when it starts
             if not directories:
                 raise PlatformError(f"{name} cannot be slowed: no cgroups can be made on this machine (opus doctor)")
             try:
