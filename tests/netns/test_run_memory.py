@@ -33,7 +33,6 @@ expectations:
 """
 
 
-@pytest.mark.soak  # control groups of version 1 refuse a limit below what is in use (EBUSY): then the run ends there
 def test_a_program_that_needs_more_than_is_left_is_ended_and_its_host_lives_on(tmp_path: Path) -> None:
     (tmp_path / "tiny-net.yaml").write_text(TOPOLOGY)
     shutil.copytree(SCENARIOS / "album", tmp_path / "album")

@@ -73,6 +73,13 @@ def test_loss_is_judged_where_so_few_echoes_can_tell() -> None:
     assert judge(bursty, [echoes(5, 5, answered=1)] * 5).wrong == "", "one burst explains it"
 
 
+def test_loss_that_a_round_can_neither_excuse_nor_condemn_is_doubtful() -> None:
+    plain, lossy = asked(PathShape(delay_ns=5 * MS)), asked(PathShape(delay_ns=5 * MS, loss=0.3))
+    assert [judge(plain, [echoes(5, 5, answered=n)]).doubtful for n in (8, 7, 6, 4)] == [False, False, True, True]
+    assert not judge(plain, [echoes(5, 5, answered=6), *[echoes(5, 5)] * 3]).doubtful
+    assert [judge(lossy, [echoes(5, 5, answered=n)]).doubtful for n in (1, 4, 8)] == [True, False, True]
+
+
 def test_silence_is_wrong() -> None:
     link = asked(PathShape(delay_ns=5 * MS))
     assert "8 of 8 were" in judge(link, [echoes(5, 5, answered=0)]).wrong

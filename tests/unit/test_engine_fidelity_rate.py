@@ -54,8 +54,10 @@ def test_the_slower_of_the_two_links_counts_and_what_cannot_be_told_is_left_out(
     assert asked(path=PathShape(delay_ns=10 * MS, loss=0.3)) is None
 
 
-@pytest.mark.parametrize(("bps", "right"), [(10e6, True), (4e6, True), (13e6, True), (3e6, False), (15e6, False), (20e6, False)])
-def test_a_third_of_it_to_two_fifths_more_is_within(bps: float, right: bool) -> None:
+@pytest.mark.parametrize(
+    ("bps", "right"), [(10e6, True), (7.5e6, True), (13e6, True), (5e6, False), (6.5e6, False), (15e6, False), (20e6, False)]
+)
+def test_neither_half_of_it_nor_twice_is_within(bps: float, right: bool) -> None:
     of = asked()
     assert of is not None
     checked = judge(of, [train(of, bps)])
@@ -73,6 +75,19 @@ def test_the_nearest_train_counts_and_one_that_was_sent_too_slowly_does_not() ->
     assert judge(of, [slow]).wrong == ""
     assert judge(of, [slow, train(of, 2e6)]).wrong
     assert judge(of, [Train()]).measured_bps is None
+
+
+def test_a_machine_that_stalls_and_catches_up_does_not_change_what_a_train_tells() -> None:
+    of = asked()
+    assert of is not None
+    steady = train(of, 10e6)
+    there = steady.arrived_ns
+    stalled = [(k + 0.5) * 1e7 for k in range(5) if k % 2]
+    held = {k: round(min([at for at in stalled if at - 5e6 < t <= at] or [t])) for k, t in there.items()}
+    assert held != there
+    assert measured_bps(of, Train(0, held)) == pytest.approx(10e6, rel=0.15)
+    late = {k: t + (20 * MS if k == max(there) else 0) for k, t in there.items()}
+    assert measured_bps(of, Train(0, late)) == pytest.approx(10e6, rel=0.02)
 
 
 def test_every_rate_is_measured_once_before_any_is_twice() -> None:

@@ -33,6 +33,8 @@ STANDARD_ERRORS = 4.0
 """Of a median of jittered times, on top."""
 ALPHA = 1e-6
 """A share of lost echoes is wrong if what was asked for gives it, or one further off, less often than this."""
+DOUBT = 0.05
+"""And is to be looked at again if it does so less often than this: a round has too few echoes to condemn many a loss."""
 LOST_ANYWAY = 0.02
 """An echo may be lost to a full buffer of the prober; more is the links' affair."""
 
@@ -120,6 +122,8 @@ class Checked:
     """Of the round trip."""
     wrong: str
     """In a line what is beyond tolerance; empty: nothing is."""
+    doubtful: bool = False
+    """Chance seldom loses that many, or that few."""
 
     @property
     def rtt_ns(self) -> float | None:
@@ -208,7 +212,7 @@ def judge(asked: Asked, rounds: Sequence[Round]) -> Checked:
         wrong = wrong if sent else f"{_name(asked)}: no echo could be sent"
         return Checked(asked, None, None, sent, answered, asked.rtt.tolerance_ns(1), wrong)
     _, there, back, tolerance, wrong = min(told)
-    return Checked(asked, there, back, sent, answered, tolerance, wrong or lost)
+    return Checked(asked, there, back, sent, answered, tolerance, wrong or lost, bool(_wrong_loss(asked, sent, answered, DOUBT)))
 
 
 def _times(asked: Asked, of: Round) -> tuple[float, float, float, float, str]:
@@ -232,13 +236,13 @@ def _times(asked: Asked, of: Round) -> tuple[float, float, float, float, str]:
     return worst, there, back, asked.rtt.tolerance_ns(n), wrong
 
 
-def _wrong_loss(asked: Asked, sent: int, answered: int) -> str:
+def _wrong_loss(asked: Asked, sent: int, answered: int, alpha: float = ALPHA) -> str:
     """By the binomial tails beyond what was lost."""
     if asked.bursty or not sent:
         return ""
     lost = sent - answered
-    too_many = _tail(sent, lost, max(asked.loss, LOST_ANYWAY)) < ALPHA
-    too_few = _tail(sent, answered, 1 - asked.loss) < ALPHA
+    too_many = _tail(sent, lost, max(asked.loss, LOST_ANYWAY)) < alpha
+    too_few = _tail(sent, answered, 1 - asked.loss) < alpha
     if not (too_many or too_few):
         return ""
     return f"{_name(asked)}: {asked.loss:.3g} of the echoes to be lost, {lost} of {sent} were"

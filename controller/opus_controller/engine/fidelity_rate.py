@@ -1,13 +1,15 @@
 """Whether access links carry what the plan asks for: short trains of packets between some of the sampled hosts.
 
 A train is sent at once and leaves the slower of the two access links at its rate; what the token buckets let pass at first is
-not counted. A busy machine carries less than it should, and now and then more, when it catches up: so a rate may be a third of
-what was asked for and two fifths above it, a way has several trains, and the nearest counts. A train that could not be sent
-twice as fast as it is to arrive says nothing.
+not counted. Of the rest, packets half of it apart are compared, and the median taken: a machine that stalls for a while and
+catches up makes some of these wrong and leaves the others. A rate may be 0.7 to 1.4 times what was asked for, so that neither
+half nor twice is within; a way has several trains, and the nearest counts. A train that could not be sent twice as fast as it is
+to arrive says nothing.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +30,7 @@ BLUR = 0.05
 """Share of packets lost or doubled with which a rate can still be told."""
 COUNTED = 4
 """Fewer packets say nothing."""
-SLOWEST, QUICKEST = 1 / 3, 1.4
+SLOWEST, QUICKEST = 0.7, 1.4
 """Of the rate asked for."""
 _BURST_NS = 4_000_000
 _BURST_PACKETS = 2 * 1514
@@ -132,6 +134,8 @@ def measured_bps(asked: AskedRate, train: Train) -> float | None:
     if 2 * train.sending_ns > asked.takes_ns:
         return None
     stamps = sorted(train.arrived_ns.values())[asked.skipped // asked.size :]
-    if len(stamps) <= COUNTED or stamps[-1] == stamps[0]:
+    if len(stamps) <= COUNTED:
         return None
-    return (len(stamps) - 1) * asked.size * _BITS / (stamps[-1] - stamps[0])
+    half = len(stamps) // 2
+    took = statistics.median(later - earlier for earlier, later in zip(stamps, stamps[half:], strict=False))
+    return half * asked.size * _BITS / took if took > 0 else None

@@ -57,6 +57,10 @@ class _Pair:
     def checked(self) -> Checked:
         return judge(self.asked, self.rounds)
 
+    def is_open(self) -> bool:
+        checked = self.checked()
+        return bool(checked.wrong) or checked.doubtful
+
 
 async def measure(
     pairs: Sequence[tuple[Host, Host]],
@@ -64,12 +68,12 @@ async def measure(
     netns_of: Callable[[str], str],
     setting: Literal["stop", "annotate"] = "stop",
 ) -> Gate:
-    """Probe `pairs` over links that have `network` in force, in up to ROUNDS rounds; those within tolerance are done."""
+    """Probe `pairs` over links that have `network` in force, in up to ROUNDS rounds; those plainly within tolerance are done."""
     began = time.monotonic()
     echoes = _Echoes([Asked.of(network, a, b) for a, b in pairs if not _is_cut(network, a, b)], netns_of)
     try:
         for _ in range(ROUNDS):
-            left = [pair for pair in echoes.pairs if not pair.rounds or pair.checked().wrong]
+            left = [pair for pair in echoes.pairs if not pair.rounds or pair.is_open()]
             if not left:
                 break
             await echoes.round(left)
