@@ -81,6 +81,7 @@ SECTIONS: Final[dict[str, dict[str, Spec]]] = {
     },
     "A node's process": {
         "opus_timer_lag_seconds": Spec("histogram", "How late the node's timers fired: the machine is too busy if they are."),
+        "opus_clock_ahead_seconds": Spec("gauge", "How far the host's clock is ahead of the testbed's; below 0: behind."),
         "opus_notices_dropped_total": Spec("counter", "Notices lost in the full buffer towards the controller."),
         "opus_peak_resident_bytes": Spec("gauge", "The most memory that was ever resident."),
         **PROCESS,
@@ -109,7 +110,8 @@ class Source(Protocol):
 
     def snapshot(self) -> Snapshot: ...
     def gauges(self) -> dict[str, float]:
-        """The rest: opus_open_requests, opus_queued_bytes, opus_notices_dropped_total as in `METRICS`; links, streams."""
+        """The rest, as in `METRICS`: opus_open_requests, opus_queued_bytes, opus_notices_dropped_total, opus_clock_ahead_seconds;
+        and links, streams."""
 
 
 class NodeMetrics(Collector):
@@ -195,7 +197,7 @@ class NodeMetrics(Collector):
         source = self._source
         gauges = source.gauges()
         yield _make.of("opus_links", {("out",): gauges["links"], ("in",): gauges["streams"]})
-        for name in ("opus_open_requests", "opus_queued_bytes", "opus_notices_dropped_total"):
+        for name in ("opus_open_requests", "opus_queued_bytes", "opus_notices_dropped_total", "opus_clock_ahead_seconds"):
             yield _make.one(name, gauges[name])
         yield _make.histogram("opus_timer_lag_seconds", {(): source.lag.histogram})
         yield _make.one("opus_peak_resident_bytes", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -262,6 +262,7 @@ class _Source:
             "opus_open_requests": self._driver.open_requests,
             "opus_queued_bytes": self._transport.queued()[1],
             "opus_notices_dropped_total": self._driver.notices.dropped,
+            "opus_clock_ahead_seconds": self._driver.clock_ahead / SECOND,
             "links": self._transport.links,
             "streams": self._transport.streams,
         }

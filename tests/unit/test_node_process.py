@@ -237,7 +237,7 @@ class Source:
 
     def gauges(self) -> dict[str, float]:
         names = ("opus_open_requests", "opus_queued_bytes", "opus_notices_dropped_total", "links", "streams")
-        return dict.fromkeys(names, 2.0)
+        return {**dict.fromkeys(names, 2.0), "opus_clock_ahead_seconds": -1.5}
 
 
 def test_metrics_are_in_base_units_with_the_folds_own_buckets() -> None:
@@ -246,6 +246,7 @@ def test_metrics_are_in_base_units_with_the_folds_own_buckets() -> None:
     for line in (
         'opus_requests_total{app="web",outcome="ok",via="agent"} 1.0',
         'opus_request_hops_total{app="web",hops="2"} 1.0',
+        "opus_clock_ahead_seconds -1.5",
         'opus_routing_latency_seconds_bucket{app="web",le="0.02"} 0.0',
         'opus_routing_latency_seconds_bucket{app="web",le="0.035"} 1.0',
         'opus_routing_latency_seconds_sum{app="web"} 0.03',

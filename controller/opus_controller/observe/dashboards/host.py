@@ -58,6 +58,8 @@ def build() -> dashboard.Dashboard:
             lines("Memory", "Resident, pages shared with other nodes included.", "bytes",
                   Query(f"process_resident_memory_bytes{{{HOST}}}", "now"), Query(f"opus_peak_resident_bytes{{{HOST}}}", "peak")),
             lines("Timer lag", "How late its timers fired, over the window.", "s", *quantiles("opus_timer_lag_seconds", HOST)),
+            lines("Clock", "How far it is ahead of the testbed's; below 0: behind.", "s",
+                  Query(f"opus_clock_ahead_seconds{{{HOST}}}", "ahead"), low=None),
         ],
         [faults(), role_changes('host="$host"')],
         [label_variable("host", "Host", f'up{{{RUN}, job="opus-host"}}', "host")],
