@@ -21,7 +21,7 @@ from opus_controller.model.compile import compile_plan
 from opus_controller.model.scenario import load_scenario
 from opus_controller.net.choose import choose
 from opus_controller.runtimes.docker import DockerRuntime
-from opus_controller.runtimes.hosts import state
+from opus_controller.runtimes.hosts import cgroups, state
 from opus_proto.v1 import control_pb2
 
 pytestmark = pytest.mark.docker
@@ -137,14 +137,29 @@ def up(path: Path) -> Iterator[state.RunState]:
     assert leftovers(run) == {}
 
 
+def limits(container: Any) -> tuple[list[float], list[int]]:
+    """Cores and bytes that the kernel leaves it."""
+    container.reload()
+    mounts = cgroups.find_mounts(Path("/proc/self/mountinfo").read_text())
+    return cgroups.in_force(cgroups.of_process(Path(f"/proc/{container.attrs['State']['Pid']}/cgroup").read_text(), mounts))
+
+
 def test_on_a_testbed_that_stays_the_keeper_starts_them(tmp_path: Path, engine: OwnEngine, client: docker.DockerClient) -> None:
+    """And a host's strain holds for them as for it, also for one that starts under it."""
     with up(alone(tmp_path, web_image(engine), duration=60)) as run:
         (first,) = until("a container", lambda: beside(client, run))
         ask = "import urllib.request as web; print(web.urlopen('http://127.0.0.1:7080/', timeout=15).status)"
         until("an answer", lambda: "200" in opus("exec", "--run", run.run, "c-2", "--", "python3", "-c", ask).stdout)
+        host, whole = first.labels["opus.host"], limits(first)
+        struck = opus("fault", "strain", "--run", run.run, host, "--cpu", "50%", "--memory", "100MiB", "--name", "weak")
+        assert struck.returncode == 0, struck.stderr
+        assert limits(first) == ([0.5], [100 << 20]) != whole
         first.kill()
         (second,) = until("the next one", lambda: [one for one in beside(client, run) if one.id != first.id])
-        assert second.labels["opus.host"] == first.labels["opus.host"]
+        assert second.labels["opus.host"] == host
+        assert limits(second) == ([0.5], [100 << 20])
+        assert opus("fault", "heal", "--run", run.run, "weak").returncode == 0
+        assert limits(second) == whole
 
 
 def test_what_is_not_there_is_told_in_one_line_before_the_start(tmp_path: Path, client: docker.DockerClient) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ import pytest
 from helpers.netns_runs import brought_up, leftovers, opus, scenario, start_run, state_of, until
 from opus_controller.runtimes.docker.image import wanted_tag
 from opus_controller.runtimes.hosts import cgroups, state
+from opus_controller.runtimes.hosts.processes import Process
 
 pytestmark = pytest.mark.docker
+
+HOG = "kept = b'x' * len(bytes(150 << 20)); import signal; signal.pause()"
 
 
 @pytest.fixture
@@ -107,20 +111,34 @@ def _until_wired_anew(run: state.RunState, host: str, *, incarnation: int) -> No
 def test_a_strained_container_keeps_what_it_is_left_also_when_somebody_starts_it_again(
     testbed: state.RunState, client: docker.DockerClient
 ) -> None:
-    """As the engine tells it, and the kernel."""
+    """As the engine tells it, and the kernel. What is in it and needs more than is left ends, and nothing else."""
     container = client.containers.get(f"opus-{testbed.run}-a-1")
-    whole = _limits(container)
+    whole, first = _limits(container), container.attrs["State"]["Pid"]
+    container.exec_run(["python3", "-c", HOG], detach=True)
+    hog = until("150 MiB in use", lambda: _hog(container))
     assert (
         opus("fault", "strain", "--run", testbed.run, "a-1", "--cpu", "10%", "--memory", "100MiB", "--name", "weak").returncode
         == 0
     )
     assert _limits(container) == (10**8, 100 << 20, [0.1], [100 << 20])
+    until("its end", lambda: not hog.alive())
+    assert container.attrs["State"]["Pid"] == first
     container.restart(timeout=1)
     _until_wired_anew(testbed, "a-1", incarnation=1)
     assert _limits(container) == (10**8, 100 << 20, [0.1], [100 << 20])
     assert opus("fault", "heal", "--run", testbed.run, "weak").returncode == 0
     assert _limits(container) == whole
     assert whole[0] > 10**8
+
+
+def _hog(container: Any) -> Process | None:
+    """The process of HOG once it has what it wants."""
+    top = container.top()
+    for pid in (int(one[top["Titles"].index("PID")]) for one in top["Processes"]):
+        with suppress(OSError):  # one that has just ended
+            if int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > 150 << 20:
+                return Process.of(pid)
+    return None
 
 
 def _limits(container: Any) -> tuple[int, int, list[float], list[int]]:
