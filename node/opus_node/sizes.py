@@ -35,6 +35,9 @@ DIAL_RECEIVED: Final = 317
 """What a dial costs besides, at the dialling end: TCP's handshake, HTTP/2's preface and settings, the stream's headers, and
 their acknowledgements. Measured from eth0's counters (gRPC 1.85, IPv4 addresses of ten letters); tests/netns compares."""
 
+UDP_IP_OVERHEAD: Final = 20 + 8
+"""Bytes: IPv4 and UDP headers of a message that travels by itself, as its envelope."""
+
 MAX_PAYLOAD: Final = 8 << 20
 """Bytes a request's or reply's payload may have: no queue or receiver has to hold more for one message."""
 
@@ -56,6 +59,11 @@ def in_frame(envelope_bytes: int) -> int:
 def wire_size(message: Message) -> int:
     """Bytes on the link, in the message's own direction, for a message that travels alone."""
     return in_frame(encoded_size(message)) + STREAM_OVERHEAD
+
+
+def datagram_size(message: Message) -> int:
+    """The same of a message that is sent as a datagram."""
+    return encoded_size(message) + UDP_IP_OVERHEAD
 
 
 def is_control(message: Message) -> bool:

@@ -1,6 +1,7 @@
 """Messages between nodes: gRPC over the emulated network, one long stream a pair of peers.
 
     send ─▶ Line ─▶ OutQueue (bounded, expiring) ─ Frame, Frame, ... ─▶ the peer's Line ─▶ on_message
+         └▶ Datagrams, what only measures a path ──────────────────▶ the peer's Datagrams ─▶
 
 Whoever has something to say first dials; the other answers on the same stream. So a question to a stranger costs one
 connection, not two. What a line does in its life is in `opus_node.lines`. When both dial at once there are two streams for a
@@ -19,8 +20,9 @@ import grpc
 import grpc.aio
 
 from opus_node import codec, sandbox, sizes
-from opus_node.core.messages import Message
+from opus_node.core.messages import Message, by_datagram
 from opus_node.core.types import NodeId
+from opus_node.datagrams import MOST, Datagrams
 from opus_node.errors import LocalError, PeerError
 from opus_node.lines import FRAME_ROOM, IDENTITY, Accepted, Dialled, Line, server_options
 
@@ -111,6 +113,14 @@ class TransportStats:
         self.control_bytes_sent += sizes.DIAL_RECEIVED
         self.control_bytes_received += sizes.DIAL_SENT
 
+    def count_datagram_sent(self, payload: int) -> None:
+        self.messages_sent += 1
+        self.control_bytes_sent += payload + sizes.UDP_IP_OVERHEAD
+
+    def count_datagram_received(self, payload: int) -> None:
+        self.messages_received += 1
+        self.control_bytes_received += payload + sizes.UDP_IP_OVERHEAD
+
     def count_received(self, control: int, requests: int) -> None:
         if control:
             self.control_bytes_received += control + sizes.STREAM_OVERHEAD
@@ -149,6 +159,7 @@ class Transport:
         self._reached: dict[NodeId, None] = {}
         """Peers that a dial has reached, the latest last; bounded."""
         self._inbox = Inbox(self)
+        self._datagrams = Datagrams(port, self._hear_datagram, self._reject)
         self._on_message = on_message
         self.on_unreachable = on_unreachable
         self._on_failure = on_failure
@@ -158,17 +169,24 @@ class Transport:
 
     def bind(self, host: str = "0.0.0.0") -> None:
         """Take the port; LocalError if it cannot be had. Connections wait, unheard, until `start`."""
-        self._inbox.bind(f"{host}:{self.port}")
+        self._datagrams.bind(host)
+        try:
+            self._inbox.bind(f"{host}:{self.port}")
+        except LocalError:
+            self._datagrams.close()
+            raise
 
     async def start(self) -> None:
         """From now on messages arrive."""
         await self._inbox.start()
+        await self._datagrams.start()
         self._sweep()
 
     async def stop(self) -> None:
         """Close everything; what waits is lost."""
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._datagrams.close()
         links = list(self._links.values())
         self._links.clear()
         for link in links:
@@ -178,6 +196,10 @@ class Transport:
 
     def send(self, to: NodeId, message: Message) -> None:
         """Queue `message` for `to`, dialling if need be. Whatever becomes of it is counted in `stats`."""
+        if by_datagram(message) and len(payload := codec.encode(message)) <= MOST:
+            self.stats.count_datagram_sent(len(payload))
+            self._datagrams.send(to, payload)
+            return
         line: Line | None = self._links.get(to)
         if line is None or not line.connected:
             line = self._inbox.lines.get(to) or line or self._open(to)
@@ -231,6 +253,16 @@ class Transport:
                 requests += sizes.in_frame(size)
             self._on_message(source, message)
         stats.count_received(control, requests)
+
+    def _hear_datagram(self, source: NodeId, message: Message, payload: int) -> None:
+        if not by_datagram(message):  # everything else is answered for by a connection
+            self._reject()
+            return
+        self.stats.count_datagram_received(payload)
+        self._on_message(source, message)
+
+    def _reject(self) -> None:
+        self.stats.rejected += 1
 
     def accepted(self, line: Accepted) -> None:
         """A peer has dialled. It would have answered on a stream that it knew of: what there was with it before is over."""

@@ -33,7 +33,7 @@ async def chat(me: str, peer: str, every: float, number: int, echo: bool) -> Non
     print("ready", flush=True)
     nonce = 0
     while nonce != number:
-        transport.send(peer, Probe(nonce % 100))
+        transport.send(peer, Probe(nonce % 100, stream=True))
         nonce += 1
         await asyncio.sleep(every)
     await asyncio.Event().wait()

@@ -28,7 +28,7 @@ async def dial(me: str, peer: str) -> None:
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         nonce = int(line)
         print(f"sent {nonce} {time.monotonic_ns()}", flush=True)
-        transport.send(peer, Probe(nonce))
+        transport.send(peer, Probe(nonce, stream=True))
     await transport.stop()
 
 

@@ -158,4 +158,4 @@ class Bench:
 
 def warm(at: int = 0) -> tuple[str, int, str, Message]:
     """A first message from a to b, to have the channel open."""
-    return ("a", at, "b", Probe(0))
+    return ("a", at, "b", Probe(0, stream=True))

@@ -93,7 +93,7 @@ def bench() -> Callable[[list[int]], Bench]:
             name="t", seed=1, topology="t", duration_ns=60 * SECOND, sites=net.sites, hosts=net.hosts, paths=net.paths,
             seeds=("a",), apps=(App(name="web", replicas=1),),
         )  # fmt: skip
-        return Bench(plan, [("a", t, "b", Probe(i)) for i, t in enumerate(sends)])
+        return Bench(plan, [("a", t, "b", Probe(i, stream=True)) for i, t in enumerate(sends)])
 
     return make
 

@@ -79,7 +79,9 @@ def test_a_one_way_cut_lets_the_other_way_through_for_as_long_as_the_connection_
 
 
 def test_a_waiting_queue_is_bounded() -> None:
-    bench = Bench(plan(), [*((("a", SECOND, "b", Probe(i))) for i in range(QUEUE_MESSAGES)), ("a", SECOND, "b", request(0, 7))])
+    bench = Bench(
+        plan(), [*((("a", SECOND, "b", Probe(i, stream=True))) for i in range(QUEUE_MESSAGES)), ("a", SECOND, "b", request(0, 7))]
+    )
     bench.cut("a", "b")
     bench.until(1500 * MS).apply()
     bench.until(3 * SECOND)
@@ -92,7 +94,7 @@ def test_a_waiting_queue_is_bounded() -> None:
 
 
 def test_a_crash_is_told_by_the_dead_hosts_kernel_one_way_later() -> None:
-    bench = Bench(plan(names=("a", "b", "c")), [warm(), ("c", 0, "a", Probe(0))]).until(SECOND)
+    bench = Bench(plan(names=("a", "b", "c")), [warm(), ("c", 0, "a", Probe(0, stream=True))]).until(SECOND)
     bench.do(bench.sim.crash(["b"]))
     bench.until(2 * SECOND)
     assert bench.toy("a").unreachable() == [SECOND + 20 * MS]
@@ -149,7 +151,7 @@ def test_a_host_that_boots_later_refuses_until_then() -> None:
 
 
 def test_a_paused_node_hears_late_and_wakes_late_but_loses_nothing() -> None:
-    from_b: Outbox = [("b", 0, "a", Probe(0)), ("b", 1200 * MS, "a", Probe(9))]
+    from_b: Outbox = [("b", 0, "a", Probe(0, stream=True)), ("b", 1200 * MS, "a", Probe(9, stream=True))]
     bench = Bench(plan(), [warm(), *numbered([1000, 1500]), *from_b]).until(900 * MS)
     bench.do(bench.sim.pause(["b"]))
     bench.until(3 * SECOND)
@@ -225,7 +227,7 @@ def test_an_idle_channel_is_dialed_anew() -> None:
 
 def test_the_least_recently_used_channel_makes_room() -> None:
     names = ("a", *(f"p{i}" for i in range(MAX_LINKS + 1)))
-    outbox: Outbox = [("a", (i + 1) * SECOND, name, Probe(0)) for i, name in enumerate(names[1:])]
+    outbox: Outbox = [("a", (i + 1) * SECOND, name, Probe(0, stream=True)) for i, name in enumerate(names[1:])]
     end = (MAX_LINKS + 5) * SECOND
     outbox += [("a", end, "p1", request(0, 1)), ("a", end, "p0", request(0, 0))]
     shapes = plan(names=names)
@@ -235,7 +237,7 @@ def test_the_least_recently_used_channel_makes_room() -> None:
 
 
 def test_cuts_name_hosts_and_spare_others() -> None:
-    outbox = [warm(), ("a", 0, "c", Probe(0)), *numbered([1000]), *numbered([1000], target="c")]
+    outbox = [warm(), ("a", 0, "c", Probe(0, stream=True)), *numbered([1000]), *numbered([1000], target="c")]
     bench = Bench(plan(names=("a", "b", "c")), outbox)
     bench.until(900 * MS).apply((Cut(frozenset(["a"]), frozenset(["b"])),))
     bench.until(1200 * MS)

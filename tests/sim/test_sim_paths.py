@@ -40,7 +40,11 @@ def lossy(there: PathShape, n: int, payload: int = 0) -> list[int]:
 
 def test_delay_is_access_path_access_and_hop() -> None:
     shapes = plan(there=PathShape(delay_ns=20 * MS), back=PathShape(delay_ns=35 * MS), access=AccessLink(delay_ns=2 * MS))
-    bench = Bench(shapes, [*stream(1), ("b", 10 * SECOND, "a", Probe(1)), ("b", 0, "a", Probe(0))], HopCost(700_000, "test", 0))
+    bench = Bench(
+        shapes,
+        [*stream(1), ("b", 10 * SECOND, "a", Probe(1, stream=True)), ("b", 0, "a", Probe(0, stream=True))],
+        HopCost(700_000, "test", 0),
+    )
     bench.until(20 * SECOND)
     assert bench.arrivals("b")[-1] == 10 * SECOND + 24 * MS + 700_000
     assert bench.arrivals("a")[-1] == 10 * SECOND + 39 * MS + 700_000
@@ -71,7 +75,7 @@ def test_rates_add_transmission_time_and_queueing() -> None:
 def test_a_full_queue_delays_by_a_retransmission_and_keeps_order() -> None:
     access = AccessLink(down=Direction(rate_bps=1_000_000, queue_bytes=3000))
     names = ("a", "b", "c", "d", "e")
-    outbox: Outbox = [(s, 0, "b", Probe(0)) for s in names if s != "b"]
+    outbox: Outbox = [(s, 0, "b", Probe(0, stream=True)) for s in names if s != "b"]
     outbox += [(s, SECOND, "b", request(1000, n)) for s in names if s != "b" for n in (1, 2)]
     got = Bench(plan(access=access, names=names), outbox).until(20 * SECOND).toy("b").requests()
     assert len(got) == 8, "TCP repairs every loss"

@@ -18,7 +18,7 @@ from opus_node.sizes import encoded_size
 def lease(rtt: int = 20, rate: float = 1.0, x: float = 5.0, spare: int = 7, seq: int = 3) -> Lease:
     at = pack([x, 0.0, 0.0, 0.0], 1.0, 0.2)
     demand = (Demand("web", rate, 12 * MILLISECOND),)
-    return Lease(seq, 2, True, 90 * SECOND, rtt * MILLISECOND, 2.0, 1 << 30, 1 << 34, 10**8, demand, at, spare * MILLISECOND)
+    return Lease(seq, 2, 90 * SECOND, rtt * MILLISECOND, 2.0, 1 << 30, 1 << 34, 10**8, demand, at, spare * MILLISECOND)
 
 
 lives = st.lists(

@@ -54,7 +54,7 @@ def test_a_frame_is_what_protobuf_would_make_and_its_size_is_the_sum(batch: list
 
 
 def lease(rate: float) -> Lease:
-    return Lease(1, 0, True, 0, 0, 1.0, 0, 0, 0, (Demand("web", rate),))
+    return Lease(1, 0, 0, 0, 1.0, 0, 0, 0, (Demand("web", rate),))
 
 
 def test_minus_zero_travels() -> None:

@@ -15,7 +15,9 @@ from typing import Any
 import grpc.aio
 import pytest
 from opus_node import codec
-from opus_node.core.messages import Message, Probe, ReplicaSet, Reply
+from opus_node.core.messages import AppDelay, Message, Probe, ProbeReply, ReplicaSet, Reply
+from opus_node.errors import LocalError
+from opus_node.sizes import UDP_IP_OVERHEAD
 from opus_node.transport import Transport, TransportSettings
 
 LOOPBACK = TransportSettings(verify_source=False)  # the kernel calls from 127.0.0.1 whatever address listens
@@ -84,12 +86,12 @@ def test_messages_arrive_in_order_with_their_senders_name() -> None:
     async def body() -> None:
         async with nodes(free_port(), 2) as (a, b):
             for nonce in range(200):
-                a.transport.send(b.host, Probe(nonce))
+                a.transport.send(b.host, Probe(nonce, stream=True))
             await b.until(lambda: len(b.received) == 200)
-            b.transport.send(a.host, Probe(7))
+            b.transport.send(a.host, Probe(7, stream=True))
             await a.until(lambda: len(a.received) == 1)
-            assert b.received == [(a.host, Probe(nonce)) for nonce in range(200)]
-            assert a.received == [(b.host, Probe(7))]
+            assert b.received == [(a.host, Probe(nonce, stream=True)) for nonce in range(200)]
+            assert a.received == [(b.host, Probe(7, stream=True))]
             sent, received = a.transport.stats, b.transport.stats
             assert sent.messages_sent == received.messages_received == 200
             assert sent.dials == 1
@@ -101,12 +103,12 @@ def test_messages_arrive_in_order_with_their_senders_name() -> None:
 def test_an_answer_comes_back_on_the_askers_connection() -> None:
     async def body() -> None:
         async with nodes(free_port(), 2) as (a, b):
-            a.transport.send(b.host, Probe(1))
+            a.transport.send(b.host, Probe(1, stream=True))
             await b.until(lambda: len(b.received) == 1)
             for nonce in range(50):
-                b.transport.send(a.host, Probe(nonce))
+                b.transport.send(a.host, Probe(nonce, stream=True))
             await a.until(lambda: len(a.received) == 50)
-            assert a.received == [(b.host, Probe(nonce)) for nonce in range(50)]
+            assert a.received == [(b.host, Probe(nonce, stream=True)) for nonce in range(50)]
             assert (a.transport.stats.dials, b.transport.stats.dials) == (1, 0)
             assert (a.transport.links, b.transport.streams) == (1, 1)
 
@@ -117,16 +119,18 @@ def test_peers_that_dial_at_once_lose_nothing_and_accuse_nobody() -> None:
     async def body() -> None:
         async with nodes(free_port(), 2) as (a, b):
             for nonce in range(20):
-                a.transport.send(b.host, Probe(nonce))
-                b.transport.send(a.host, Probe(nonce))
+                a.transport.send(b.host, Probe(nonce, stream=True))
+                b.transport.send(a.host, Probe(nonce, stream=True))
             await a.until(lambda: len(a.received) == 20)
             await b.until(lambda: len(b.received) == 20)
             for nonce in range(20, 40):
-                a.transport.send(b.host, Probe(nonce))
-                b.transport.send(a.host, Probe(nonce))
+                a.transport.send(b.host, Probe(nonce, stream=True))
+                b.transport.send(a.host, Probe(nonce, stream=True))
             await a.until(lambda: len(a.received) == 40)
             await b.until(lambda: len(b.received) == 40)
-            assert sorted(a.received, key=lambda one: one[1].nonce) == [(b.host, Probe(nonce)) for nonce in range(40)]
+            assert sorted(a.received, key=lambda one: one[1].nonce) == [
+                (b.host, Probe(nonce, stream=True)) for nonce in range(40)
+            ]
             assert a.unreachable == b.unreachable == []
 
     run(body)
@@ -142,17 +146,17 @@ def test_who_dialled_in_vain_speaks_as_soon_as_the_peer_dials() -> None:
             mute.bind(("127.0.0.90", port))
             mute.listen()
             async with nodes(port, 1, settings) as (a,):
-                a.transport.send("127.0.0.90", Probe(1))  # its kernel accepts, nobody answers
+                a.transport.send("127.0.0.90", Probe(1, stream=True))  # its kernel accepts, nobody answers
                 await asyncio.sleep(0)
                 back = Transport(
                     "127.0.0.90", lambda source, message: heard.put_nowait(message), lambda peer: None, settings, port
                 )
                 heard: asyncio.Queue[Message] = asyncio.Queue()
-                back.send(a.host, Probe(2))
+                back.send(a.host, Probe(2, stream=True))
                 try:
                     await a.until(lambda: len(a.received) == 1)
                     async with asyncio.timeout(10):
-                        assert await heard.get() == Probe(1)
+                        assert await heard.get() == Probe(1, stream=True)
                 finally:
                     await back.stop()
 
@@ -166,17 +170,17 @@ def test_a_peer_that_dials_anew_is_answered_there_and_not_on_its_old_connection(
         port = free_port()
         settings = TransportSettings(verify_source=False, connect_timeout=1.0)
         async with nodes(port, 2, settings) as (a, b):
-            a.transport.send(b.host, Probe(1))
+            a.transport.send(b.host, Probe(1, stream=True))
             await b.until(lambda: len(b.received) == 1)
             await asyncio.sleep(1.1)  # not to synchronise: older than a dial at once would be
             heard: asyncio.Queue[Message] = asyncio.Queue()
             anew = Transport(b.host, lambda source, message: heard.put_nowait(message), lambda peer: None, settings, port)
-            anew.send(a.host, Probe(2))
+            anew.send(a.host, Probe(2, stream=True))
             try:
                 await a.until(lambda: len(a.received) == 1)
-                a.transport.send(b.host, Probe(3))
+                a.transport.send(b.host, Probe(3, stream=True))
                 async with asyncio.timeout(10):
-                    assert await heard.get() == Probe(3)
+                    assert await heard.get() == Probe(3, stream=True)
                 assert a.transport.links == 0
                 assert a.unreachable == []
             finally:
@@ -188,7 +192,7 @@ def test_a_peer_that_dials_anew_is_answered_there_and_not_on_its_old_connection(
 def test_the_death_of_a_peer_that_dialled_is_noticed_too() -> None:
     async def body() -> None:
         async with nodes(free_port(), 2) as (a, b):
-            a.transport.send(b.host, Probe(1))
+            a.transport.send(b.host, Probe(1, stream=True))
             await b.until(lambda: len(b.received) == 1)
             for link in list(a.transport._links.values()):
                 link.task.cancel()  # without a goodbye, as a kernel ends a process
@@ -202,7 +206,7 @@ def test_requests_and_control_are_counted_apart() -> None:
     async def body() -> None:
         reply = Reply("web", "127.0.0.2", 1, 0, 5, 2, ReplicaSet("web", 1, "127.0.0.3", ()), 30_000)
         async with nodes(free_port(), 2) as (a, b):
-            a.transport.send(b.host, Probe(1))
+            a.transport.send(b.host, Probe(1, stream=True))
             a.transport.send(b.host, reply)
             await b.until(lambda: len(b.received) == 2)
             stats = b.transport.stats
@@ -215,7 +219,7 @@ def test_a_refused_connection_is_told_once_and_what_waited_is_counted() -> None:
     async def body() -> None:
         async with nodes(free_port(), 1) as (a,):
             for nonce in range(5):
-                a.transport.send("127.0.0.99", Probe(nonce))
+                a.transport.send("127.0.0.99", Probe(nonce, stream=True))
             await a.until(lambda: bool(a.unreachable))
             assert a.unreachable == ["127.0.0.99"]
             assert a.transport.stats.failed == 5
@@ -232,7 +236,7 @@ def test_sending_into_a_refusing_peer_makes_no_storm() -> None:
             start = loop.time()
             sent = 0
             while len(a.unreachable) < 4:
-                a.transport.send("127.0.0.99", Probe(sent))
+                a.transport.send("127.0.0.99", Probe(sent, stream=True))
                 sent += 1
                 await asyncio.sleep(0.005)
             elapsed = loop.time() - start
@@ -247,7 +251,7 @@ def test_a_peer_that_dies_is_noticed_at_once_and_its_restart_is_found() -> None:
     async def body() -> None:
         port = free_port()
         async with nodes(port, 2) as (a, b):
-            a.transport.send(b.host, Probe(1))
+            a.transport.send(b.host, Probe(1, stream=True))
             await b.until(lambda: len(b.received) == 1)
             await b.transport.stop()
             await a.until(lambda: a.unreachable == [b.host])  # without having sent anything
@@ -256,8 +260,8 @@ def test_a_peer_that_dies_is_noticed_at_once_and_its_restart_is_found() -> None:
             again.transport.bind(b.host)
             await again.transport.start()
             try:
-                a.transport.send(b.host, Probe(2))
-                await again.until(lambda: (a.host, Probe(2)) in again.received)
+                a.transport.send(b.host, Probe(2, stream=True))
+                await again.until(lambda: (a.host, Probe(2, stream=True)) in again.received)
             finally:
                 await again.transport.stop()
 
@@ -275,8 +279,8 @@ def test_a_silent_peer_blocks_nobody_and_messages_to_it_expire() -> None:
             settings = TransportSettings(verify_source=False, expiry=3.0, connect_timeout=2.0)
             async with nodes(port, 2, settings) as (a, b):
                 for nonce in range(20):
-                    a.transport.send("127.0.0.77", Probe(nonce))
-                a.transport.send(b.host, Probe(1))
+                    a.transport.send("127.0.0.77", Probe(nonce, stream=True))
+                a.transport.send(b.host, Probe(1, stream=True))
                 await b.until(lambda: len(b.received) == 1)
                 assert a.unreachable == []  # the silent one is still being waited for
                 await eventually(lambda: a.transport.stats.expired == 20)
@@ -296,7 +300,7 @@ def test_the_queue_to_a_silent_peer_is_bounded() -> None:
             settings = TransportSettings(verify_source=False, queue_messages=10)
             async with nodes(port, 1, settings) as (a,):
                 for nonce in range(50):
-                    a.transport.send("127.0.0.78", Probe(nonce))
+                    a.transport.send("127.0.0.78", Probe(nonce, stream=True))
                 assert a.transport.queued()[0] == 10
                 assert a.transport.stats.dropped == 40
 
@@ -336,14 +340,14 @@ def test_a_peer_that_never_reads_holds_up_nothing_and_can_be_left(monkeypatch: p
         full = Full()
         settings = TransportSettings(verify_source=False, queue_messages=10)
         async with nodes(free_port(), 2, settings) as (a, b):
-            a.transport.send(b.host, Probe(0))
+            a.transport.send(b.host, Probe(0, stream=True))
             await b.until(lambda: len(b.received) == 1)
             monkeypatch.setattr(grpc.aio, "insecure_channel", lambda *args, **kwargs: full)
-            a.transport.send("127.0.0.80", Probe(0))
+            a.transport.send("127.0.0.80", Probe(0, stream=True))
             await asyncio.sleep(0)
             for nonce in range(30):
-                a.transport.send("127.0.0.80", Probe(nonce))
-            a.transport.send(b.host, Probe(1))
+                a.transport.send("127.0.0.80", Probe(nonce, stream=True))
+            a.transport.send(b.host, Probe(1, stream=True))
             await b.until(lambda: len(b.received) == 2)
             assert a.transport.stats.dropped >= 20
             async with asyncio.timeout(10):
@@ -357,11 +361,11 @@ def test_links_are_bounded_the_least_recently_used_goes_and_comes_back() -> None
     async def body() -> None:
         async with nodes(free_port(), 5, TransportSettings(verify_source=False, max_links=2)) as (a, *others):
             for peer in others:
-                a.transport.send(peer.host, Probe(1))
+                a.transport.send(peer.host, Probe(1, stream=True))
                 await peer.until(lambda peer=peer: len(peer.received) == 1)
                 assert a.transport.links <= 2
             first = others[0]
-            a.transport.send(first.host, Probe(2))
+            a.transport.send(first.host, Probe(2, stream=True))
             await first.until(lambda: len(first.received) == 2)
             assert a.transport.stats.dials == 5
             assert a.unreachable == []  # closing in good order is no failure
@@ -373,7 +377,7 @@ def test_idle_links_close_on_both_ends() -> None:
     async def body() -> None:
         settings = TransportSettings(verify_source=False, idle_timeout=1.5)
         async with nodes(free_port(), 2, settings) as (a, b):
-            a.transport.send(b.host, Probe(1))
+            a.transport.send(b.host, Probe(1, stream=True))
             await b.until(lambda: len(b.received) == 1)
             assert (a.transport.links, b.transport.streams) == (1, 1)
             await eventually(lambda: a.transport.links == b.transport.streams == 0)
@@ -396,11 +400,11 @@ def test_a_false_identity_is_refused(identity: str) -> None:
     async def body() -> None:
         port = free_port()
         async with nodes(port, 1, TransportSettings()) as (a,):
-            target, good = f"127.0.0.2:{port}", codec.frame([codec.encode(Probe(1))])
+            target, good = f"127.0.0.2:{port}", codec.frame([codec.encode(Probe(1, stream=True))])
             assert await _stream(target, identity, [good]) is grpc.StatusCode.UNAUTHENTICATED
             assert a.received == []
             assert await _stream(target, "127.0.0.1", [good]) is grpc.StatusCode.OK
-            assert a.received == [("127.0.0.1", Probe(1))]
+            assert a.received == [("127.0.0.1", Probe(1, stream=True))]
             assert a.transport.stats.rejected == 1
 
     run(body)
@@ -413,8 +417,66 @@ def test_a_malformed_frame_ends_the_stream_and_nothing_else() -> None:
             target = f"127.0.0.2:{port}"
             assert await _stream(target, "127.0.0.1", [b"\xff\xff"]) is grpc.StatusCode.INVALID_ARGUMENT
             assert a.transport.stats.rejected == 1
-            good = codec.frame([codec.encode(Probe(1))])
+            good = codec.frame([codec.encode(Probe(1, stream=True))])
             assert await _stream(target, "127.0.0.1", [good]) is grpc.StatusCode.OK
-            assert a.received == [("127.0.0.1", Probe(1))]
+            assert a.received == [("127.0.0.1", Probe(1, stream=True))]
+
+    run(body)
+
+
+# Outside of connections
+
+
+def test_what_measures_a_path_goes_and_is_answered_by_datagrams_and_dials_nobody() -> None:
+    async def body() -> None:
+        async with nodes(free_port(), 2) as (a, b):
+            a.transport.send(b.host, Probe(1))
+            await b.until(lambda: len(b.received) == 1)
+            b.transport.send(a.host, ProbeReply(1, False, 0))
+            await a.until(lambda: len(a.received) == 1)
+            assert (b.received, a.received) == ([(a.host, Probe(1))], [(b.host, ProbeReply(1, False, 0))])
+            assert a.transport.links == b.transport.links == a.transport.streams == b.transport.streams == 0
+            bytes_there = len(codec.encode(Probe(1))) + UDP_IP_OVERHEAD
+            assert a.transport.stats.control_bytes_sent == b.transport.stats.control_bytes_received == bytes_there
+
+    run(body)
+
+
+def test_an_answer_too_long_for_a_packet_takes_a_connection() -> None:
+    async def body() -> None:
+        async with nodes(free_port(), 2) as (a, b):
+            long = ProbeReply(1, True, 3, delays=tuple(AppDelay(f"application-{i:04}", i) for i in range(100)))
+            a.transport.send(b.host, long)
+            await b.until(lambda: len(b.received) == 1)
+            assert b.received == [(a.host, long)]
+            assert a.transport.stats.dials == 1
+
+    run(body)
+
+
+def test_a_datagram_that_is_none_of_ours_is_counted_and_harms_nobody() -> None:
+    async def body() -> None:
+        port = free_port()
+        async with nodes(port, 2) as (a, b):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                for payload in (b"", b"GET / HTTP/1.1", codec.encode(Probe(1))[:-1], codec.encode(Probe(2, stream=True))):
+                    stranger.sendto(payload, (b.host, port))
+                await eventually(lambda: b.transport.stats.rejected == 4)
+            a.transport.send(b.host, Probe(3))
+            await b.until(lambda: len(b.received) == 1)
+            assert b.received == [(a.host, Probe(3))], "what a connection would answer for is not taken from a datagram"
+
+    run(body)
+
+
+def test_a_taken_port_is_told_and_nothing_is_kept() -> None:
+    async def body() -> None:
+        port = free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.bind(("127.0.0.2", port))
+            with pytest.raises(LocalError, match=f"cannot listen on 127.0.0.2:{port}: Address already in use"):
+                Node("127.0.0.2", port).transport.bind("127.0.0.2")
+        async with nodes(port, 1) as (a,):
+            assert a.transport.links == 0
 
     run(body)

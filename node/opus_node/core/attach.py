@@ -45,7 +45,7 @@ BACKOFF_MAX: Nanos = 5 * SECOND
 SEEDS_KEPT = 3
 """Seeds a node keeps as ways in; they count among `known_agents`."""
 BACKUP_EVERY = 24
-"""After so many leases, or as many more as the budget asks for, one goes to a backup too: it keeps the ways in measured."""
+"""After so many leases, or as many more as the budget asks for, a backup is measured again."""
 HANDED_TO = 3
 """Agents measured by a node that is handed over."""
 LEASE_AGAIN: Nanos = 1 * SECOND
@@ -229,7 +229,7 @@ class Attachment:
             self._prober.ask(agent, self._probed)
         self._schedule(self._ctx.now + window + 2 * self._ctx.lag, self._choose)
 
-    def _probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
+    def _probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         way = self.ways.get(node)
         if way is None:
             return
@@ -242,19 +242,18 @@ class Attachment:
         way.at = reply.at
         way.crowded = reply.room < 0
         self.ways.told(way, reply.delays)
-        if warm or not way.rtt.samples:
-            way.rtt.sample(rtt)
+        way.rtt.sample(rtt)
         if self._since >= 0 and not self._asking:
-            self._search_progress(rtt, warm)
-        elif warm:
+            self._search_progress(rtt)
+        else:
             self._move_if_better(way)
 
-    def _search_progress(self, rtt: Nanos, warm: bool) -> None:
-        if self._eager or (warm and self._handed_from is not None and len(self._picked) == 1):
+    def _search_progress(self, rtt: Nanos) -> None:
+        if self._eager or (self._handed_from is not None and len(self._picked) == 1):
             self._choose(None)
-        elif warm and not self._recovering:
-            # Whoever is nearer than this one has answered two probes and a dial (five round trips) by then.
-            sooner = self._since + rtt * 11 // 2 + 50 * MILLISECOND
+        elif not self._recovering:
+            # Whoever is nearer than this one has answered by then, unless that was lost.
+            sooner = self._since + rtt * 5 // 4 + 50 * MILLISECOND
             if self._search_timer is None or self._search_timer.run is None or sooner < self._search_timer.when:
                 self._schedule(max(sooner, self._ctx.now), self._choose)
 
@@ -294,7 +293,7 @@ class Attachment:
     def _ask(self, way: Way) -> None:
         self._asking = way.agent
         way.told = None
-        self._lease(way, True)
+        self._lease(way)
         self._schedule(self._ctx.now + 2 * self._ctx.patience(way.rtt) + 200 * MILLISECOND, self._ask_silent)
 
     def _ask_silent(self, _: object) -> None:
@@ -344,13 +343,13 @@ class Attachment:
         ctx = self._ctx
         self._leases += 1
         self._lease_retried = False
-        self._lease_primary(way, ctx.patience(way.rtt) + 100 * MILLISECOND)
+        self._lease_again(way, ctx.patience(way.rtt) + 100 * MILLISECOND)
         self._schedule_lease()
         if self._leases >= ctx.budget.stretched(BACKUP_EVERY):
             self._leases = 0
             others = [other for other in self.ways if other.agent != self.agent]
             if others:
-                self._lease(ctx.rng.choice(others), False)
+                self._prober.ask(ctx.rng.choice(others).agent, self._probed)
         self._look()
 
     def _look(self) -> None:
@@ -368,10 +367,10 @@ class Attachment:
     def _lease_now(self) -> None:
         way = self.ways.get(self.agent)
         if way is not None:
-            self._lease(way, True)
+            self._lease(way)
 
-    def _lease_primary(self, way: Way, patience: Nanos) -> None:
-        self._lease(way, True)
+    def _lease_again(self, way: Way, patience: Nanos) -> None:
+        self._lease(way)
         if self._silence_timer is not None:
             self._silence_timer.cancel()
         self._silence_timer = self._ctx.timers.at(self._ctx.now + patience, self._lease_silent)
@@ -383,16 +382,13 @@ class Attachment:
             self.agent_silent(self.agent)
         else:
             self._lease_retried = True
-            self._lease_primary(way, 2 * self._ctx.patience(way.rtt) + LEASE_AGAIN)
+            self._lease_again(way, 2 * self._ctx.patience(way.rtt) + LEASE_AGAIN)
 
-    def _lease(self, way: Way, primary: bool) -> None:
+    def _lease(self, way: Way) -> None:
         ctx = self._ctx
         self._lease_seq += 1
         way.lease_seq = self._lease_seq
         way.lease_sent_at = ctx.now
-        if not primary:  # a backup is only asked whether it is there
-            ctx.send(way.agent, Lease(self._lease_seq, 0, False, 0, 0, 0.0, 0, 0, 0, ()))
-            return
         full = self._full_lease(way)
         lease = full if way.told is None else shortened(full, way.told)
         way.lease = full if way.told is None else merged(full, lease, way.told)
@@ -404,7 +400,6 @@ class Attachment:
         return Lease(
             self._lease_seq,
             ctx.incarnation,
-            True,
             ctx.now - ctx.booted_at,
             way.rtt.srtt,
             abilities.cpu,
@@ -435,9 +430,9 @@ class Attachment:
             self._lookout.hurry()
         if message.seq and message.seq == way.lease_seq:
             rtt = self._ctx.now - way.lease_sent_at
-            if way.rtt.samples:  # the first may have paid for a dial
+            measured = way.rtt.samples > 0  # the first may have paid for a dial
+            if way.rtt.sample(rtt, self._ctx.now) and measured:
                 self._ctx.position.sample(source, rtt, way.at)
-            way.rtt.sample(rtt)
             way.told = None if message.again or not message.accepted else way.lease
         if source in (self.agent, self._asking):
             for one in message.near:
@@ -453,7 +448,7 @@ class Attachment:
                 self._lookout.measure(message)
                 self._look()
                 if message.again:
-                    self._lease(way, True)
+                    self._lease(way)
             elif not message.seq and message.agents:
                 self._handed_over(way, message.agents)
             else:
@@ -548,7 +543,7 @@ class Attachment:
         if way is not None:
             way.heard_at = self._ctx.now
             way.silent = 0
-            way.rtt.sample(rtt)
+            way.rtt.sample(rtt, self._ctx.now)
 
     def rtt_of(self, agent: NodeId) -> Rtt | None:
         way = self.ways.get(agent)

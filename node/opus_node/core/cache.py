@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import islice
 
 from opus_node.core.choice import by_latency, choice_of, pick
@@ -10,7 +11,7 @@ from opus_node.core.context import Context
 from opus_node.core.load import Heard
 from opus_node.core.messages import Demand, Load, ProbeReply, ReplicaSet
 from opus_node.core.prober import Prober
-from opus_node.core.rtt import Rtt
+from opus_node.core.rtt import KEPT_OPEN, Rtt
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
 KEPT = 3
@@ -25,8 +26,6 @@ REMEASURE: Nanos = 120 * SECOND
 REMEASURE_MOST: Nanos = 1920 * SECOND
 """While requests flow, one member, whichever, is measured after so long; four times as long while none is better
 than those held."""
-IDLE: Nanos = 170 * SECOND
-"""Connections are closed when they were idle for three minutes (`transport`)."""
 RECENT: Nanos = 300 * SECOND
 """Who has not asked for so long may dial."""
 DEAR: Nanos = 30 * MILLISECOND
@@ -53,8 +52,8 @@ class Entry:
         self.rtt = Rtt()
         self.load = Heard()
         self.strikes = 0
-        self.asked_at: Nanos = 0
-        self.used_at: Nanos = 0
+        self.asked_at: Nanos = -KEPT_OPEN
+        self.used_at: Nanos = -KEPT_OPEN
         """When it last answered."""
 
 
@@ -155,8 +154,7 @@ class AppCache:
             self._pause = self._ctx.jitter(min(REMEASURE_MOST, 4 * self._pause))
             others = [node for node in replica_set.members if node not in (responder, self._ctx.me)]
             if others:
-                node = self._ctx.rng.choice(others)
-                self._prober.ask(node, self._measured, node in self.entries)
+                self._prober.ask(self._ctx.rng.choice(others), self._measured)
 
     def suggest(self, nodes: Iterable[NodeId]) -> None:
         """Somebody thinks that these are near; not those that were just found to be farther than those that are kept."""
@@ -165,30 +163,49 @@ class AppCache:
         for node in list(islice(new, max(SUGGESTED_LEAST, self._ctx.budget.some(SUGGESTED)))):
             self._prober.ask(node, self._measured)
 
-    def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
-        """Only a warm measurement makes an entry, and only one better than the worst when three are held."""
+    def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+        """Of those not held, one better than the worst is remembered: the nearest, or any where load counts, once dialled."""
         entry = self.entries.get(node)
         if entry is not None:
             entry.strikes = 0
-            entry.used_at = self._ctx.now
             entry.rtt.sample(rtt)
-            return
-        if not warm:
-            return
-        entry = Entry(node)
-        entry.used_at = self._ctx.now
-        entry.rtt.sample(rtt)
+        elif self._worth(node, rtt):
+            if by_latency(self.config) and 0 < self.nearest() <= rtt:
+                self._remember(node, rtt)
+            else:
+                self._prober.reach(node, partial(self._reached, rtt))
+
+    def _worth(self, node: NodeId, rtt: Nanos) -> bool:
+        if len(self.entries) < KEPT:
+            return True
+        worst = max(self.entries.values(), key=self._cost)
+        if worst.strikes or self._cost(worst)[1] > rtt:
+            return True
+        self._farther.pop(node, None)
+        self._farther[node] = self._ctx.now + self._ctx.budget.stretched(FARTHER)
+        while len(self._farther) > FARTHER_KEPT:
+            del self._farther[next(iter(self._farther))]
+        return False
+
+    def _reached(self, measured: Nanos, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+        """Its connection stands: only now is it gone to, since a request must not wait for the dial."""
+        entry = self.entries.get(node)
+        if entry is None and self._worth(node, measured):
+            entry = self._remember(node, measured)
+        if entry is not None:
+            entry.strikes = 0
+            entry.rtt.met_at = entry.used_at = self._ctx.now
+
+    def _remember(self, node: NodeId, rtt: Nanos) -> Entry:
         if len(self.entries) >= KEPT:
-            worst = max(self.entries.values(), key=self._cost)
-            if not worst.strikes and self._cost(worst)[1] <= rtt:
-                self._farther.pop(node, None)
-                self._farther[node] = self._ctx.now + self._ctx.budget.stretched(FARTHER)
-                while len(self._farther) > FARTHER_KEPT:
-                    del self._farther[next(iter(self._farther))]
-                return
-            del self.entries[worst.node]
+            del self.entries[max(self.entries.values(), key=self._cost).node]
             self._pause = REMEASURE
-        self.entries[node] = entry
+        entry = self.entries[node] = Entry(node)
+        entry.rtt.sample(rtt)
+        return entry
+
+    def _tended(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+        self.answered(node, rtt)
 
     def best(self, tried: list[NodeId]) -> Entry | None:
         """The one to go to: the nearest that answers, or as the application chooses; none that has just turned a request away.
@@ -221,9 +238,9 @@ class AppCache:
         if not recent or not self.entries:
             return
         best = min(self.entries.values(), key=lambda entry: (entry.strikes, entry.rtt.srtt, entry.node))
-        if not best.strikes and until - best.used_at >= IDLE and self._ctx.now - best.asked_at >= IDLE // 2:
+        if not best.strikes and until - best.used_at >= KEPT_OPEN and self._ctx.now - best.asked_at >= KEPT_OPEN // 2:
             best.asked_at = self._ctx.now
-            self._prober.ask(best.node, self._measured, warm=True)
+            self._prober.reach(best.node, self._tended)
 
     def strike(self, node: NodeId) -> None:
         """It owed an answer."""
@@ -271,4 +288,4 @@ class AppCache:
         if entry is not None:
             entry.strikes = 0
             entry.used_at = self._ctx.now
-            entry.rtt.sample(rtt)
+            entry.rtt.sample(rtt, self._ctx.now)

@@ -350,7 +350,7 @@ class Client:
             target = self.relay.target(app, flight.peer)
             if target is not None:
                 target.strikes = 0
-                target.rtt.sample(rtt)
+                target.rtt.sample(rtt, self._ctx.now)
         else:
             self.cache(app).answered(flight.peer, rtt)
 

@@ -10,7 +10,7 @@ from opus_node.core.budget import Budget
 from opus_node.core.coordinates import Position
 from opus_node.core.events import ClientReply, MemberChanged, Notice, Send, Serve
 from opus_node.core.messages import Message
-from opus_node.core.rtt import UNKNOWN, Rtt
+from opus_node.core.rtt import DIAL, KEPT_OPEN, UNKNOWN, Rtt
 from opus_node.core.timers import Timers
 from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeConfig, NodeId
 
@@ -84,9 +84,11 @@ class Context:
 
         A node that is late itself waits longer before it blames others (Lifeguard's local health), by twice its lag: on a
         machine with too few processors the peers are as late. Otherwise what comes late is taken for silence, searching for
-        somebody better makes everybody later, and a busy start never ends.
+        somebody better makes everybody later, and a busy start never ends. A peer that was measured by datagrams only has to be
+        dialled first.
         """
-        return rtt.timeout(self.config, unknown) + 2 * self.lag
+        dial = 2 * rtt.srtt + DIAL if rtt.samples and self.now - rtt.met_at > KEPT_OPEN else 0
+        return rtt.timeout(self.config, unknown) + dial + 2 * self.lag
 
     @property
     def lag(self) -> Nanos:

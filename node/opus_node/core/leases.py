@@ -51,9 +51,6 @@ class Leases:
 
     def on_lease(self, source: NodeId, lease: Lease) -> None:
         ctx, at, delays = self._ctx, self._ctx.position.at, self._relay.delays()
-        if not lease.primary:
-            ctx.send(source, LeaseReply(lease.seq, self.room() > 0, (), at, delays))
-            return
         held = self.table.get(source)
         hints: tuple[AgentHint, ...] = ()
         if held is None and lease.brief:

@@ -123,8 +123,8 @@ class Lookout:
         if message.measure and not message.seq and (self._answer_timer is None or self._answer_timer.run is None):
             self._answer_timer = ctx.timers.at(ctx.now + ANSWER_SOON, self._answer)
 
-    def _sibling(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
-        if warm and (node in self._measured or len(self._measured) < ASKED_MOST):
+    def _sibling(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+        if node in self._measured or len(self._measured) < ASKED_MOST:
             self._measured[node] = rtt
 
     def _answer(self, _: object) -> None:

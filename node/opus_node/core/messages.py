@@ -149,10 +149,12 @@ class AgentsKnown:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Answer at once; the asker measures the round trip."""
+    """Answer at once, the way it came; the asker measures the round trip."""
 
     nonce: int
     level: int = 0
+    stream: bool = False
+    """Through the connection that requests would take, made if there is none; otherwise by a datagram, which may be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +168,15 @@ class ProbeReply:
     delays: tuple[AppDelay, ...] = ()
     """An agent's."""
     level: int = 0
+    stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A node's heartbeat; the first one asks to attach. `primary` is False towards a backup agent."""
+    """A node's heartbeat; the first one asks to attach."""
 
     seq: int
     incarnation: int
-    primary: bool
     age: Nanos
     rtt: Nanos
     cpu: float
@@ -522,6 +524,14 @@ Message = (
 
 REQUEST_TRAFFIC = (RouteRequest, Reply)
 """Not control: requests and replies. All other classes count as control bytes."""
+
+_MEASURING = (Probe, ProbeReply)
+
+
+def by_datagram(message: Message) -> bool:
+    """Whether it travels by itself, outside of connections."""
+    return isinstance(message, _MEASURING) and not message.stream
+
 
 DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport)
 """Repeated anyway, so a full queue may drop the oldest of these (and counts it)."""

@@ -451,9 +451,10 @@ class NodeCore:
         role = level.role
         at = self._ctx.position.at
         if role is None:
-            level.ctx.send(source, ProbeReply(message.nonce, False, 0, at))
+            level.ctx.send(source, ProbeReply(message.nonce, False, 0, at, stream=message.stream))
         else:
-            level.ctx.send(source, ProbeReply(message.nonce, True, role.leases.room(), at, role.relay.delays()))
+            told = role.relay.delays()
+            level.ctx.send(source, ProbeReply(message.nonce, True, role.leases.room(), at, told, stream=message.stream))
 
     def _on_probe_reply(self, source: NodeId, message: ProbeReply) -> None:
         level = self._at(message)

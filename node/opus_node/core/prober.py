@@ -1,4 +1,8 @@
-"""Measures round trips: two probes in a row, since the first may pay for dialling."""
+"""Measures round trips, by datagrams: a stranger costs as little as a friend, and nobody dials only to measure.
+
+ask    Probe ─ datagram ─▶ ─ ProbeReply ─▶ on_reply      sent again while nothing comes, TRIES times in all
+reach  Probe ─ connection, dialled if need be ─▶ ...     for a peer that requests will go to
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,30 @@ from collections.abc import Callable
 
 from opus_node.core.context import Context
 from opus_node.core.messages import Probe, ProbeReply
-from opus_node.core.types import Nanos, NodeId
+from opus_node.core.timers import Timer
+from opus_node.core.types import MILLISECOND, Nanos, NodeId
 
-OnReply = Callable[[NodeId, Nanos, ProbeReply, bool], None]
-"""(node, measured round trip, reply, warm): called for the first reply with warm False, for the second with True."""
+OnReply = Callable[[NodeId, Nanos, ProbeReply], None]
+"""(node, measured round trip, reply)."""
 
 PENDING = 256
 """Probes under way at most; the oldest is forgotten (its reply is ignored)."""
+TRIES = 3
+AGAIN: Nanos = 500 * MILLISECOND
+"""Until the second try; until the third, twice that. Longer than any terrestrial round trip, so that seldom two answers come."""
+
+
+class Asked:
+    """One question, however often it is put: each time under another number, so that none is taken for another's answer."""
+
+    __slots__ = ("node", "on_reply", "sent_at", "timer", "tries")
+
+    def __init__(self, node: NodeId, on_reply: OnReply, sent_at: Nanos) -> None:
+        self.node = node
+        self.on_reply = on_reply
+        self.sent_at = sent_at
+        self.tries = 1
+        self.timer: Timer | None = None
 
 
 class Prober:
@@ -21,30 +42,49 @@ class Prober:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._nonce = 0
-        self._pending: dict[int, tuple[NodeId, Nanos, OnReply, bool]] = {}
+        self._pending: dict[int, Asked] = {}
 
-    def ask(self, node: NodeId, on_reply: OnReply, warm: bool = False) -> None:
-        """Probes `node` twice, the second time as soon as the first is answered; only once if it is known to be `warm`.
+    def ask(self, node: NodeId, on_reply: OnReply) -> None:
+        """Measure the round trip to `node`. Silence calls nobody."""
+        asked = Asked(node, on_reply, self._ctx.now)
+        self._send(asked, False)
+        self._wait(asked)
 
-        Silence calls nobody.
-        """
-        self._send(node, on_reply, warm)
+    def reach(self, node: NodeId, on_reply: OnReply) -> None:
+        """Have a connection to `node`, or keep one from being closed as idle; what is measured may have paid for a dial."""
+        self._send(Asked(node, on_reply, self._ctx.now), True)
 
-    def _send(self, node: NodeId, on_reply: OnReply, warm: bool) -> None:
+    def _send(self, asked: Asked, stream: bool) -> None:
         if len(self._pending) >= PENDING:
-            del self._pending[next(iter(self._pending))]
+            self._forget(next(iter(self._pending)))
         self._nonce += 1
-        self._pending[self._nonce] = (node, self._ctx.now, on_reply, warm)
-        self._ctx.send(node, Probe(self._nonce))
+        self._pending[self._nonce] = asked
+        self._ctx.send(asked.node, Probe(self._nonce, stream=stream))
+
+    def _wait(self, asked: Asked) -> None:
+        wait = AGAIN * asked.tries + 2 * self._ctx.lag
+        asked.timer = self._ctx.timers.at(self._ctx.now + wait, self._silent, self._nonce)
+
+    def _silent(self, nonce: int) -> None:
+        asked = self._pending.pop(nonce)
+        if asked.tries < TRIES:
+            asked.tries += 1
+            asked.sent_at = self._ctx.now
+            self._send(asked, False)
+            self._wait(asked)
+
+    def _forget(self, nonce: int) -> Asked:
+        asked = self._pending.pop(nonce)
+        if asked.timer is not None:
+            asked.timer.cancel()
+        return asked
 
     def on_reply(self, source: NodeId, reply: ProbeReply) -> None:
-        probe = self._pending.get(reply.nonce)
-        if probe is None or probe[0] != source:
+        asked = self._pending.get(reply.nonce)
+        if asked is None or asked.node != source:
             return
-        del self._pending[reply.nonce]
-        _, sent_at, on_reply, warm = probe
-        if warm:
-            self._ctx.position.sample(source, self._ctx.now - sent_at, reply.at)
-        else:
-            self._send(source, on_reply, True)
-        on_reply(source, self._ctx.now - sent_at, reply, warm)
+        self._forget(reply.nonce)
+        rtt = self._ctx.now - asked.sent_at
+        if not reply.stream:
+            self._ctx.position.sample(source, rtt, reply.at)
+        asked.on_reply(source, rtt, reply)

@@ -8,7 +8,7 @@ is heard of. An agent that was promised nothing back (its order or report is los
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from opus_node.core.census import Census
 from opus_node.core.context import Context
@@ -158,12 +158,15 @@ class Promotion:
 
     def _report(self) -> AgentReport:
         table = self._leases.table
-        offers, heirs = (
-            tuple(offer for offer in told if offer.node in table and offer.node not in self._promoted)
-            for told in (self._leases.siblings.offers, self._heirs)
-        )
+        offers, heirs = (self._free(told) for told in (self._leases.siblings.offers, self._heirs))
         burden = sum(held.rtt for held in table.values()) + len(table) * int(TOWARDS_REPLICAS * self._delay()[0])
         return AgentReport(len(table), burden, self._cost(), offers, heirs)
+
+    def _free(self, told: Iterable[Offer]) -> tuple[Offer, ...]:
+        """Those that can be promoted: replicas only where nobody else can."""
+        table, serving = self._leases.table, {node for one in self._sets.all() for node in one.members}
+        able = tuple(offer for offer in told if offer.node in table and offer.node not in self._promoted)
+        return tuple(offer for offer in able if offer.node not in serving) or able
 
     def _cost(self) -> Nanos:
         """What its nodes, and itself, would lose; 0 while too few of them have said so."""

@@ -22,7 +22,7 @@ from opus_node.core.held import Held
 from opus_node.core.load import Heard
 from opus_node.core.messages import BUSY, AppDelay, NearReplicas, ProbeReply, ReplicaSet, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.prober import Prober
-from opus_node.core.rtt import Rtt
+from opus_node.core.rtt import NEVER, Rtt
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
@@ -121,25 +121,35 @@ class Relay:
             target.refused = False
             if not target.rtt.samples:
                 self._measure(target)
+                self._prober.reach(target.node, self._reached)
 
     def _measure(self, target: Target) -> None:
         target.measured_at = self._ctx.now
-        self._prober.ask(target.node, self._measured, target.rtt.samples > 1)
+        if target.rtt.samples and not target.strikes:
+            self._prober.reach(target.node, self._measured)  # requests find the connection open
+        else:
+            self._prober.ask(target.node, self._measured)
 
-    def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
-        for targets in self.targets.values():
-            for target in targets:
-                if target.node == node:
-                    target.strikes = 0
-                    target.at = reply.at
-                    if warm or not target.rtt.samples:
-                        self._sample(target, rtt)
+    def _reached(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+        for target in self._targets(node):
+            target.strikes = 0
+            target.rtt.met_at = self._ctx.now
 
-    def _sample(self, target: Target, rtt: Nanos) -> None:
+    def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+        for target in self._targets(node):
+            target.strikes = 0
+            target.at = reply.at
+            self._sample(target, rtt, reply.stream)
+
+    def _targets(self, node: NodeId) -> list[Target]:
+        """What it is to all applications."""
+        return [target for targets in self.targets.values() for target in targets if target.node == node]
+
+    def _sample(self, target: Target, rtt: Nanos, stream: bool) -> None:
         """It is measured anew the later, the less there was to learn."""
         news = _differ(rtt, target.rtt.srtt)
         target.pause = REMEASURE if news else self._ctx.jitter(min(REMEASURE_MOST, 2 * target.pause), 0.85, 1.0)
-        target.rtt.sample(rtt)
+        target.rtt.sample(rtt, self._ctx.now if stream else NEVER)
 
     def tick(self) -> None:
         """Once a second: look after silent replicas, and after estimates that have grown old."""
@@ -199,7 +209,7 @@ class Relay:
         for app in held.rates:
             targets = self.targets.get(app)
             key = self._key.get(app, (0, ""))
-            if targets and held.heard_of.get(app) != key and all(target.rtt.samples > 1 or target.strikes for target in targets):
+            if targets and held.heard_of.get(app) != key and all(target.rtt.samples or target.strikes for target in targets):
                 held.heard_of[app] = key
                 best = heapq.nsmallest(NEAR, targets, key=lambda target: (_guess(held, target), target.node))
                 mine = (self._ctx.me,) if self.serving.get(app) else ()
@@ -209,7 +219,7 @@ class Relay:
     def _delay(self, app: AppId) -> Nanos | None:
         if self.serving.get(app):
             return 0
-        able = [target.rtt for target in self.targets[app] if target.rtt.samples > 1 and not target.refused]  # the first is cold
+        able = [target.rtt for target in self.targets[app] if target.rtt.samples and not target.refused]
         return min((rtt.srtt for rtt in able), default=None)
 
     # Requests
@@ -297,7 +307,7 @@ class Relay:
             return
         target = relayed.last
         if target is not None and target.node == source:
-            target.rtt.sample(self._ctx.now - relayed.sent_at)
+            target.rtt.sample(self._ctx.now - relayed.sent_at, self._ctx.now)
         else:
             target = self.target(relayed.message.app, source)
         if target is not None:

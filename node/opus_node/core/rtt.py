@@ -10,6 +10,9 @@ DIAL: Nanos = 5 * MILLISECOND
 """What a dial takes besides its round trips, about."""
 LONGEST: Nanos = 3 * SECOND
 """No estimate makes anybody wait longer."""
+KEPT_OPEN: Nanos = 170 * SECOND
+"""Connections are closed when they were idle for three minutes (`transport`)."""
+NEVER: Nanos = -KEPT_OPEN - 1
 
 
 class Rtt:
@@ -20,29 +23,34 @@ class Rtt:
     idle: what is twice the estimate is believed only if the next sample is, too.
     """
 
-    __slots__ = ("_doubted", "samples", "srtt", "var")
+    __slots__ = ("_doubted", "met_at", "samples", "srtt", "var")
 
     def __init__(self) -> None:
         self.srtt: Nanos = 0
         self.var: Nanos = 0
         self.samples = 0
+        self.met_at: Nanos = NEVER
+        """When something last came through a connection with the peer: soon after, another message need not dial."""
         self._doubted = False
 
-    def sample(self, rtt: Nanos) -> None:
+    def sample(self, rtt: Nanos, met_at: Nanos = NEVER) -> bool:
+        """`met_at`: now, of a round trip through a connection. Whether it is believed."""
+        self.met_at = max(self.met_at, met_at)
         if rtt < 0:
-            return
+            return False
         if not self.samples or rtt * 3 < self.srtt * 2:
             self.srtt = rtt
             self.var = rtt >> 3
         elif rtt > 2 * self.srtt + DIAL and not self._doubted:
             self._doubted = True
-            return
+            return False
         else:
             error = rtt - self.srtt
             self.srtt += error >> 2
             self.var += (abs(error) - self.var) >> 2
         self._doubted = False
         self.samples += 1
+        return True
 
     def timeout(self, config: NodeConfig, unknown: Nanos = UNKNOWN) -> Nanos:
         """How long silence is still ordinary: max(1.5 srtt, srtt + 4 var) + slack; `unknown` without a sample."""

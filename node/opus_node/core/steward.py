@@ -605,7 +605,7 @@ class Stewards:
         watch = self._heard(message.app, source)
         if watch is not None:
             if watch.asks == 1:
-                watch.rtt.sample(self._ctx.now - watch.asked_at)
+                watch.rtt.sample(self._ctx.now - watch.asked_at, self._ctx.now)
             watch.asks = 0
 
     def on_replica_silent(self, app: AppId, replica: NodeId) -> None:

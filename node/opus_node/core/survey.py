@@ -69,9 +69,9 @@ class Witness:
         elif answer.timer is None:
             answer.timer = ctx.timers.at(ctx.now + PATIENCE, self._tell, source)
 
-    def _measured(self, source: NodeId, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
+    def _measured(self, source: NodeId, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         answer = self._asked.get(source)
-        if answer is None or not warm or node not in answer.open:
+        if answer is None or node not in answer.open:
             return
         answer.open.discard(node)
         answer.found[node] = rtt

@@ -427,14 +427,19 @@ class Swim:
     # Round trips
 
     def _sample(self, member: Member, rtt: Nanos, at: Place) -> None:
-        if member.rtt.samples:  # the first may have paid for a dial
+        measured = member.rtt.samples > 0  # the first may have paid for a dial
+        if member.rtt.sample(rtt, self._ctx.now) and measured:
             self._ctx.position.sample(member.node, rtt, at)
-        member.rtt.sample(rtt)
         member.at = at
 
-    def _probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
+    def _reached(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         member = self.members.get(node)
-        if member is not None and warm:
+        if member is not None:
+            member.rtt.met_at = self._ctx.now
+
+    def _probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+        member = self.members.get(node)
+        if member is not None:
             member.rtt.sample(rtt)
             member.at = reply.at
             member.delays = {one.app: one.rtt for one in reply.delays[:DELAYS]}
@@ -452,6 +457,7 @@ class Swim:
                 member = self.members[update.member] = Member(update.member, update.incarnation, self._ctx.now)
                 self._entered(member, True)
                 self._prober.ask(member.node, self._probed)
+                self._prober.reach(member.node, self._reached)
             return
         incarnation, state = update.incarnation, update.state
         if state == ALIVE:

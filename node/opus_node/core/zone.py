@@ -201,9 +201,9 @@ class Zone:
         if times >= SILENT:
             self._set(node, DEAD)
         self._asked[node] = times + 1
-        self._prober.ask(node, partial(self._probed, False), self.members[node].rtt.samples > 1 and not times)
+        self._prober.ask(node, partial(self._probed, False))
 
-    def _probed(self, new: bool, node: NodeId, rtt: Nanos, reply: ProbeReply, warm: bool) -> None:
+    def _probed(self, new: bool, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         member = self.members.get(node)
         if member is None:
             return
@@ -214,12 +214,11 @@ class Zone:
             return
         if not member.live:
             self._set(node, ALIVE)
-        if warm:
-            member.rtt.sample(rtt)
-            member.at = reply.at
-            member.delays = {one.app: one.rtt for one in reply.delays[:DELAYS]}
-            if new:
-                self._measured(member)
+        member.rtt.sample(rtt)
+        member.at = reply.at
+        member.delays = {one.app: one.rtt for one in reply.delays[:DELAYS]}
+        if new:
+            self._measured(member)
 
     # The table
 

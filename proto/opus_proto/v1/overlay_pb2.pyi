@@ -314,17 +314,20 @@ class Probe(_message.Message):
 
     NONCE_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     level: _builtins.int
+    stream: _builtins.bool
     def __init__(
         self,
         *,
         nonce: _builtins.int = ...,
         level: _builtins.int = ...,
+        stream: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "nonce", b"nonce", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,11 +343,13 @@ class ProbeReply(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     DELAYS_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     is_agent: _builtins.bool
     room: _builtins.int
     at: _builtins.int
     level: _builtins.int
+    stream: _builtins.bool
     @_builtins.property
     def delays(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppDelay]: ...
     def __init__(
@@ -356,10 +361,11 @@ class ProbeReply(_message.Message):
         at: _builtins.int = ...,
         delays: _abc.Iterable[Global___AppDelay] | None = ...,
         level: _builtins.int = ...,
+        stream: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "delays", b"delays", "is_agent", b"is_agent", "level", b"level", "nonce", b"nonce", "room", b"room"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "delays", b"delays", "is_agent", b"is_agent", "level", b"level", "nonce", b"nonce", "room", b"room", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -371,7 +377,6 @@ class Lease(_message.Message):
 
     SEQ_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
-    PRIMARY_FIELD_NUMBER: _builtins.int
     AGE_FIELD_NUMBER: _builtins.int
     RTT_FIELD_NUMBER: _builtins.int
     CPU_FIELD_NUMBER: _builtins.int
@@ -388,7 +393,6 @@ class Lease(_message.Message):
     BRIEF_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     incarnation: _builtins.int
-    primary: _builtins.bool
     age: _builtins.int
     rtt: _builtins.int
     cpu: _builtins.float
@@ -410,7 +414,6 @@ class Lease(_message.Message):
         *,
         seq: _builtins.int = ...,
         incarnation: _builtins.int = ...,
-        primary: _builtins.bool = ...,
         age: _builtins.int = ...,
         rtt: _builtins.int = ...,
         cpu: _builtins.float = ...,
@@ -428,7 +431,7 @@ class Lease(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "brief", b"brief", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "level", b"level", "measured", b"measured", "memory", b"memory", "primary", b"primary", "rtt", b"rtt", "seq", b"seq", "sets", b"sets", "spare", b"spare", "storage", b"storage", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "brief", b"brief", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "level", b"level", "measured", b"measured", "memory", b"memory", "rtt", b"rtt", "seq", b"seq", "sets", b"sets", "spare", b"spare", "storage", b"storage", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,6 +24,14 @@ class HopCost:
     """Added to a dial beyond its round trips: making a channel and a stream at both ends. Real cold dials over a 100 ms path took
     3 to 7 ms more than the round trips and a warm message's cost (tests/netns/test_sim_channels.py prints one)."""
 
+    @property
+    def datagram_ns(self) -> Nanos:
+        """Added to the one-way time of a message that travels by itself, without gRPC."""
+        return int(DATAGRAM_SHARE * self.per_message_ns)
+
+
+DATAGRAM_SHARE = 0.5
+"""Of a streamed message's cost."""
 
 # Packets. IPv4 and TCP with timestamps on an MTU of 1500.
 

@@ -1,6 +1,6 @@
 """Between the hosts: channels over paths over access links. Takes messages from cores and brings them to cores, later.
 
-    send -> channel (dial if cold) -> up link -> path -> down link -> hop cost -> core
+    send -> channel (dial if cold) -> up link -> path -> down link -> hop cost -> core      (or by itself: `datagrams`)
 
 What is in flight when a link changes or is cut stays in flight, as with the real links. What cannot be delivered is counted
 in `drops`; where a connection ends otherwise than in good order, the core is told `Unreachable` (see `opus_node.lines`).
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from opus_node.core.events import Event, Receive, Unreachable
-from opus_node.core.messages import REQUEST_TRAFFIC, Message
+from opus_node.core.messages import REQUEST_TRAFFIC, Message, by_datagram
 from opus_node.core.types import Nanos, NodeId
 from opus_node.sizes import ACK_OVERHEAD, DIAL_RECEIVED, DIAL_SENT, GRPC_OVERHEAD, TCP_IP_OVERHEAD, encoded_size, in_frame
 
@@ -39,6 +39,7 @@ from opus_controller.runtimes.sim.costs import (
     SYN_RTO,
     HopCost,
 )
+from opus_controller.runtimes.sim.datagrams import Datagrams
 from opus_controller.runtimes.sim.host import DIALS, SimHost
 from opus_controller.runtimes.sim.path import Path
 
@@ -66,7 +67,8 @@ class Fabric:
         self.drops: Counter[str] = Counter()
         """Messages that never arrived, by reason."""
         self.dials = 0
-        self.delivered = 0
+        self.datagrams = Datagrams(agenda, random, hop, self._path, step, self.drops)
+        self._delivered = 0
 
     # What the runtime does
 
@@ -78,6 +80,7 @@ class Fabric:
         self._network = network
         self._version += 1
         self._paths.clear()
+        self.datagrams.changed()
 
     def crashed(self, host: SimHost, now: Nanos) -> None:
         """The dead process's kernel resets its connections: the peers that its resets reach learn one way later."""
@@ -98,9 +101,16 @@ class Fabric:
         host.accepted.clear()
         host.reached.clear()
 
+    @property
+    def delivered(self) -> int:
+        return self._delivered + self.datagrams.delivered
+
     # Sending
 
     def send(self, source: SimHost, to: NodeId, message: Message, now: Nanos) -> None:
+        if by_datagram(message) and to != source.id and (target := self._hosts.get(to)) is not None:
+            self.datagrams.send(source, target, message, now)
+            return
         channel = source.channels.get(to)
         if channel is None or channel.state is State.CONNECTING or channel.state is State.WAITING:
             channel = source.accepted.get(to, channel)
@@ -223,7 +233,7 @@ class Fabric:
         if target.processor is not None:
             self._agenda.at(target.processor.enter(now), self._deliver, channel, message, True)
             return
-        self.delivered += 1
+        self._delivered += 1
         self._step(target, Receive(channel.source.id, message), now)
 
     def _queue_down(self, now: Nanos, channel: Channel, message: Message, downloads: Nanos) -> None:
@@ -249,7 +259,7 @@ class Fabric:
         if target.processor is not None and not handled:
             self._agenda.at(target.processor.enter(now), self._deliver, channel, message, True)
             return
-        self.delivered += 1
+        self._delivered += 1
         self._step(target, Receive(channel.source.id, message), now)
 
     def _arrive_at_nobody(self, now: Nanos, channel: Channel, message: Message, _c: None) -> None:

@@ -111,7 +111,7 @@ class Path:
                 return 0
             last_lost = draw < self._loss
         else:
-            lost = [self._loses(random) for _ in range(packets)]
+            lost = [self.loses(random) for _ in range(packets)]
             if not any(lost):
                 return 0
             last_lost = lost[-1]
@@ -122,12 +122,12 @@ class Path:
             late = min(PROBE_RTTS * self.rtt, rto)
         else:
             late = self.rtt + self.rtt // 4
-        while self._loses(random):
+        while self.loses(random):
             late += rto
             rto *= 2
         return late
 
-    def _loses(self, random: Callable[[], float]) -> bool:
+    def loses(self, random: Callable[[], float]) -> bool:
         """Whether the next packet is lost; steps the Gilbert-Elliott chain where there is one (the state before decides)."""
         if self._loss and random() < self._loss:
             return True
@@ -145,7 +145,7 @@ class Path:
         total = rounds * self.rtt
         for i in range(rounds):
             timeout = first_timeout if i == 0 else self.rto_after(0)
-            while self._loses(random):
+            while self.loses(random):
                 total += timeout
                 timeout *= 2
         return total

@@ -1,0 +1,108 @@
+"""Messages outside of connections: what the path loses is lost, nobody repairs or delays it, and nobody is told.
+
+    send -> up link -> path -> down link -> hop cost -> core
+
+Jitter, reordering, bursts and full queues act on a datagram as on any packet. Not modelled: duplication (the core takes one
+answer to a question) and the refusal by the kernel of a host whose process is dead, at which the node does not look either.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+from opus_node.core.events import Event, Receive
+from opus_node.core.messages import Message
+from opus_node.core.types import Nanos
+from opus_node.sizes import datagram_size
+
+from opus_controller.runtimes.sim.agenda import Agenda
+from opus_controller.runtimes.sim.costs import HopCost
+from opus_controller.runtimes.sim.host import SimHost
+from opus_controller.runtimes.sim.path import Path
+
+
+class Datagrams:
+    def __init__(
+        self,
+        agenda: Agenda,
+        random: Random,
+        hop: HopCost,
+        path: Callable[[SimHost, SimHost], Path],
+        step: Callable[[SimHost, Event, Nanos], None],
+        drops: Counter[str],
+    ) -> None:
+        """`path` between two hosts as the network is now; `step` as the fabric has it; `drops` counts by reason."""
+        self._agenda = agenda
+        self._random = random
+        self._hop_ns = hop.datagram_ns
+        self._path = path
+        self._paths: dict[tuple[str, str], Path] = {}
+        """Of pairs that share theirs with no other: those that remember what they lost last."""
+        self._step = step
+        self._drops = drops
+        self.delivered = 0
+
+    def changed(self) -> None:
+        """The network is another."""
+        self._paths.clear()
+
+    def send(self, source: SimHost, target: SimHost, message: Message, now: Nanos) -> None:
+        wire = datagram_size(message)
+        source.control_sent += wire
+        source.control_by_kind[type(message).__name__] += wire
+        arrives = now + self._hop_ns
+        if source.up is not None:
+            left = source.up.enter(now, int(wire * source.up.byte_ns))
+            if left is None:
+                self._drops["queue full"] += 1
+                return
+            arrives += left - now
+        path = self._between(source, target)
+        if path.cut or path.loses(self._random.random):
+            self._drops["datagram lost"] += 1
+            return
+        arrives += path.base if path.plain else path.transit(1, self._random.random)
+        takes = int(wire * target.down.byte_ns) if target.down is not None else 0
+        self._agenda.at(arrives + takes, self._arrive, source, target, (message, wire, takes))
+
+    def _between(self, source: SimHost, target: SimHost) -> Path:
+        path = self._paths.get((source.id, target.id))
+        if path is None:
+            path = self._path(source, target)
+            if path.has_state:
+                self._paths[source.id, target.id] = path
+        return path
+
+    def _arrive(self, now: Nanos, source: SimHost, target: SimHost, what: tuple[Message, int, Nanos]) -> None:
+        """The last bit is in, if the access link was idle for the time that it took."""
+        message, wire, takes = what
+        if target.down is not None:
+            left = target.down.enter(now - takes, takes)
+            if left is None:
+                self._drops["queue full"] += 1
+                return
+            if left > now:
+                self._agenda.at(left, self._taken, source, target, (message, wire))
+                return
+        self._taken(now, source, target, (message, wire))
+
+    def _taken(self, now: Nanos, source: SimHost, target: SimHost, what: tuple[Message, int]) -> None:
+        if target.core is not None and not target.paused and target.processor is not None:
+            self._agenda.at(target.processor.enter(now), self._deliver, source, target, what)
+        else:
+            self._deliver(now, source, target, what)
+
+    def _deliver(self, now: Nanos, source: SimHost, target: SimHost, what: tuple[Message, int]) -> None:
+        if target.core is None:
+            self._drops["receiver died"] += 1
+            return
+        if target.paused:
+            target.waiting.append((0, self._deliver, source, target, what))
+            return
+        message, wire = what
+        target.control_received += wire
+        target.control_by_kind[type(message).__name__] += wire
+        self.delivered += 1
+        self._step(target, Receive(source.id, message), now)

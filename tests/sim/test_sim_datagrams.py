@@ -1,0 +1,84 @@
+"""What travels by itself: a path does to it whatever it does to packets, and nobody repairs that."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from helpers.sim import Bench, plan
+from opus_controller.model.shapes import AccessLink, BurstLoss, Direction, PathShape
+from opus_controller.runtimes.sim import HopCost
+from opus_node.core.messages import Message, Probe
+from opus_node.core.types import MILLISECOND, SECOND
+from opus_node.sizes import datagram_size
+
+MS = MILLISECOND
+Outbox = list[tuple[str, int, str, Message]]
+
+
+def probes(n: int, every: int = 10 * MS, start: int = SECOND) -> Outbox:
+    return [("a", start + i * every, "b", Probe(i + 1)) for i in range(n)]
+
+
+def facts(bench: Bench) -> Any:
+    bench.do(bench.sim.down())
+    return bench.sim.info.facts
+
+
+def numbers(bench: Bench) -> list[int]:
+    return [message.nonce for _, message in bench.toy("b").received() if isinstance(message, Probe)]
+
+
+def test_it_takes_one_way_and_half_the_cost_of_a_hop_and_dials_nobody() -> None:
+    shapes = plan(there=PathShape(delay_ns=20 * MS), access=AccessLink(delay_ns=2 * MS))
+    bench = Bench(shapes, probes(1), HopCost(700_000, "test", 0)).until(2 * SECOND)
+    assert bench.arrivals("b") == [SECOND + 24 * MS + 350_000]
+    assert facts(bench)["dials"] == 0
+
+
+def test_what_is_lost_stays_lost() -> None:
+    bench = Bench(plan(there=PathShape(delay_ns=20 * MS, loss=0.2)), probes(5000)).until(60 * SECOND)
+    assert 860 <= 5000 - len(numbers(bench)) <= 1140  # 99.99% of a binomial of 0.2
+    assert facts(bench)["undelivered"]["datagram lost"] == 5000 - len(numbers(bench))
+
+
+def test_bursts_are_bursts_from_one_datagram_to_the_next() -> None:
+    burst = BurstLoss(p=0.02, r=0.2, loss_bad=1.0, loss_good=0.0)
+    heard = numbers(Bench(plan(there=PathShape(delay_ns=MS, burst=burst)), probes(5000)).until(60 * SECOND))
+    gaps = [after - before - 1 for before, after in pairwise(heard) if after > before + 1]
+    assert 3.5 <= sum(gaps) / len(gaps) <= 6.5, "five at a time, 1 / r"
+
+
+def test_jitter_reorders_them() -> None:
+    heard = numbers(Bench(plan(there=PathShape(delay_ns=50 * MS, jitter_ns=20 * MS)), probes(200, 2 * MS)).until(3 * SECOND))
+    assert sorted(heard) == list(range(1, 201))
+    assert heard != sorted(heard)
+
+
+def test_rates_hold_them_up_and_full_queues_drop_them() -> None:
+    wire = datagram_size(Probe(1))
+    access = AccessLink(up=Direction(rate_bps=8_000, queue_bytes=3 * wire))
+    bench = Bench(plan(access=access), [("a", SECOND, "b", Probe(1)) for _ in range(5)]).until(10 * SECOND)
+    takes = wire * MS  # a byte a millisecond
+    assert bench.arrivals("b") == [SECOND + i * takes + 20 * MS for i in (1, 2, 3)]
+    assert facts(bench)["undelivered"]["queue full"] == 2
+
+
+def test_nothing_crosses_a_cut_and_it_heals_at_once() -> None:
+    bench = Bench(plan(), probes(4, SECOND)).until(SECOND + 500 * MS)
+    bench.cut("a", "b")
+    bench.until(3 * SECOND + 500 * MS)
+    bench.apply()
+    assert numbers(bench.until(10 * SECOND)) == [1, 4]
+    assert bench.toy("a").unreachable() == [], "nobody is told"
+
+
+def test_the_dead_hear_nothing_and_the_paused_later() -> None:
+    bench = Bench(plan(names=("a", "b", "c")), [*probes(1), ("a", SECOND, "c", Probe(9))]).until(SECOND)
+    bench.do(bench.sim.pause(["b"]))
+    bench.do(bench.sim.crash(["c"]))
+    bench.until(5 * SECOND)
+    assert numbers(bench) == []
+    bench.do(bench.sim.resume(["b"]))
+    assert bench.until(6 * SECOND).arrivals("b") == [5 * SECOND]
+    assert facts(bench)["undelivered"] == {"receiver died": 1}
