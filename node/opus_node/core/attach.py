@@ -38,8 +38,8 @@ JOIN_PROBES = 5
 """Agents measured when joining (DESIGN: 3 to 5)."""
 JOIN_WINDOW: Nanos = 1500 * MILLISECOND
 """How long the first measurements may take; they end sooner, see `_probed`."""
-FIND_TIMEOUT: Nanos = 1500 * MILLISECOND
-"""A seed is a stranger: three round trips, and it may have hundreds to answer."""
+FIND_TIMEOUT: Nanos = 800 * MILLISECOND
+"""The longest terrestrial round trip, twice: a seed may have hundreds to answer. Asked and answered by datagrams."""
 BACKOFF_FIRST: Nanos = 500 * MILLISECOND
 BACKOFF_MAX: Nanos = 5 * SECOND
 SEEDS_KEPT = 3

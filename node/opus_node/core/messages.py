@@ -525,12 +525,13 @@ Message = (
 REQUEST_TRAFFIC = (RouteRequest, Reply)
 """Not control: requests and replies. All other classes count as control bytes."""
 
+_STRANGERS = (FindAgents, AgentsKnown)
 _MEASURING = (Probe, ProbeReply)
 
 
 def by_datagram(message: Message) -> bool:
-    """Whether it travels by itself, outside of connections."""
-    return isinstance(message, _MEASURING) and not message.stream
+    """Whether it travels by itself, outside of connections: between those who may never speak again."""
+    return isinstance(message, _STRANGERS) or (isinstance(message, _MEASURING) and not message.stream)
 
 
 DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport)
