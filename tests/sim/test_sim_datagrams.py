@@ -29,10 +29,10 @@ def numbers(bench: Bench) -> list[int]:
     return [message.nonce for _, message in bench.toy("b").received() if isinstance(message, Probe)]
 
 
-def test_it_takes_one_way_and_half_the_cost_of_a_hop_and_dials_nobody() -> None:
+def test_it_takes_one_way_and_the_cost_of_a_hop_and_dials_nobody() -> None:
     shapes = plan(there=PathShape(delay_ns=20 * MS), access=AccessLink(delay_ns=2 * MS))
     bench = Bench(shapes, probes(1), HopCost(700_000, "test", 0)).until(2 * SECOND)
-    assert bench.arrivals("b") == [SECOND + 24 * MS + 350_000]
+    assert bench.arrivals("b") == [SECOND + 24 * MS + 700_000]
     assert facts(bench)["dials"] == 0
 
 

@@ -16,22 +16,14 @@ class HopCost:
     """Time a message takes beyond its path: serializing, gRPC, the kernels' stacks and scheduling at both ends."""
 
     per_message_ns: Nanos = 520 * MICROSECOND
-    """Added to the one-way time of every message: the median that `opus bench hop` printed. A constant of the release, so that
-    a run can be repeated on another machine (docs/adr/0005)."""
+    """Added to the one-way time of every message: the median that `opus bench hop` printed. Datagrams cost no less (0.7 ms in a
+    quickstart's attachments). A constant of the release, so that a run can be repeated on another machine (docs/adr/0005)."""
     source: str = "opus bench hop: median 0.520 ms of 401 requests on three sites, userspace links, 2 cores, Linux 6.18"
     """Where the figures came from, for `result.json`."""
     dial_ns: Nanos = 4 * MILLISECOND
     """Added to a dial beyond its round trips: making a channel and a stream at both ends. Real cold dials over a 100 ms path took
     3 to 7 ms more than the round trips and a warm message's cost (tests/netns/test_sim_channels.py prints one)."""
 
-    @property
-    def datagram_ns(self) -> Nanos:
-        """Added to the one-way time of a message that travels by itself, without gRPC."""
-        return int(DATAGRAM_SHARE * self.per_message_ns)
-
-
-DATAGRAM_SHARE = 0.5
-"""Of a streamed message's cost."""
 
 # Packets. IPv4 and TCP with timestamps on an MTU of 1500.
 

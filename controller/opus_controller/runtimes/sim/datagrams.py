@@ -36,7 +36,7 @@ class Datagrams:
         """`path` between two hosts as the network is now; `step` as the fabric has it; `drops` counts by reason."""
         self._agenda = agenda
         self._random = random
-        self._hop_ns = hop.datagram_ns
+        self._hop_ns = hop.per_message_ns
         self._path = path
         self._paths: dict[tuple[str, str], Path] = {}
         """Of pairs that share theirs with no other: those that remember what they lost last."""
