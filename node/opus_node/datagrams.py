@@ -40,7 +40,7 @@ class Datagrams(asyncio.DatagramProtocol):
             endpoint.bind((host, self._port))
         except OSError as error:
             endpoint.close()
-            raise LocalError(f"cannot listen on {host}:{self._port}: {error.strerror}") from error
+            raise LocalError(f"cannot listen on {host}:{self._port}: is another node there? ({error.strerror})") from error
         self._socket = endpoint
 
     async def start(self) -> None:

@@ -474,7 +474,7 @@ def test_a_taken_port_is_told_and_nothing_is_kept() -> None:
         port = free_port()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
             other.bind(("127.0.0.2", port))
-            with pytest.raises(LocalError, match=f"cannot listen on 127.0.0.2:{port}: Address already in use"):
+            with pytest.raises(LocalError, match=f"cannot listen on 127.0.0.2:{port}: is another node there"):
                 Node("127.0.0.2", port).transport.bind("127.0.0.2")
         async with nodes(port, 1) as (a,):
             assert a.transport.links == 0
