@@ -36,6 +36,10 @@ REMEASURE: Nanos = 45 * SECOND
 REMEASURE_MOST: Nanos = 160 * SECOND
 """Between two measurements of a replica; the pause grows while they tell what was known, but ends before the connection is closed
 as idle."""
+REFUSED_FIRST: Nanos = 1 * SECOND
+REFUSED_DOUBLED = 4
+"""Who says that it is no replica is gone to last for so long, twice as long each time up to so often: an agent may know of an
+appointment before the appointed does."""
 REPORT: Nanos = 1 * SECOND
 """Between two reports of one silent replica to the steward."""
 NOTABLE_SHARE = 0.1
@@ -50,7 +54,9 @@ ATTEMPT_BITS = 16
 class Target:
     """A replica as its agent sees it."""
 
-    __slots__ = ("at", "load", "measured_at", "node", "pause", "refused", "reported_at", "rtt", "strikes")
+    __slots__ = (
+        *("at", "load", "measured_at", "node", "pause", "refusals", "refused", "refused_until", "reported_at", "rtt", "strikes"),
+    )
 
     def __init__(self, node: NodeId) -> None:
         self.node = node
@@ -59,9 +65,16 @@ class Target:
         self.at: Place = 0
         self.strikes = 0
         self.refused = False
+        self.refused_until: Nanos = 0
+        self.refusals = 0
         self.measured_at: Nanos = 0
         self.pause: Nanos = REMEASURE
         self.reported_at: Nanos = -REPORT
+
+    def refuses(self, now: Nanos) -> None:
+        self.refused = True
+        self.refused_until = now + (REFUSED_FIRST << min(self.refusals, REFUSED_DOUBLED))
+        self.refusals += 1
 
     def rank(self) -> tuple[bool, int, Nanos, NodeId]:
         return (self.refused, min(self.strikes, 1), self.rtt.delay(), self.node)
@@ -118,7 +131,7 @@ class Relay:
         self.serving[new.app] = self._ctx.me in new.members
         self._key[new.app] = (new.epoch, new.steward)
         for target in targets:
-            target.refused = False
+            target.refused, target.refusals = False, 0
             if not target.rtt.samples:
                 self._measure(target)
                 self._prober.reach(target.node, self._reached)
@@ -156,8 +169,8 @@ class Relay:
         now = self._ctx.now
         for targets in self.targets.values():
             for target in targets:
+                target.refused = target.refused and now < target.refused_until
                 if now - target.measured_at >= target.pause:
-                    target.refused = False  # it may have been appointed again since
                     self._measure(target)
                 elif target.strikes:
                     self._measure(target)
@@ -311,7 +324,7 @@ class Relay:
         else:
             target = self.target(relayed.message.app, source)
         if target is not None:
-            target.strikes = 0
+            target.strikes = target.refusals = 0
             target.load.take(message.load, self._ctx.now)
         self._forget(key, relayed)
 
@@ -328,7 +341,7 @@ class Relay:
                 target.load.take(message.load, self._ctx.now)
                 target.load.turned_away(self._ctx.now)
         elif target is not None:
-            target.refused = True
+            target.refuses(self._ctx.now)
         if relayed.last is None or relayed.last.node == source:
             self._try(key, relayed)
 
