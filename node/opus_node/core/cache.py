@@ -14,6 +14,8 @@ from opus_node.core.prober import Prober
 from opus_node.core.rtt import KEPT_OPEN, Rtt
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
+TENDED = 2
+"""Entries whose connections are kept open: the nearest, and who is gone to when that one is a replica no more."""
 KEPT = 3
 """Entries for one application (DESIGN section 4)."""
 SMALL = 4
@@ -233,14 +235,14 @@ class AppCache:
         return self.entries[chosen.node]
 
     def tend(self, until: Nanos) -> None:
-        """Keeps the best one's connection from being closed as idle before `until`: dialling costs two round trips more."""
+        """Keeps the best ones' connections from being closed as idle before `until`: dialling costs two round trips more."""
         recent = self._ctx.now - self._asked_at <= RECENT / self._ctx.budget.pace
         if not recent or not self.entries:
             return
-        best = min(self.entries.values(), key=lambda entry: (entry.strikes, entry.rtt.srtt, entry.node))
-        if not best.strikes and until - best.used_at >= KEPT_OPEN and self._ctx.now - best.asked_at >= KEPT_OPEN // 2:
-            best.asked_at = self._ctx.now
-            self._prober.reach(best.node, self._tended)
+        for entry in sorted(self.entries.values(), key=lambda entry: (entry.strikes, entry.rtt.srtt, entry.node))[:TENDED]:
+            if not entry.strikes and until - entry.used_at >= KEPT_OPEN and self._ctx.now - entry.asked_at >= KEPT_OPEN // 2:
+                entry.asked_at = self._ctx.now
+                self._prober.reach(entry.node, self._tended)
 
     def strike(self, node: NodeId) -> None:
         """It owed an answer."""

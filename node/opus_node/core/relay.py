@@ -170,9 +170,7 @@ class Relay:
         for targets in self.targets.values():
             for target in targets:
                 target.refused = target.refused and now < target.refused_until
-                if now - target.measured_at >= target.pause:
-                    self._measure(target)
-                elif target.strikes:
+                if now - target.measured_at >= target.pause or target.strikes:
                     self._measure(target)
 
     def target(self, app: AppId, node: NodeId) -> Target | None:
