@@ -22,19 +22,24 @@ class Node:
         self.ctx = Context("me", NodeConfig(), Random(1))
         self.prober = Prober(self.ctx)
         self.cache = AppCache(self.ctx, self.prober, "web")
+        self.connected: set[str] = set()
 
     def probed(self) -> set[str]:
         """Answers until nobody is asked any more; who was."""
         asked: set[str] = set()
-        due: list[tuple[int, str, int]] = []
+        due: list[tuple[int, str, int, bool]] = []
         while self.ctx.sends or due:
             for send in self.ctx.sends:
                 assert isinstance(send.message, Probe)
                 asked.add(send.to)
-                heappush(due, (self.ctx.now + RTT_MS[send.to] * MILLISECOND, send.to, send.message.nonce))
+                dialled = send.message.stream and send.to not in self.connected
+                takes = RTT_MS[send.to] * MILLISECOND * (3 if dialled else 1)
+                if send.message.stream:
+                    self.connected.add(send.to)
+                heappush(due, (self.ctx.now + takes, send.to, send.message.nonce, send.message.stream))
             self.ctx.sends.clear()
-            self.ctx.now, node, nonce = heappop(due)
-            self.prober.on_reply(node, ProbeReply(nonce, False, 0))
+            self.ctx.now, node, nonce, stream = heappop(due)
+            self.prober.on_reply(node, ProbeReply(nonce, False, 0, stream=stream))
         return asked
 
 
@@ -61,3 +66,22 @@ def test_once_one_is_lost_the_others_are_worth_a_look_again() -> None:
     node.cache.learn(ReplicaSet("web", 1, "s", MEMBERS[1:]), "b")
     assert node.probed() == {"d"}, "the set has a smaller choice now"
     assert set(node.cache.entries) == {"b", "c", "d"}
+
+
+def test_measuring_dials_nobody_and_the_nearest_is_gone_to_only_once_it_is_dialled() -> None:
+    node = Node()
+    node.cache.suggest(["a"])
+    assert node.cache.best([]) is None
+    node.probed()
+    best = node.cache.best([])
+    assert best is not None
+    assert best.node == "a"
+    assert best.rtt.srtt == RTT_MS["a"] * MILLISECOND, "as the datagram measured, not as the dial took"
+    node.cache.suggest(["b", "c"])
+    node.probed()
+    assert set(node.cache.entries) == {"a", "b", "c"}
+    assert node.connected == {"a"}, "farther ones are remembered"
+    node.cache.count()
+    node.cache.tend(node.ctx.now)
+    node.probed()
+    assert node.connected == {"a", "b"}, "the one to go to when the nearest is a replica no more"

@@ -7,7 +7,7 @@ from random import Random
 from opus_node.core.context import Context
 from opus_node.core.messages import AgentHint, AppDelay, ReplicaSet
 from opus_node.core.prober import Prober
-from opus_node.core.relay import Relay
+from opus_node.core.relay import REFUSED_FIRST, Relay
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 from opus_node.core.ways import Way, Ways
 
@@ -61,3 +61,26 @@ def test_an_agent_takes_the_nearest_replica_where_latency_alone_counts() -> None
         target.rtt.sample(rtt * MILLISECOND)
     chosen = [relay.choose(APP, [], 1) for _ in range(20)]
     assert {one.node for one in chosen if one is not None} == {"198.18.0.3"}
+
+
+def test_a_replica_that_does_not_know_of_its_appointment_yet_is_gone_to_again_soon() -> None:
+    ctx = context()
+    relay = Relay(ctx, Prober(ctx), lambda app, replica: None, lambda: "")
+    relay.learn(ReplicaSet(APP, 1, ctx.me, ("198.18.0.2", "198.18.0.3")))
+    near, far = relay.targets[APP]
+    near.rtt.sample(10 * MILLISECOND)
+    far.rtt.sample(90 * MILLISECOND)
+
+    def chosen_at(now: int) -> str:
+        ctx.now = now
+        relay.tick()
+        target = relay.choose(APP, [], 1)
+        assert target is not None
+        return target.node
+
+    near.refuses(ctx.now)
+    assert chosen_at(REFUSED_FIRST - 1) == far.node
+    assert chosen_at(REFUSED_FIRST) == near.node
+    near.refuses(ctx.now)
+    assert chosen_at(3 * REFUSED_FIRST - 1) == far.node, "twice as long: it may be none for good"
+    assert chosen_at(3 * REFUSED_FIRST) == near.node

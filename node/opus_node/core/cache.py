@@ -183,11 +183,14 @@ class AppCache:
         worst = max(self.entries.values(), key=self._cost)
         if worst.strikes or self._cost(worst)[1] > rtt:
             return True
+        self._leave_out(node)
+        return False
+
+    def _leave_out(self, node: NodeId) -> None:
         self._farther.pop(node, None)
         self._farther[node] = self._ctx.now + self._ctx.budget.stretched(FARTHER)
         while len(self._farther) > FARTHER_KEPT:
             del self._farther[next(iter(self._farther))]
-        return False
 
     def _reached(self, measured: Nanos, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         """Its connection stands: only now is it gone to, since a request must not wait for the dial."""
@@ -200,7 +203,10 @@ class AppCache:
 
     def _remember(self, node: NodeId, rtt: Nanos) -> Entry:
         if len(self.entries) >= KEPT:
-            del self.entries[max(self.entries.values(), key=self._cost).node]
+            worst = max(self.entries.values(), key=self._cost)
+            del self.entries[worst.node]
+            if not worst.strikes:
+                self._leave_out(worst.node)
             self._pause = REMEASURE
         entry = self.entries[node] = Entry(node)
         entry.rtt.sample(rtt)
