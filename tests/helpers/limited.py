@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from opus_controller.engine.faults import Faults
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Fault, Heal, Host, Plan, Strain
 from opus_controller.model.shapes import HostChange
@@ -13,6 +15,7 @@ from opus_controller.runtimes.hosts import cgroups, state
 from opus_controller.runtimes.netns import NetnsRuntime
 
 from helpers.fake_runtime import FakeRuntime
+from helpers.timelines import undoing
 
 LEAST_CORES = 0.01
 
@@ -53,6 +56,14 @@ class Limited(FakeRuntime):
 
     async def restart(self, hosts: Iterable[str], network: Network) -> None:
         await self._runtime.restart(hosts, network)
+
+    def differences(self, plan: Plan, faults: list[Fault]) -> Iterator[list[str]]:
+        """What `differs` after each of these faults, after each event that undoes them, and at last from a plan without any."""
+        hands, whole = Faults(plan, self), [*faults, *undoing(faults)]
+        for k, fault in enumerate(whole):
+            asyncio.run(hands.strike(fault))
+            yield self.differs(plan, whole[: k + 1])
+        yield self.differs(plan, [])
 
     def differs(self, plan: Plan, faults: list[Fault]) -> list[str]:
         """Hosts that have other limits in force than these faults leave them, worked out from their list alone."""

@@ -343,7 +343,7 @@ class Attachment:
         ctx = self._ctx
         self._leases += 1
         self._lease_retried = False
-        self._lease_again(way, ctx.patience(way.rtt) + 100 * MILLISECOND)
+        self._lease_awaited(way, ctx.patience(way.rtt) + 100 * MILLISECOND)
         self._schedule_lease()
         if self._leases >= ctx.budget.stretched(BACKUP_EVERY):
             self._leases = 0
@@ -369,7 +369,7 @@ class Attachment:
         if way is not None:
             self._lease(way)
 
-    def _lease_again(self, way: Way, patience: Nanos) -> None:
+    def _lease_awaited(self, way: Way, patience: Nanos) -> None:
         self._lease(way)
         if self._silence_timer is not None:
             self._silence_timer.cancel()
@@ -382,7 +382,7 @@ class Attachment:
             self.agent_silent(self.agent)
         else:
             self._lease_retried = True
-            self._lease_again(way, 2 * self._ctx.patience(way.rtt) + LEASE_AGAIN)
+            self._lease_awaited(way, 2 * self._ctx.patience(way.rtt) + LEASE_AGAIN)
 
     def _lease(self, way: Way) -> None:
         ctx = self._ctx
@@ -429,10 +429,7 @@ class Attachment:
                 other.changed()
             self._lookout.hurry()
         if message.seq and message.seq == way.lease_seq:
-            rtt = self._ctx.now - way.lease_sent_at
-            measured = way.rtt.samples > 0  # the first may have paid for a dial
-            if way.rtt.sample(rtt, self._ctx.now) and measured:
-                self._ctx.position.sample(source, rtt, way.at)
+            self._ctx.met(source, way.rtt, self._ctx.now - way.lease_sent_at, way.at)
             way.told = None if message.again or not message.accepted else way.lease
         if source in (self.agent, self._asking):
             for one in message.near:

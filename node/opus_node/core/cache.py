@@ -47,7 +47,7 @@ SUSPECT_MAX: Nanos = 16 * SECOND
 class Entry:
     """One replica; one with `strikes` is not gone to directly until it answers a probe."""
 
-    __slots__ = ("asked_at", "load", "node", "rtt", "strikes", "used_at")
+    __slots__ = ("asked_at", "load", "node", "rtt", "strikes")
 
     def __init__(self, node: NodeId) -> None:
         self.node = node
@@ -55,8 +55,6 @@ class Entry:
         self.load = Heard()
         self.strikes = 0
         self.asked_at: Nanos = -KEPT_OPEN
-        self.used_at: Nanos = -KEPT_OPEN
-        """When it last answered."""
 
 
 class AppCache:
@@ -199,7 +197,7 @@ class AppCache:
             entry = self._remember(node, measured)
         if entry is not None:
             entry.strikes = 0
-            entry.rtt.met_at = entry.used_at = self._ctx.now
+            entry.rtt.met_at = self._ctx.now
 
     def _remember(self, node: NodeId, rtt: Nanos) -> Entry:
         if len(self.entries) >= KEPT:
@@ -246,7 +244,7 @@ class AppCache:
         if not recent or not self.entries:
             return
         for entry in sorted(self.entries.values(), key=lambda entry: (entry.strikes, entry.rtt.srtt, entry.node))[:TENDED]:
-            if not entry.strikes and until - entry.used_at >= KEPT_OPEN and self._ctx.now - entry.asked_at >= KEPT_OPEN // 2:
+            if not entry.strikes and until - entry.rtt.met_at >= KEPT_OPEN and self._ctx.now - entry.asked_at >= KEPT_OPEN // 2:
                 entry.asked_at = self._ctx.now
                 self._prober.reach(entry.node, self._tended)
 
@@ -288,12 +286,11 @@ class AppCache:
         entry = self.entries.get(node)
         if entry is not None:
             entry.strikes = 0
-            entry.used_at = self._ctx.now
+            entry.rtt.met_at = self._ctx.now
             entry.load.turned_away(self._ctx.now)
 
     def answered(self, node: NodeId, rtt: Nanos) -> None:
         entry = self.entries.get(node)
         if entry is not None:
             entry.strikes = 0
-            entry.used_at = self._ctx.now
             entry.rtt.sample(rtt, self._ctx.now)

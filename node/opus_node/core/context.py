@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from opus_node.core.budget import Budget
-from opus_node.core.coordinates import Position
+from opus_node.core.coordinates import Place, Position
 from opus_node.core.events import ClientReply, MemberChanged, Notice, Send, Serve
 from opus_node.core.messages import Message
 from opus_node.core.rtt import DIAL, KEPT_OPEN, UNKNOWN, Rtt
@@ -89,6 +89,13 @@ class Context:
         """
         dial = 2 * rtt.srtt + DIAL if rtt.samples and self.now - rtt.met_at > KEPT_OPEN else 0
         return rtt.timeout(self.config, unknown) + dial + 2 * self.lag
+
+    def met(self, peer: NodeId, rtt: Rtt, took: Nanos, at: Place) -> None:
+        """A round trip through a connection to a peer that says it is `at`. It moves this node's own place, unless it may have
+        paid for a dial, as the first may."""
+        measured = rtt.samples > 0
+        if rtt.sample(took, self.now) and measured:
+            self.position.sample(peer, took, at)
 
     @property
     def lag(self) -> Nanos:

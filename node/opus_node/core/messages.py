@@ -525,13 +525,12 @@ Message = (
 REQUEST_TRAFFIC = (RouteRequest, Reply)
 """Not control: requests and replies. All other classes count as control bytes."""
 
-_STRANGERS = (FindAgents, AgentsKnown)
-_MEASURING = (Probe, ProbeReply)
+_STRANGERS = frozenset((FindAgents, AgentsKnown, Probe, ProbeReply))
 
 
 def by_datagram(message: Message) -> bool:
     """Whether it travels by itself, outside of connections: between those who may never speak again."""
-    return isinstance(message, _STRANGERS) or (isinstance(message, _MEASURING) and not message.stream)
+    return type(message) in _STRANGERS and not getattr(message, "stream", False)
 
 
 DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport)

@@ -28,11 +28,11 @@ class Asked:
 
     __slots__ = ("node", "on_reply", "sent_at", "timer", "tries")
 
-    def __init__(self, node: NodeId, on_reply: OnReply, sent_at: Nanos) -> None:
+    def __init__(self, node: NodeId, on_reply: OnReply) -> None:
         self.node = node
         self.on_reply = on_reply
-        self.sent_at = sent_at
-        self.tries = 1
+        self.sent_at: Nanos = 0
+        self.tries = 0
         self.timer: Timer | None = None
 
 
@@ -46,38 +46,33 @@ class Prober:
 
     def ask(self, node: NodeId, on_reply: OnReply) -> None:
         """Measure the round trip to `node`. Silence calls nobody."""
-        asked = Asked(node, on_reply, self._ctx.now)
-        self._send(asked, False)
-        self._wait(asked)
+        self._send(Asked(node, on_reply))
 
     def reach(self, node: NodeId, on_reply: OnReply) -> None:
         """Have a connection to `node`, or keep one from being closed as idle; what is measured may have paid for a dial."""
-        self._send(Asked(node, on_reply, self._ctx.now), True)
+        self._send(Asked(node, on_reply), stream=True)
 
-    def _send(self, asked: Asked, stream: bool) -> None:
+    def _send(self, asked: Asked, stream: bool = False) -> None:
+        ctx = self._ctx
         if len(self._pending) >= PENDING:
             self._forget(next(iter(self._pending)))
         self._nonce += 1
         self._pending[self._nonce] = asked
-        self._ctx.send(asked.node, Probe(self._nonce, stream=stream))
-
-    def _wait(self, asked: Asked) -> None:
-        wait = AGAIN * asked.tries + 2 * self._ctx.lag
-        asked.timer = self._ctx.timers.at(self._ctx.now + wait, self._silent, self._nonce)
+        asked.sent_at = ctx.now
+        ctx.send(asked.node, Probe(self._nonce, stream=stream))
+        if not stream:
+            asked.tries += 1
+            asked.timer = ctx.timers.at(ctx.now + AGAIN * asked.tries + 2 * ctx.lag, self._silent, self._nonce)
 
     def _silent(self, nonce: int) -> None:
         asked = self._pending.pop(nonce)
         if asked.tries < TRIES:
-            asked.tries += 1
-            asked.sent_at = self._ctx.now
-            self._send(asked, False)
-            self._wait(asked)
+            self._send(asked)
 
-    def _forget(self, nonce: int) -> Asked:
+    def _forget(self, nonce: int) -> None:
         asked = self._pending.pop(nonce)
         if asked.timer is not None:
             asked.timer.cancel()
-        return asked
 
     def on_reply(self, source: NodeId, reply: ProbeReply) -> None:
         asked = self._pending.get(reply.nonce)

@@ -427,9 +427,7 @@ class Swim:
     # Round trips
 
     def _sample(self, member: Member, rtt: Nanos, at: Place) -> None:
-        measured = member.rtt.samples > 0  # the first may have paid for a dial
-        if member.rtt.sample(rtt, self._ctx.now) and measured:
-            self._ctx.position.sample(member.node, rtt, at)
+        self._ctx.met(member.node, member.rtt, rtt, at)
         member.at = at
 
     def _reached(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
