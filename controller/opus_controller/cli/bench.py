@@ -15,6 +15,7 @@ from opus_controller.cli._choose import LinksName, LinksOption, RuntimeName
 from opus_controller.cli._output import JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
+    from opus_controller.bench.agreement import Line as Compared
     from opus_controller.bench.overlay.rows import Line
     from opus_controller.bench.table import Row
 
@@ -25,6 +26,7 @@ class What(StrEnum):
     links = "links"
     sim = "sim"
     overlay = "overlay"
+    agree = "agree"
     all = "all"
 
 
@@ -33,7 +35,10 @@ def register(app: typer.Typer) -> None:
     def bench(
         what: Annotated[
             What,
-            typer.Argument(help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures."),
+            typer.Argument(
+                help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures; "
+                "agree: 60 real hosts against the simulator."
+            ),
         ],
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
         runtime: Annotated[RuntimeName, typer.Option("--runtime", help="For hosts: netns or docker.")] = RuntimeName.netns,
@@ -43,7 +48,8 @@ def register(app: typer.Typer) -> None:
             typer.Option("--rows", help="For overlay: which rows, with commas between; all unless given; repeatable."),
         ] = None,
         seeds: Annotated[
-            int | None, typer.Option("--seeds", min=1, max=1000, help="For overlay: how many; 10 unless given, 2 with --quick.")
+            int | None,
+            typer.Option("--seeds", min=1, max=1000, help="For overlay (10 unless given, 2 with --quick) and agree (1)."),
         ] = None,
         data: Annotated[Path | None, typer.Option("--data", help="For overlay: the matrix, or the directory it is in.")] = None,
         settings: Annotated[
@@ -52,7 +58,8 @@ def register(app: typer.Typer) -> None:
         quick: Annotated[bool, typer.Option("--quick", help="For overlay: 2 seeds, and less of everything.")] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Measure Opus itself. Nothing else should run meanwhile. `all` is without overlay, which takes virtual time only.
+        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, which takes virtual time only, and
+        agree, which takes seven minutes a seed.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
@@ -64,6 +71,9 @@ def register(app: typer.Typer) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
         if what is What.overlay:
             _overlay(rows or [], seeds or (2 if quick else 10), data, settings or [], quick, as_json)
+            return
+        if what is What.agree:
+            _agree(seeds or 1, links.value, as_json)
             return
         measured: list[Row] = machine.run()
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
@@ -88,6 +98,27 @@ def _overlay(rows: list[str], seeds: int, data: Path | None, settings: list[str]
         print_json({**order.told(), "rows": [line.plain() for line in lines], "wall_s": dict(results.wall_s)})
     else:
         print_table(("what", "to reach", "measured [95%]", "n", "", "besides"), [_cells(line) for line in lines])
+
+
+def _agree(seeds: int, links: str, as_json: bool) -> None:
+    from opus_controller.bench import agree
+
+    found = agree.run(seeds, links)
+    if as_json:
+        facts = {"hop_ms": found.hop_ms, "release_hop_ms": found.release_hop_ms, "seeds": seeds, "notes": found.notes}
+        print_json({**facts, "directory": found.directory, "rows": [{**vars(line), "ok": line.ok} for line in found.lines]})
+        return
+    hops = (f"sim, hop {found.hop_ms:.2f} ms", f"sim, hop {found.release_hop_ms:.2f} ms")
+    columns = ("what", "netns", hops[0], "off", f"{hops[1]} (release)", "off", "promised", "")
+    print_table(columns, [_agreement(line) for line in found.lines])
+    for note in found.notes:
+        print(note)
+    print(f"the runs: {found.directory}")
+
+
+def _agreement(line: Compared) -> tuple[str, ...]:
+    real, calibrated, release = (f"{value:,.1f} {line.unit}" for value in (line.real, line.calibrated, line.release))
+    return (line.what, real, calibrated, f"{line.off:+.1%}", release, f"{line.off_release:+.1%}", line.promised, _mark(line.ok))
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def moving(lab: Lab, delay: Floats, seed: int, m: int, after_s: float) -> Figure
     moved_at, before = lab.now, set(lab.replicas())
     lab.run_for(after_s)
     requests = [one for one in lab.requests if one["issued_at"] >= moved_at]
-    settled = _settled(requests, lab.now - LAST_S * SECOND)
+    settled = settles_at(requests, lab.now - LAST_S * SECOND)
     index = {host.name: host.index for host in lab.plan.hosts}
     weight = np.full(len(index), COLD_RATE / (len(index) - len(second)))
     weight[second] = HOT_RATE / len(second)
@@ -75,7 +75,7 @@ def _ask_from(lab: Lab, hot: list[int], label: str) -> None:
     lab.workload(rates | {names[i]: HOT_RATE / len(hot) for i in hot}, label=label)
 
 
-def _settled(requests: list[Record], since: float) -> dict[str, float]:
+def settles_at(requests: list[Record], since: float) -> dict[str, float]:
     """Each client's mean routing latency at the end."""
     took: dict[str, list[int]] = defaultdict(list)
     for one in requests:

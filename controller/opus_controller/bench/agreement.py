@@ -1,0 +1,171 @@
+"""How far two runs of one plan agree in what their clients felt: real hosts and the simulator, request by request pooled.
+
+Spans in which the machine was too busy for the real hosts' figures to mean anything are left out of *both* sides: the clients
+ask at the same times in every runtime, so what is left out there is left out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from opus_controller.bench.overlay.hotspot import back_after, settles_at
+from opus_controller.bench.overlay.oracles import Floats
+from opus_controller.report.figures import Judged
+from opus_controller.report.machine import inside
+from opus_controller.report.run import Run
+from opus_controller.report.world import FaultSeen
+
+SECOND = 1_000_000_000
+LAST_S = 60.0
+"""What latency settles at is the mean of so many seconds at the end (DESIGN section 7)."""
+MEDIAN_WITHIN = 0.10
+P95_WITHIN = 0.20
+
+Spans = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Felt:
+    """By the clients of one run, or of several pooled. Times in ms; empty lists where a plan has no such event."""
+
+    routing_ms: Floats
+    """Routing latency of every ok request that counts."""
+    ok: int
+    issued: int
+    after_fault_s: tuple[float, ...] = ()
+    """Of each surviving client's first request that a power-off could harm, from then to its answer; inf if there was none."""
+    back_s: tuple[float, ...] = ()
+    """Of each run whose demand moves: seconds until latency was back within 10% of what it settled at."""
+
+    def quantile(self, q: float) -> float:
+        return float(np.quantile(self.routing_ms, q)) if len(self.routing_ms) else float("nan")
+
+    @property
+    def availability(self) -> float:
+        return self.ok / self.issued if self.issued else float("nan")
+
+    def served_within(self, seconds: float) -> float:
+        return float(np.mean([took <= seconds for took in self.after_fault_s]))
+
+
+def felt(run: Run, left_out: Spans = ()) -> Felt:
+    """What counts of one run: without what was under way in `left_out` (s since the origin)."""
+    judged = run.everyone.where(~inside(run.everyone.requests, left_out))
+    requests = judged.requests
+    moved = _moves_at(run)
+    return Felt(
+        routing_ms=requests.routing_ns[requests.ok] / 1e6,
+        ok=int(requests.ok.sum()),
+        issued=requests.size,
+        after_fault_s=tuple(
+            took for fault in run.world.faults if fault.kind == "power-off" for took in _answers(run, judged, fault)
+        ),
+        back_s=() if moved is None else (_back(run, judged, moved),),
+    )
+
+
+def pooled(runs: Iterable[Felt]) -> Felt:
+    some = list(runs)
+    return Felt(
+        routing_ms=np.concatenate([one.routing_ms for one in some]),
+        ok=sum(one.ok for one in some),
+        issued=sum(one.issued for one in some),
+        after_fault_s=tuple(took for one in some for took in one.after_fault_s),
+        back_s=tuple(took for one in some for took in one.back_s),
+    )
+
+
+def _answers(run: Run, judged: Judged, fault: FaultSeen) -> list[float]:
+    """Seconds from when it counts (its issue, or the fault that struck it on its way) to the answer, one a client."""
+    requests = judged.requests
+    victims = {run.world.geometry.index[name] for name in fault.victims}
+    first: dict[int, float] = {}
+    for i in np.argsort(judged.charged, kind="stable").tolist():
+        client = int(requests.client[i])
+        if judged.charged[i] >= fault.t and client not in victims and client not in first:
+            first[client] = (requests.done[i] - judged.charged[i]) / SECOND if requests.ok[i] else float("inf")
+    return list(first.values())
+
+
+def _moves_at(run: Run) -> int | None:
+    """When some clients stop to ask and others begin, ns; None if demand does not move."""
+    stops = {load.stop_ns for load in run.plan.workload}
+    return min((load.start_ns for load in run.plan.workload if load.start_ns in stops), default=None)
+
+
+def _back(run: Run, judged: Judged, moved_at: int) -> float:
+    requests = judged.requests
+    names = [host.name for host in run.plan.hosts]
+    rows = zip(requests.client.tolist(), requests.ok.tolist(), requests.issued.tolist(), requests.arrived.tolist(), strict=True)
+    records = [
+        {"host": names[client], "outcome": "ok" if ok else "failed", "issued_at": issued, "arrived_at": arrived}
+        for client, ok, issued, arrived in rows
+        if issued >= moved_at
+    ]
+    last = run.plan.duration_ns - round(LAST_S * SECOND)
+    return back_after(records, settles_at(records, last), moved_at, last)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure on real hosts, in the simulator with the hop cost measured here, and with the release's."""
+
+    what: str
+    unit: str
+    real: float
+    calibrated: float
+    release: float
+    within: float | None = None
+    """The most by which `calibrated` may be off, a share of it; for a share in %, see `points`."""
+    points: float | None = None
+    """The same in percentage points."""
+
+    @property
+    def off(self) -> float:
+        """real / calibrated, less 1."""
+        return self.real / self.calibrated - 1 if self.calibrated else float("nan")
+
+    @property
+    def off_release(self) -> float:
+        return self.real / self.release - 1 if self.release else float("nan")
+
+    @property
+    def ok(self) -> bool | None:
+        if self.within is not None:
+            return abs(self.off) <= self.within
+        if self.points is not None:
+            return abs(self.real - self.calibrated) <= self.points
+        return None
+
+    @property
+    def promised(self) -> str:
+        if self.within is not None:
+            return f"within {self.within:.0%}"
+        return "" if self.points is None else f"within {self.points:g} points"
+
+
+AVAILABILITY_POINTS = 0.1
+
+
+def lines(label: str, real: Felt, calibrated: Felt, release: Felt) -> list[Line]:
+    """Every figure that the three have. The promised bounds are issue 4's and issue 7's."""
+    sides = (real, calibrated, release)
+
+    def line(what: str, unit: str, values: Sequence[float]) -> Line:
+        return Line(f"{label}: {what}", unit, *values)
+
+    count = real.issued
+    found = [
+        replace(line(f"routing latency, median of {count:,}", "ms", [s.quantile(0.5) for s in sides]), within=MEDIAN_WITHIN),
+        replace(line("routing latency, p95", "ms", [s.quantile(0.95) for s in sides]), within=P95_WITHIN),
+        replace(line("availability", "%", [100 * s.availability for s in sides]), points=AVAILABILITY_POINTS),
+    ]
+    if all(side.after_fault_s for side in sides):
+        who = f"of {len(real.after_fault_s)} clients left, first request served within"
+        found += [line(f"{who} {limit} s", "%", [100 * s.served_within(limit) for s in sides]) for limit in (2, 6)]
+    if all(side.back_s for side in sides):
+        found.append(line("latency back within 10% of settled", "s", [float(np.mean(s.back_s)) for s in sides]))
+    return found

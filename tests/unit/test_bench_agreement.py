@@ -1,0 +1,110 @@
+"""What `opus bench agree` holds against each other, by hand: who counts, what is left out, when a bound is kept."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.fakerun import FakeRun, make_plan, s
+from opus_controller.bench.agreement import Felt, felt, lines, pooled
+from opus_controller.report.run import read
+
+HOSTS = {"a": 2, "b": 3}
+CLIENTS = ("b-1", "b-2", "b-3")
+
+
+def begun(duration_s: float = 30, clients: tuple[str, ...] = CLIENTS) -> FakeRun:
+    run = FakeRun(make_plan(one_way_ms={("a", "b"): 10.0}, hosts=HOSTS, clients=clients, duration_s=duration_s))
+    run.begin()
+    run.role(0, "a-1", "replica", "web")
+    return run
+
+
+def test_of_a_power_off_each_survivors_first_request_counts_and_only_that(tmp_path: Path) -> None:
+    run = begun()
+    run.request(5, "b-1")  # before
+    run.power_off(10, "b-3")
+    run.request(9.5, "b-1", routing_ms=700, reply_ms=800)  # under way: 1.0 s after the fault
+    run.request(11, "b-1", outcome="deadline")  # its second
+    run.request(10.2, "b-2", routing_ms=2000, reply_ms=1000)
+    run.request(10.4, "b-3")  # a victim's
+    found = felt(read(run.write(tmp_path / "run")))
+    assert sorted(found.after_fault_s) == pytest.approx([1.0, 3.0])
+    assert (found.served_within(2), found.served_within(6)) == (0.5, 1)
+    assert (found.ok, found.issued) == (4, 5)
+
+
+def test_who_is_never_answered_is_not_served(tmp_path: Path) -> None:
+    run = begun()
+    run.power_off(10, "b-3")
+    run.request(10.2, "b-1", outcome="deadline")
+    found = felt(read(run.write(tmp_path / "run")))
+    assert found.after_fault_s == (math.inf,)
+    assert found.served_within(6) == 0
+
+
+def test_what_was_under_way_in_a_bad_span_is_left_out(tmp_path: Path) -> None:
+    run = begun()
+    for at in (1, 2, 3, 4, 5):
+        run.request(at, "b-1", routing_ms=100 * at)
+    found = felt(read(run.write(tmp_path / "run")), [(1.9, 3.5)])
+    assert found.routing_ms.tolist() == [100, 400, 500]
+    assert found.issued == 3
+
+
+def test_demand_that_moves_is_seen_in_the_plan_and_how_long_latency_took(tmp_path: Path) -> None:
+    """Moved at 10; 100 ms until 25, then 50 ms: windows of 5 s that begin up to 24 are above, the last of them ends at 29."""
+    run = begun(duration_s=100)
+    before, after = run.plan.workload[:2]
+    early = before.model_copy(update={"stop_ns": s(10)})
+    late = after.model_copy(update={"start_ns": s(10)})
+    run.plan = run.plan.model_copy(update={"workload": (early, late)})
+    for k in range(200):
+        at = k * 0.5
+        run.request(at, "b-2", routing_ms=100 if at < 25 else 50)
+    assert felt(read(run.write(tmp_path / "run"))).back_s == (19,)
+
+
+def test_demand_that_does_not_move_has_no_such_line(tmp_path: Path) -> None:
+    run = begun()
+    run.request(1, "b-1")
+    found = felt(read(run.write(tmp_path / "run")))
+    assert found.back_s == ()
+    assert [line.what for line in lines("x", found, found, found)] == [
+        "x: routing latency, median of 1",
+        "x: routing latency, p95",
+        "x: availability",
+    ]
+
+
+def flat(ms: float, *, ok: int = 1000, issued: int = 1000, p95: float | None = None) -> Felt:
+    """900 requests of `ms`, 100 of `p95`."""
+    return Felt(np.array([ms] * 900 + [ms if p95 is None else p95] * 100, dtype=np.float64), ok, issued)
+
+
+@pytest.mark.parametrize(
+    ("real", "verdicts"),
+    [
+        (flat(109, p95=119), [True, True, True]),
+        (flat(91, p95=81), [True, True, True]),
+        (flat(111, p95=119), [False, True, True]),
+        (flat(100, p95=121), [True, False, True]),
+        (flat(70, p95=79), [False, False, True]),
+        (flat(100, ok=998), [True, True, False]),
+        (flat(100, ok=999), [True, True, True]),
+    ],
+)
+def test_the_bounds_hold_both_ways(real: Felt, verdicts: list[bool]) -> None:
+    """Median within 10%, p95 within 20%, availability within 0.1 points, of the calibrated simulator."""
+    calibrated, release = flat(100, ok=1000), flat(10)
+    assert [line.ok for line in lines("x", real, calibrated, release)] == verdicts
+
+
+def test_seeds_are_pooled_request_by_request() -> None:
+    one, other = flat(10), Felt(np.array([30.0] * 3000), 3000, 3001, (1.0,), (20.0,))
+    both = pooled([one, other])
+    assert both.quantile(0.5) == 30
+    assert both.availability == 4000 / 4001
+    assert (both.after_fault_s, both.back_s) == ((1.0,), (20.0,))
