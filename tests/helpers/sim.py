@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from opus_controller.model.network import Cut, Network
 from opus_controller.model.plan import App, Host, HostAbilities, PathTable, Plan, Workload
@@ -112,14 +113,16 @@ class Toy:
 class Bench:
     """A simulator full of toys; every incarnation of a host's toy is kept."""
 
-    def __init__(self, plan: Plan, outbox: Iterable[tuple[str, int, str, Message]] = (), hop: HopCost = HOP) -> None:
-        """`outbox`: (from host, at ns, to host, message), sent by the first incarnation."""
+    def __init__(
+        self, plan: Plan, outbox: Iterable[tuple[str, int, str, Message]] = (), hop: HopCost = HOP, **options: Any
+    ) -> None:
+        """`outbox`: (from host, at ns, to host, message), sent by the first incarnation. `options` of SimRuntime."""
         self.plan = plan
         self.network = Network.of(plan)
         self.address = {h.name: h.address for h in plan.hosts}
         self._outbox = list(outbox)
         self.toys: dict[str, list[Toy]] = {h.name: [] for h in plan.hosts}
-        self.sim = SimRuntime(make_core=self._make, hop_cost=hop)
+        self.sim = SimRuntime(make_core=self._make, hop_cost=hop, **options)
         self.do(self.sim.up(plan))
 
     def _make(self, node_id: str, config: NodeConfig, rng: Random) -> Toy:

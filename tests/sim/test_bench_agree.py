@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from helpers import tiny
 from opus_controller.bench import agree
 from opus_controller.bench.agreement import Line, Spans, felt, lines
 from opus_controller.model.compile import compile_plan
+from opus_controller.model.errors import InvalidRun, ScenarioError
 from opus_controller.model.scenario import load_scenario
+from opus_controller.net.choose import Choice
 from opus_controller.report.conclude import judge
 from opus_controller.report.run import read
 from opus_controller.runtimes.sim import SimRuntime
@@ -27,7 +33,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Line]:
             spans, notes = agree.left_out(place / name)
             assert list(notes) == []
         assert judge(place / name).plan_digest == plan.digest
-        sides.append(felt(read(place / name), spans))
+        sides.append([felt(read(place / name), spans)])
     return lines("tiny", *sides)
 
 
@@ -40,3 +46,62 @@ def test_a_wrong_hop_cost_is_seen(found: list[Line]) -> None:
     median = found[0]
     assert median.real - median.release == pytest.approx(5.5, abs=0.6)
     assert median.off_release > 0.2
+
+
+Agree = Callable[..., agree.Agreement]
+
+
+@pytest.fixture
+def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agree:
+    """`opus bench agree` with the simulator in place of real hosts, and calibration as given; on the tiny scenario."""
+    scenario = tiny.write(tmp_path / "scenario")
+    real: Any = lambda choice, mode, record: SimRuntime(hop_cost=HopCost(2_000_000, "the real one"))  # noqa: E731
+    monkeypatch.setattr(agree, "SCENARIOS", {"tiny": ()})
+    monkeypatch.setattr(agree, "find", lambda kind, name: scenario)
+    monkeypatch.setattr(agree, "choose", lambda links: Choice("userspace", "of this test"))
+    monkeypatch.setattr(agree, "NetnsRuntime", real)
+    monkeypatch.setattr(agree.Calibration, "measured", staticmethod(lambda choice: agree.Calibration(2.0, 5.0)))
+    return lambda seeds, **options: agree.run(agree.Order(("tiny",), seeds, **options), tmp_path / "runs")
+
+
+def invalid(monkeypatch: pytest.MonkeyPatch, *seeds: int) -> None:
+    """The machine is too busy for these."""
+    honest = agree.left_out
+
+    def left_out(place: Path) -> Any:
+        if any(place.parent.name.endswith(f"-{seed}") for seed in seeds):
+            raise InvalidRun("too busy")
+        return honest(place)
+
+    monkeypatch.setattr(agree, "left_out", left_out)
+
+
+def test_a_seed_for_which_the_machine_was_too_busy_is_left_out_and_tried_again(
+    compare: Agree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as busy:
+        invalid(busy, 2)
+        first = compare(3)
+    assert first.notes == ["tiny, seed 2: not counted: too busy"]
+    assert first.lines[0].by_seed.count == 2
+    assert {path.name for path in (first.directory / "tiny-2").iterdir()} == {"netns-invalid"}
+
+    kept = first.directory / "tiny-1" / "netns" / "run.json"
+    before = kept.stat().st_mtime_ns
+    again = compare(4, directory=first.directory)
+    assert (again.notes, again.directory, again.calibration) == ([], first.directory, first.calibration)
+    assert again.lines[0].by_seed.count == 4
+    assert kept.stat().st_mtime_ns == before, "what is there is not played again"
+
+
+def test_a_comparison_without_a_seed_that_counts_is_no_comparison(compare: Agree, monkeypatch: pytest.MonkeyPatch) -> None:
+    invalid(monkeypatch, 1)
+    with pytest.raises(InvalidRun, match="tiny, seed 1: not counted: too busy"):
+        compare(1)
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="--rows nowhere: not known; allowed: half-kill, hot-spot"):
+        agree.Order(("half-kill", "nowhere"))
+    with pytest.raises(ScenarioError, match="no comparison is there"):
+        agree.Order(directory=tmp_path)

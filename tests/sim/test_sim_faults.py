@@ -9,7 +9,7 @@ from helpers.sim import Bench, plan, request, warm
 from opus_controller.model.network import Cut, Network
 from opus_controller.model.plan import Workload
 from opus_controller.model.shapes import HostChange
-from opus_controller.runtimes.sim.costs import DIAL_ROUND_TRIPS, IDLE_TIMEOUT, MAX_LINKS, QUEUE_MESSAGES
+from opus_controller.runtimes.sim.costs import DIAL_ROUND_TRIPS, IDLE_TIMEOUT, MAX_LINKS, QUEUE_MESSAGES, StartCost
 from opus_node.clock import SLEW_PPM
 from opus_node.core.events import Boot, Receive
 from opus_node.core.messages import Message, Probe
@@ -145,6 +145,16 @@ def test_a_host_that_boots_later_refuses_until_then() -> None:
     assert bench.toy("a").unreachable() == [1040 * MS]
     assert [t for t, event in bench.toy("b").log if isinstance(event, Boot)] == [2 * SECOND]
     assert [number for _, number in got(bench)] == [1]
+
+
+def test_processes_may_start_one_after_the_other_seeds_first() -> None:
+    shapes = plan(names=("a", "b", "c")).model_copy(update={"seeds": ("c",)})
+    bench = Bench(shapes, start_cost=StartCost(30 * MS, "of this test")).until(SECOND)
+    assert {name: toys[0].log[0][0] for name, toys in bench.toys.items()} == {"c": 0, "a": 30 * MS, "b": 60 * MS}
+    facts = bench.sim.info.facts
+    assert (facts["start_each_ns"], facts["start_source"]) == (30 * MS, "of this test")
+    at_once = Bench(shapes).until(SECOND)
+    assert {toys[0].log[0][0] for toys in at_once.toys.values()} == {0}
 
 
 # Pause

@@ -72,10 +72,12 @@ def test_demand_that_does_not_move_has_no_such_line(tmp_path: Path) -> None:
     run.request(1, "b-1")
     found = felt(read(run.write(tmp_path / "run")))
     assert found.back_s == ()
-    assert [line.what for line in lines("x", found, found, found)] == [
+    assert [line.what for line in lines("x", [found], [found], [found])] == [
         "x: routing latency, median of 1",
         "x: routing latency, p95",
         "x: availability",
+        "x: way to the best live replica, median",
+        "x: stretch",
     ]
 
 
@@ -99,11 +101,38 @@ def flat(ms: float, *, ok: int = 1000, issued: int = 1000, p95: float | None = N
 def test_the_bounds_hold_both_ways(real: Felt, verdicts: list[bool]) -> None:
     """Median within 10%, p95 within 20%, availability within 0.1 points, of the calibrated simulator."""
     calibrated, release = flat(100, ok=1000), flat(10)
-    assert [line.ok for line in lines("x", real, calibrated, release)] == verdicts
+    assert [line.ok for line in lines("x", [real], [calibrated], [release])] == verdicts
+
+
+def test_who_goes_straight_to_a_replica_is_held_against_the_path(tmp_path: Path) -> None:
+    run = FakeRun(make_plan(one_way_ms={("a", "b"): 25.0, ("b", "a"): 10.0}, hosts=HOSTS, clients=CLIENTS, duration_s=30))
+    run.begin()
+    run.role(0, "a-1", "replica", "web")
+    run.request(1, "b-1", routing_ms=13, via="direct", replica="a-1")  # 10 ms to a-1
+    run.request(2, "b-2", routing_ms=12, via="agent", replica="a-1")
+    run.request(3, "b-3", outcome="deadline")
+    run.request(4, "a-1", routing_ms=0, via="self", replica="a-1")
+    found = felt(read(run.write(tmp_path / "run")))
+    assert found.beyond_ms.tolist() == [3]
+    assert found.best_ms.tolist() == [10, 10, 0]
+    assert found.stretch == 1.25, "of those who are no replica themselves"
+
+
+def test_seeds_have_an_interval_and_one_alone_has_none() -> None:
+    """Off by +10, -10 and 0%: mean 0, deviation 10%, t(2) = 4.303; pooled it is another figure."""
+    real, sim = [flat(110), flat(90), flat(100)], [flat(100)] * 3
+    median = lines("x", real, sim, sim)[0]
+    half = 4.303 * 0.1 / math.sqrt(3)
+    seeds = median.by_seed
+    assert (seeds.value, seeds.low, seeds.high, seeds.count) == pytest.approx((0, -half, half, 3), abs=1e-4)
+    assert median.off == pytest.approx(0)
+    availability = lines("x", [flat(1, ok=998), flat(1)], sim[:2], sim[:2])[2]
+    assert availability.by_seed.value == pytest.approx(-0.1), "in points"
+    assert math.isinf(lines("x", real[:1], sim[:1], sim[:1])[0].by_seed.high)
 
 
 def test_seeds_are_pooled_request_by_request() -> None:
-    one, other = flat(10), Felt(np.array([30.0] * 3000), 3000, 3001, (1.0,), (20.0,))
+    one, other = flat(10), Felt(np.array([30.0] * 3000), 3000, 3001, after_fault_s=(1.0,), back_s=(20.0,))
     both = pooled([one, other])
     assert both.quantile(0.5) == 30
     assert both.availability == 4000 / 4001

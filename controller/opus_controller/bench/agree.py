@@ -1,12 +1,14 @@
 """Do real hosts feel what the simulator foretells? Shipped scenarios of 60 hosts, the same plan in netns and in sim.
 
-The simulator runs twice: with a hop's cost as it was measured here, just before and on another topology, and with the release's
-constant. The runs' directories stay, for `opus report` and `opus compare`.
+The simulator runs twice: with what a hop and a start cost here, measured just before on another topology, and with the release's
+constants. The runs' directories stay, for `opus report` and `opus compare`, and to go on with more seeds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +18,21 @@ from pathlib import Path
 import numpy as np
 
 from opus_controller.bench import hop
-from opus_controller.bench.agreement import Felt, Line, Spans, felt, lines, pooled
+from opus_controller.bench.agreement import Felt, Line, felt, lines
 from opus_controller.engine.play import play
-from opus_controller.engine.record import RunRecord
+from opus_controller.engine.record import RecordReader, RunRecord
 from opus_controller.engine.runtime import Runtime
 from opus_controller.model.compile import compile_plan
-from opus_controller.model.errors import InvalidRun, PlatformError
+from opus_controller.model.errors import InvalidRun, PlatformError, ScenarioError
 from opus_controller.model.plan import Plan
 from opus_controller.model.scenario import find, load_scenario
 from opus_controller.model.settings import parse_setting
 from opus_controller.net.choose import Choice, choose
 from opus_controller.report.conclude import judge
-from opus_controller.report.run import read
+from opus_controller.report.run import Run, read
 from opus_controller.runtimes.netns import NetnsRuntime
 from opus_controller.runtimes.sim import SimRuntime
-from opus_controller.runtimes.sim.costs import HopCost
+from opus_controller.runtimes.sim.costs import HopCost, StartCost
 
 SCENARIOS: Mapping[str, tuple[str, ...]] = {
     "half-kill": (),
@@ -38,13 +40,51 @@ SCENARIOS: Mapping[str, tuple[str, ...]] = {
 }
 LEFT_OUT = "validity=exclude"
 """What the machine spoilt is left out, as `opus run` does where a scenario says so."""
-SIDES = ("netns", "sim", "sim-release")
+REAL = "netns"
+SIDES = (REAL, "sim", "sim-release")
+ASIDE = "netns-invalid"
+CALIBRATION = "calibration.json"
+HOP_S = 30.0
+
+
+@dataclass(frozen=True)
+class Order:
+    rows: Sequence[str] = tuple(SCENARIOS)
+    seeds: int = 1
+    """Of each scenario, from its own on."""
+    links: str = "auto"
+    directory: Path | None = None
+    """Of an earlier comparison: its calibration holds, and what it has is not played again."""
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.rows if name not in SCENARIOS]:
+            raise ScenarioError(f"--rows {','.join(unknown)}: not known; allowed: {', '.join(SCENARIOS)}")
+        if self.directory is not None and not (self.directory / CALIBRATION).is_file():
+            raise ScenarioError(f"--into {self.directory}: no comparison is there; allowed: what `opus bench agree` has made")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What this machine's hops and starts take, measured on another topology."""
+
+    hop_ms: float
+    start_ms: float
+    """From one host told to join to the next."""
+
+    @staticmethod
+    def measured(choice: Choice) -> Calibration:
+        found = asyncio.run(hop.measure(choice, HOP_S))
+        return Calibration(float(np.median(found.hop_ms)), found.start_ms)
+
+    def simulator(self) -> SimRuntime:
+        source = "opus bench hop on three sites, just before"
+        hop_cost = HopCost(round(self.hop_ms * 1e6), source)
+        return SimRuntime(hop_cost=hop_cost, start_cost=StartCost(round(self.start_ms * 1e6), source))
 
 
 @dataclass(frozen=True)
 class Agreement:
-    hop_ms: float
-    """What a hop costs on this machine, measured on another topology."""
+    calibration: Calibration
     release_hop_ms: float
     lines: list[Line]
     notes: list[str]
@@ -52,35 +92,74 @@ class Agreement:
     directory: Path
 
 
-def run(seeds: int = 1, links: str = "auto", base: Path = Path("runs")) -> Agreement:
-    """PlatformError where there are no real hosts; InvalidRun if the machine spoilt a whole run."""
-    choice = choose(links)
-    _say("what a hop costs, on three sites")
-    hop_ms = float(np.median(asyncio.run(hop.measure(choice, 30.0)).hop_ms))
-    costs = {"sim": HopCost(round(hop_ms * 1e6), "opus bench hop on three sites, just before"), "sim-release": HopCost()}
-    directory = base / f"agree-{datetime.now():%Y%m%d-%H%M%S}"  # `latest` goes on naming a run
+def run(order: Order, base: Path = Path("runs")) -> Agreement:
+    """PlatformError where there are no real hosts; InvalidRun if the machine was too busy for every seed."""
+    choice = choose(order.links)
+    directory = order.directory or base / f"agree-{datetime.now():%Y%m%d-%H%M%S}"  # `latest` goes on naming a run
+    calibration = _calibration(directory, choice)
     found: list[Line] = []
     notes: list[str] = []
-    for name, settings in SCENARIOS.items():
-        scenario = load_scenario(find("scenarios", name), [parse_setting(text) for text in (*settings, LEFT_OUT)])
-        sides: dict[str, list[Felt]] = {side: [] for side in SIDES}
-        for seed in range(scenario.form.seed, scenario.form.seed + seeds):
+    for name in order.rows:
+        scenario = load_scenario(find("scenarios", name), [parse_setting(text) for text in (*SCENARIOS[name], LEFT_OUT)])
+        seeds: list[Sequence[Felt]] = []
+        for seed in range(scenario.form.seed, scenario.form.seed + order.seeds):
             plan = compile_plan(scenario, seed)
-            spans: Spans = ()
-            for side in SIDES:
-                _say(f"{name}, seed {seed}: {side}")
-                place = directory / f"{name}-{seed}" / side
-                play_into(place, plan, SimRuntime(hop_cost=costs[side]) if side in costs else _netns(choice, place))
-                if side == "netns":
-                    spans, words = left_out(place)
-                    notes += [f"{name}, seed {seed}: {note}" for note in words]
-                sides[side].append(felt(read(place), spans))
-        found += lines(name, *(pooled(sides[side]) for side in SIDES))
-    return Agreement(hop_ms, costs["sim-release"].per_message_ns / 1e6, found, notes, directory)
+            try:
+                sides, words = _one_seed(directory / f"{name}-{seed}", plan, choice, calibration)
+            except InvalidRun as why:
+                notes.append(f"{name}, seed {seed}: not counted: {why}")
+                continue
+            seeds.append(sides)
+            notes += [f"{name}, seed {seed}: {word}" for word in words]
+        if seeds:
+            found += lines(name, *zip(*seeds, strict=True))
+    if not found:
+        raise InvalidRun("; ".join(notes))
+    return Agreement(calibration, HopCost().per_message_ns / 1e6, found, notes, directory)
 
 
-def _netns(choice: Choice, place: Path) -> Runtime:
-    return NetnsRuntime(choice, mode="run", record=place)
+def _calibration(directory: Path, choice: Choice) -> Calibration:
+    """The directory's own, or this machine's, which is kept there."""
+    file = directory / CALIBRATION
+    if file.is_file():
+        return Calibration(**json.loads(file.read_text()))
+    _say("what a hop costs, on three sites")
+    calibration = Calibration.measured(choice)
+    directory.mkdir(parents=True)
+    file.write_text(json.dumps(vars(calibration)) + "\n")
+    return calibration
+
+
+def _one_seed(place: Path, plan: Plan, choice: Choice, calibration: Calibration) -> tuple[Sequence[Felt], Sequence[str]]:
+    """What was felt on each side, and words for what was left out of all. InvalidRun if the machine was too busy."""
+    real = _played(place / REAL, plan, NetnsRuntime(choice, mode="run", record=place / REAL))
+    try:
+        spans, words = left_out(place / REAL)
+    except InvalidRun:
+        shutil.rmtree(place / ASIDE, ignore_errors=True)
+        (place / REAL).rename(place / ASIDE)  # another time may be better
+        raise
+    sims = [calibration.simulator(), SimRuntime()]
+    return [
+        felt(run, spans) for run in (real, *(_played(place / side, plan, sim) for side, sim in zip(SIDES[1:], sims, strict=True)))
+    ], words
+
+
+def _played(place: Path, plan: Plan, runtime: Runtime) -> Run:
+    """The run of this plan in `place`, played unless it is there from its beginning to its end."""
+    if not _is_done(place, plan):
+        shutil.rmtree(place, ignore_errors=True)
+        _say(f"{place.parent.name}: {place.name}")
+        play_into(place, plan, runtime)
+    return read(place)
+
+
+def _is_done(place: Path, plan: Plan) -> bool:
+    """ScenarioError if there is a run of another plan: an older version's perhaps."""
+    about = RecordReader(place).about() if place.exists() else {}
+    if about and about["plan_digest"] != plan.digest:
+        raise ScenarioError(f"{place}: is a run of another plan; take another directory")
+    return about.get("ended") == "done" and not about["died"]
 
 
 def play_into(place: Path, plan: Plan, runtime: Runtime) -> None:
@@ -99,11 +178,11 @@ def play_into(place: Path, plan: Plan, runtime: Runtime) -> None:
         raise PlatformError(f"{place}: {', '.join(sorted(outcome.died))} died by themselves")
 
 
-def left_out(place: Path) -> tuple[Spans, Sequence[str]]:
+def left_out(place: Path) -> tuple[Sequence[tuple[float, float]], Sequence[str]]:
     """The spans that do not count, s, and words for what was left out. InvalidRun if too little is left to tell anything."""
     validity = judge(place).validity
     if not validity.ok:
-        raise InvalidRun(f"{place}: {'; '.join(validity.reasons)}")
+        raise InvalidRun("; ".join(validity.reasons))
     run = read(place)
     words = [f"{span.from_s:.0f} to {span.to_s:.0f} s left out: {span.reason}" for span in validity.spans]
     return run.invalid_spans, [*words, *([f"{validity.excluded_requests} requests left out"] if words else [])]

@@ -40,6 +40,8 @@ class Measured:
     """CPU time of all hosts together a request, over what they spend at rest."""
     rest_cpu_ms_per_s: float
     """CPU time a host and second at rest: leases, probes, samples, timers."""
+    start_ms: float
+    """From the first host told to join to the last that has, by hosts."""
 
 
 def run(seconds: float = 30.0, links: str = "auto") -> list[Row]:
@@ -80,7 +82,9 @@ async def measure(choice: Choice, seconds: float) -> Measured:
     if len(hops) < 50:
         raise PlatformError(f"only {len(hops)} requests went straight to a replica; is the machine overloaded?")
     rest = rest_cpu / rest_s
-    return Measured(hops, requests, (busy_cpu - rest * busy_s) * 1000 / len(records), rest * 1000 / len(plan.hosts))
+    count = len(plan.hosts)
+    start_ms = runtime.info.facts["start_s"]["booted"] * 1000 / count
+    return Measured(hops, requests, (busy_cpu - rest * busy_s) * 1000 / len(records), rest * 1000 / count, start_ms)
 
 
 async def _ask(runtime: NetnsRuntime, plan: Plan, clients: list[str], start_s: float, stop_s: float) -> None:

@@ -45,11 +45,17 @@ def register(app: typer.Typer) -> None:
         links: LinksOption = LinksName.auto,
         rows: Annotated[
             list[str] | None,
-            typer.Option("--rows", help="For overlay: which rows, with commas between; all unless given; repeatable."),
+            typer.Option("--rows", help="For overlay and agree: which rows, with commas between; all unless given; repeatable."),
         ] = None,
         seeds: Annotated[
             int | None,
             typer.Option("--seeds", min=1, max=1000, help="For overlay (10 unless given, 2 with --quick) and agree (1)."),
+        ] = None,
+        into: Annotated[
+            Path | None,
+            typer.Option(
+                "--into", help="For agree: an earlier comparison's directory, to go on with; its seeds are not played again."
+            ),
         ] = None,
         data: Annotated[Path | None, typer.Option("--data", help="For overlay: the matrix, or the directory it is in.")] = None,
         settings: Annotated[
@@ -59,7 +65,7 @@ def register(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, which takes virtual time only, and
-        agree, which takes seven minutes a seed.
+        agree, which takes two minutes a seed of half-kill and four of hot-spot.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
@@ -73,7 +79,7 @@ def register(app: typer.Typer) -> None:
             _overlay(rows or [], seeds or (2 if quick else 10), data, settings or [], quick, as_json)
             return
         if what is What.agree:
-            _agree(seeds or 1, links.value, as_json)
+            _agree(rows or [], seeds or 1, links.value, into, as_json)
             return
         measured: list[Row] = machine.run()
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
@@ -91,8 +97,7 @@ def register(app: typer.Typer) -> None:
 def _overlay(rows: list[str], seeds: int, data: Path | None, settings: list[str], quick: bool, as_json: bool) -> None:
     from opus_controller.bench import overlay
 
-    names = [name for text in rows for name in text.split(",") if name]
-    order = overlay.Order(names, seeds, data, overlay.Settings.parse(settings), overlay.QUICK if quick else overlay.FULL)
+    order = overlay.Order(_names(rows), seeds, data, overlay.Settings.parse(settings), overlay.QUICK if quick else overlay.FULL)
     lines, results = overlay.measure(order, lambda news: print(f"bench overlay: {news}", file=sys.stderr, flush=True))
     if as_json:
         print_json({**order.told(), "rows": [line.plain() for line in lines], "wall_s": dict(results.wall_s)})
@@ -100,16 +105,23 @@ def _overlay(rows: list[str], seeds: int, data: Path | None, settings: list[str]
         print_table(("what", "to reach", "measured [95%]", "n", "", "besides"), [_cells(line) for line in lines])
 
 
-def _agree(seeds: int, links: str, as_json: bool) -> None:
+def _agree(rows: list[str], seeds: int, links: str, into: Path | None, as_json: bool) -> None:
     from opus_controller.bench import agree
 
-    found = agree.run(seeds, links)
+    found = agree.run(agree.Order(_names(rows) or tuple(agree.SCENARIOS), seeds, links, into))
     if as_json:
-        facts = {"hop_ms": found.hop_ms, "release_hop_ms": found.release_hop_ms, "seeds": seeds, "notes": found.notes}
-        print_json({**facts, "directory": found.directory, "rows": [{**vars(line), "ok": line.ok} for line in found.lines]})
+        facts = {
+            "calibration": vars(found.calibration),
+            "release_hop_ms": found.release_hop_ms,
+            "seeds": seeds,
+            "notes": found.notes,
+        }
+        compared = [{**vars(line), "by_seed": vars(line.by_seed), "ok": line.ok} for line in found.lines]
+        print_json({**facts, "directory": found.directory, "rows": compared})
         return
-    hops = (f"sim, hop {found.hop_ms:.2f} ms", f"sim, hop {found.release_hop_ms:.2f} ms")
-    columns = ("what", "netns", hops[0], "off", f"{hops[1]} (release)", "off", "promised", "")
+    here = f"sim, hop {found.calibration.hop_ms:.2f} ms, start {found.calibration.start_ms:.0f} ms"
+    release = f"sim, hop {found.release_hop_ms:.2f} ms, at once (release)"
+    columns = ("what", "netns", here, "off", "by seed [95%]", release, "off", "promised", "")
     print_table(columns, [_agreement(line) for line in found.lines])
     for note in found.notes:
         print(note)
@@ -117,12 +129,32 @@ def _agree(seeds: int, links: str, as_json: bool) -> None:
 
 
 def _agreement(line: Compared) -> tuple[str, ...]:
-    real, calibrated, release = (f"{value:,.1f} {line.unit}" for value in (line.real, line.calibrated, line.release))
-    return (line.what, real, calibrated, f"{line.off:+.1%}", release, f"{line.off_release:+.1%}", line.promised, _mark(line.ok))
+    real, calibrated, release = (_figure(value, line.unit) for value in (line.real, line.calibrated, line.release))
+    off, by_seed = f"{line.off:+.1%}", _by_seed(line)
+    return (line.what, real, calibrated, off, by_seed, release, f"{line.off_release:+.1%}", line.promised, _mark(line.ok))
+
+
+def _figure(value: float, unit: str) -> str:
+    """A ratio has no unit, and needs more digits."""
+    return f"{value:,.1f} {unit}" if unit else f"{value:.3f}"
+
+
+def _by_seed(line: Compared) -> str:
+    """Mean and interval over seeds; of one seed there is none."""
+    seeds = line.by_seed
+    if seeds.count < 2:
+        return ""
+    if line.unit == "%":
+        return f"{seeds.value:+.2f} [{seeds.low:+.2f}, {seeds.high:+.2f}] points of {seeds.count}"
+    return f"{seeds.value:+.1%} [{seeds.low:+.1%}, {seeds.high:+.1%}] of {seeds.count}"
 
 
 def _cells(line: Line) -> tuple[str, ...]:
     return (line.row.what, line.to_reach, line.measured, str(line.estimate.count or ""), line.verdict, line.note)
+
+
+def _names(rows: list[str]) -> list[str]:
+    return [name for text in rows for name in text.split(",") if name]
 
 
 def _counts(text: str) -> list[int]:

@@ -6,6 +6,7 @@ imported here: they need grpc); tests/sim compares the numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opus_node.core.types import MICROSECOND, MILLISECOND, SECOND, Nanos
@@ -23,6 +24,22 @@ class HopCost:
     dial_ns: Nanos = 4 * MILLISECOND
     """Added to a dial beyond its round trips: making a channel and a stream at both ends. Real cold dials over a 100 ms path took
     3 to 7 ms more than the round trips and a warm message's cost (tests/netns/test_sim_channels.py prints one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartCost:
+    """When processes are there at a run's beginning. Real ones take turns at the machine's cores."""
+
+    each_ns: Nanos = 0
+    """From one host to the next, seeds first. 0: all at once, as if there were a core for each; so a run does not depend on how
+    many cores some machine had (docs/adr/0038)."""
+    source: str = "none: all at once"
+    """Where the figure came from, for `result.json`."""
+
+    def delays(self, hosts: Sequence[str], seeds: Sequence[str]) -> dict[str, Nanos]:
+        """Of each host, beyond its own time. Seeds, then the others in their order, as runtimes of real hosts start them."""
+        order = [*seeds, *(name for name in hosts if name not in set(seeds))]
+        return {name: turn * self.each_ns for turn, name in enumerate(order)}
 
 
 # Packets. IPv4 and TCP with timestamps on an MTU of 1500.

@@ -15,7 +15,7 @@ from opus_controller.engine.runtime import Health, LiveHost, Record, RunInfo
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Plan, Workload
 from opus_controller.model.shapes import NOTHING_TAKEN, HostChange
-from opus_controller.runtimes.sim.costs import HopCost
+from opus_controller.runtimes.sim.costs import HopCost, StartCost
 from opus_controller.runtimes.sim.host import Core, SimHost
 from opus_controller.runtimes.sim.trace import Trace
 from opus_controller.runtimes.sim.world import MakeCore, World
@@ -36,11 +36,13 @@ class SimRuntime:
         *,
         make_core: MakeCore | None = None,
         hop_cost: HopCost | None = None,
+        start_cost: StartCost | None = None,
         sample_every: Nanos = 5 * SECOND,
         trace: bool = True,
     ) -> None:
         self._make_core = make_core or _overlay_core
         self._hop = hop_cost or HopCost()
+        self._start = start_cost or StartCost()
         self._sample_every = sample_every
         self._trace = Trace() if trace else None
         self._world: World | None = None
@@ -49,7 +51,7 @@ class SimRuntime:
         self._tell_facts()
 
     async def up(self, plan: Plan) -> None:
-        self._world = World(plan, self._make_core, self._hop, self._sample_every, self._trace)
+        self._world = World(plan, self._make_core, self._hop, self._sample_every, self._trace, self._start)
         await self.sleep_until(0)
 
     def now(self) -> int:
@@ -148,6 +150,7 @@ class SimRuntime:
     def _tell_facts(self) -> None:
         facts: dict[str, Any] = {"hop_cost_ns": self._hop.per_message_ns, "dial_cost_ns": self._hop.dial_ns}
         facts["hop_cost_source"] = self._hop.source
+        facts |= {"start_each_ns": self._start.each_ns, "start_source": self._start.source}
         if self._trace is not None:
             facts["trace_digest"] = self._trace.digest()
             facts["steps"] = self._trace.steps

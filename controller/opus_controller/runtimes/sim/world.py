@@ -20,7 +20,7 @@ from opus_controller.model.network import Network
 from opus_controller.model.plan import App, Host, Plan
 from opus_controller.model.shapes import AccessLink, HostChange
 from opus_controller.runtimes.sim.agenda import Agenda
-from opus_controller.runtimes.sim.costs import HopCost
+from opus_controller.runtimes.sim.costs import HopCost, StartCost
 from opus_controller.runtimes.sim.fabric import Fabric
 from opus_controller.runtimes.sim.host import Core, SimHost
 from opus_controller.runtimes.sim.processor import Processor
@@ -34,7 +34,15 @@ _MOST_STEPS_AT_ONCE = 200_000
 
 
 class World:
-    def __init__(self, plan: Plan, make_core: MakeCore, hop: HopCost, sample_every: Nanos, trace: Trace | None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        make_core: MakeCore,
+        hop: HopCost,
+        sample_every: Nanos,
+        trace: Trace | None,
+        start: StartCost | None = None,
+    ) -> None:
         self.agenda = Agenda()
         kinds: dict[tuple[str, AccessLink], int] = {}
         self.hosts = {host.name: SimHost.of(host, kinds) for host in plan.hosts}
@@ -54,10 +62,12 @@ class World:
         self._histories = Histories(plan)
         self._programs = Programs(plan, self)
         down, absent = Network.of(plan).down, plan.absent
+        there, seeds = ([name for name in names if name not in absent] for names in (self.hosts, plan.seeds))
+        delays = (start or StartCost()).delays(there, seeds)
         for name, host in self.hosts.items():
             host.powered = name not in down
             if name not in absent:
-                self.agenda.at(host.plan.boot_at_ns, self._boot, host, 0)
+                self.agenda.at(host.plan.boot_at_ns + delays[name], self._boot, host, 0)
         self.agenda.at(sample_every, self._sample)
 
     # Processes
