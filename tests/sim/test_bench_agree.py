@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import tiny
 from opus_controller.bench import agree
@@ -98,6 +100,16 @@ def test_a_comparison_without_a_seed_that_counts_is_no_comparison(compare: Agree
     invalid(monkeypatch, 1)
     with pytest.raises(InvalidRun, match="tiny, seed 1: not counted: too busy"):
         compare(1)
+
+
+def test_the_simulator_may_play_a_seed_more_often(compare: Agree) -> None:
+    """Hops of 2.000, 2.001 and 2.002 ms."""
+    found = compare(1, draws=3)
+    runs = [found.directory / "tiny-1" / f"sim-{draw}" for draw in (1, 2, 3)]
+    hops = [json.loads((place / "run.json").read_text())["facts"]["hop_cost_ns"] for place in runs]
+    assert hops == [2_000_000, 2_001_000, 2_002_000]
+    together = np.concatenate([felt(read(place)).routing_ms for place in runs])
+    assert found.lines[0].calibrated == np.median(together)
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from opus_controller.bench import hop
-from opus_controller.bench.agreement import Felt, Line, felt, lines
+from opus_controller.bench.agreement import Felt, Line, felt, lines, pooled
 from opus_controller.engine.play import play
 from opus_controller.engine.record import RecordReader, RunRecord
 from opus_controller.engine.runtime import Runtime
@@ -41,7 +41,6 @@ SCENARIOS: Mapping[str, tuple[str, ...]] = {
 LEFT_OUT = "validity=exclude"
 """What the machine spoilt is left out, as `opus run` does where a scenario says so."""
 REAL = "netns"
-SIDES = (REAL, "sim", "sim-release")
 ASIDE = "netns-invalid"
 CALIBRATION = "calibration.json"
 HOP_S = 30.0
@@ -52,6 +51,9 @@ class Order:
     rows: Sequence[str] = tuple(SCENARIOS)
     seeds: int = 1
     """Of each scenario, from its own on."""
+    draws: int = 1
+    """How often the simulator plays each seed, the hop a microsecond longer each time. Who comes to serve is chaos: of one plan a
+    single run is a single draw, on either side, and pooling some of the side that costs nothing leaves the other's."""
     links: str = "auto"
     directory: Path | None = None
     """Of an earlier comparison: its calibration holds, and what it has is not played again."""
@@ -76,9 +78,9 @@ class Calibration:
         found = asyncio.run(hop.measure(choice, HOP_S))
         return Calibration(float(np.median(found.hop_ms)), found.start_ms)
 
-    def simulator(self) -> SimRuntime:
+    def simulator(self, draw: int = 0) -> SimRuntime:
         source = "opus bench hop on three sites, just before"
-        hop_cost = HopCost(round(self.hop_ms * 1e6), source)
+        hop_cost = HopCost(round(self.hop_ms * 1e6) + draw * 1000, source)
         return SimRuntime(hop_cost=hop_cost, start_cost=StartCost(round(self.start_ms * 1e6), source))
 
 
@@ -101,11 +103,11 @@ def run(order: Order, base: Path = Path("runs")) -> Agreement:
     notes: list[str] = []
     for name in order.rows:
         scenario = load_scenario(find("scenarios", name), [parse_setting(text) for text in (*SCENARIOS[name], LEFT_OUT)])
-        seeds: list[Sequence[Felt]] = []
+        seeds: list[tuple[Felt, Felt, Felt]] = []
         for seed in range(scenario.form.seed, scenario.form.seed + order.seeds):
             plan = compile_plan(scenario, seed)
             try:
-                sides, words = _one_seed(directory / f"{name}-{seed}", plan, choice, calibration)
+                sides, words = _one_seed(directory / f"{name}-{seed}", plan, choice, calibration, order.draws)
             except InvalidRun as why:
                 notes.append(f"{name}, seed {seed}: not counted: {why}")
                 continue
@@ -130,8 +132,11 @@ def _calibration(directory: Path, choice: Choice) -> Calibration:
     return calibration
 
 
-def _one_seed(place: Path, plan: Plan, choice: Choice, calibration: Calibration) -> tuple[Sequence[Felt], Sequence[str]]:
-    """What was felt on each side, and words for what was left out of all. InvalidRun if the machine was too busy."""
+def _one_seed(
+    place: Path, plan: Plan, choice: Choice, calibration: Calibration, draws: int
+) -> tuple[tuple[Felt, Felt, Felt], Sequence[str]]:
+    """What was felt on real hosts, in the simulator as calibrated and as released, and words for what was left out of all.
+    InvalidRun if the machine was too busy."""
     real = _played(place / REAL, plan, NetnsRuntime(choice, mode="run", record=place / REAL))
     try:
         spans, words = left_out(place / REAL)
@@ -139,10 +144,9 @@ def _one_seed(place: Path, plan: Plan, choice: Choice, calibration: Calibration)
         shutil.rmtree(place / ASIDE, ignore_errors=True)
         (place / REAL).rename(place / ASIDE)  # another time may be better
         raise
-    sims = [calibration.simulator(), SimRuntime()]
-    return [
-        felt(run, spans) for run in (real, *(_played(place / side, plan, sim) for side, sim in zip(SIDES[1:], sims, strict=True)))
-    ], words
+    sims = [_played(place / f"sim-{draw + 1}", plan, calibration.simulator(draw)) for draw in range(draws)]
+    release = _played(place / "sim-release", plan, SimRuntime())
+    return (felt(real, spans), pooled(felt(sim, spans) for sim in sims), felt(release, spans)), words
 
 
 def _played(place: Path, plan: Plan, runtime: Runtime) -> Run:

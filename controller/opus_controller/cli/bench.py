@@ -51,6 +51,9 @@ def register(app: typer.Typer) -> None:
             int | None,
             typer.Option("--seeds", min=1, max=1000, help="For overlay (10 unless given, 2 with --quick) and agree (1)."),
         ] = None,
+        draws: Annotated[
+            int, typer.Option("--draws", min=1, max=100, help="For agree: runs of each seed in sim, each with a hop 1 us longer.")
+        ] = 1,
         into: Annotated[
             Path | None,
             typer.Option(
@@ -79,7 +82,7 @@ def register(app: typer.Typer) -> None:
             _overlay(rows or [], seeds or (2 if quick else 10), data, settings or [], quick, as_json)
             return
         if what is What.agree:
-            _agree(rows or [], seeds or 1, links.value, into, as_json)
+            _agree(rows or [], seeds or 1, draws, links.value, into, as_json)
             return
         measured: list[Row] = machine.run()
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
@@ -105,21 +108,23 @@ def _overlay(rows: list[str], seeds: int, data: Path | None, settings: list[str]
         print_table(("what", "to reach", "measured [95%]", "n", "", "besides"), [_cells(line) for line in lines])
 
 
-def _agree(rows: list[str], seeds: int, links: str, into: Path | None, as_json: bool) -> None:
+def _agree(rows: list[str], seeds: int, draws: int, links: str, into: Path | None, as_json: bool) -> None:
     from opus_controller.bench import agree
 
-    found = agree.run(agree.Order(_names(rows) or tuple(agree.SCENARIOS), seeds, links, into))
+    found = agree.run(agree.Order(_names(rows) or tuple(agree.SCENARIOS), seeds, draws, links, into))
     if as_json:
         facts = {
             "calibration": vars(found.calibration),
             "release_hop_ms": found.release_hop_ms,
             "seeds": seeds,
+            "draws": draws,
             "notes": found.notes,
         }
         compared = [{**vars(line), "by_seed": vars(line.by_seed), "ok": line.ok} for line in found.lines]
         print_json({**facts, "directory": found.directory, "rows": compared})
         return
-    here = f"sim, hop {found.calibration.hop_ms:.2f} ms, start {found.calibration.start_ms:.0f} ms"
+    times = f" x {draws}" if draws > 1 else ""
+    here = f"sim{times}, hop {found.calibration.hop_ms:.2f} ms, start {found.calibration.start_ms:.0f} ms"
     release = f"sim, hop {found.release_hop_ms:.2f} ms, at once (release)"
     columns = ("what", "netns", here, "off", "by seed [95%]", release, "off", "promised", "")
     print_table(columns, [_agreement(line) for line in found.lines])
