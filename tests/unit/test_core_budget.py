@@ -36,7 +36,7 @@ def test_a_node_settles_within_its_budget(must: float, may: float, budget: int) 
 @given(st.floats(10, 55), st.floats(0, 500))
 def test_it_is_held_back_no_more_than_its_budget_asks_for(must: float, may: float) -> None:
     _, rate = settled(must, may, 100)
-    assert rate >= 0.9 * min(AIM * 100, must + may)
+    assert rate >= 0.99 * min(AIM * 100, must + may)
 
 
 def test_a_tighter_budget_is_a_greater_pace() -> None:

@@ -137,7 +137,7 @@ def test_a_crowd_where_nobody_is_nearer_is_shared_by_one_agent_per_so_many_nodes
     net.run(150 * SECOND)
     agents = net.agents()
     assert 7 <= len(agents) <= 9
-    assert max(net.snapshot(agent).nodes for agent in agents) < 2 * 8, "who has more than its share turns nobody out"
+    assert max(net.snapshot(agent).nodes for agent in agents) <= 8 + 2
     assert all(net.snapshot(node).agent in agents for node in net.live())
 
 
