@@ -67,6 +67,12 @@ def test_a_plan_passes() -> None:
         "scenario-service-protocol",
         "scenario-service-command-number",
         "scenario-service-unknown-key",
+        "scenario-utility-one-point",
+        "scenario-utility-bare-latency",
+        "scenario-utility-triple",
+        "scenario-utility-combine",
+        "scenario-utility-unknown-key",
+        "scenario-utility-worth",
     ],
 )
 def test_slips_are_seen_by_an_editor(case: str) -> None:

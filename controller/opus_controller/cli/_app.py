@@ -37,7 +37,7 @@ _ORDER = (
         "gc",
         "doctor",
     ),
-    *("topology", "churn", "plan", "schema", "bench"),
+    *("topology", "churn", "plan", "utility", "schema", "bench"),
 )
 """As `opus --help` lists them: by what people do first."""
 

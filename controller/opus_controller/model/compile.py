@@ -26,6 +26,7 @@ from opus_controller.model.service import ServiceCompiler
 from opus_controller.model.timeline import TimelineCompiler
 from opus_controller.model.topology import Topology
 from opus_controller.model.units import format_duration, shown
+from opus_controller.model.utility import compiled as utilities_of
 
 
 def compile_plan(scenario: Scenario, seed: int | None = None) -> Plan:
@@ -85,6 +86,7 @@ class _Compiler:
     def plan(self) -> Plan:
         self._check_apps()
         services = ServiceCompiler(self._problems, self._form).compile()
+        utilities = utilities_of(self._problems, self._form, len(self._topology.hosts))
         seeds = self._seeds()
         workload = self._workload()
         draws = partial(_stream, self._seed)
@@ -112,8 +114,9 @@ class _Compiler:
                     queue_ns=app.queue,
                     choice=app.choice,
                     hedge_ns=app.hedge or 0,
+                    utility=utility,
                 )
-                for app, service in zip(self._form.applications, services, strict=True)
+                for app, service, utility in zip(self._form.applications, services, utilities, strict=True)
             ),
         )
         return base.model_copy(

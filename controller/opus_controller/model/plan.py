@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from opus_controller.model.shapes import AccessLink, Frozen, HostChange, PathShape, ShapeChange
 
@@ -87,6 +87,24 @@ class Service(Frozen):
     """What the simulator takes for the time to start and to answer."""
 
 
+class Utility(Frozen):
+    """What an application is worth, by what its users feel: piecewise linear through (x, share of `worth`), flat outside.
+
+    The shares of those parts that have points are combined: multiplied, or the least of them.
+    """
+
+    worth: float = Field(ge=0)
+    combine: Literal["product", "least"]
+    floor: int = Field(default=0, ge=0)
+    """Hosts that it is promised."""
+    latency_quantile: float | None = Field(default=None, gt=0, lt=1)
+    latency_ns: tuple[tuple[int, float], ...] = ()
+    """At that quantile of answered requests."""
+    availability: tuple[tuple[float, float], ...] = ()
+    throughput_per_s: tuple[tuple[float, float], ...] = ()
+    """Requests answered, of all clients."""
+
+
 class App(Frozen):
     name: str
     replicas: int = Field(ge=1)
@@ -107,6 +125,15 @@ class App(Frozen):
     """How a request's replica is chosen: opus_node.core.choice, or an entry point of the group opus.choices."""
     hedge_ns: int = Field(default=0, ge=0)
     """Without an answer for so long, a second replica is asked; 0: never."""
+    utility: Utility | None = None
+    """None: nobody said what it is worth, and the plan's bytes are as if there were no such thing."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = dumped(self)
+        if self.utility is None:
+            found.pop("utility", None)
+        return found
 
 
 class OverlaySettings(Frozen):

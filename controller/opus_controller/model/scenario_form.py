@@ -36,6 +36,7 @@ from opus_controller.model.selectors import Selector
 from opus_controller.model.service_form import ServiceForm
 from opus_controller.model.topology_form import ShapeForm
 from opus_controller.model.units import SECOND, shown
+from opus_controller.model.utility_form import UtilityForm
 
 HOST_FAULTS: Final = ("crash", "power-off", "restart", "pause", "resume")
 ACTIONS: Final = (*HOST_FAULTS, "partition", "heal", "link", "strain", "flood")
@@ -132,6 +133,8 @@ class AppForm(Form):
     function of one's own, an entry point of the group opus.choices."""
     hedge: Span | None = None
     """A request without an answer for so long is asked of a second replica too, for a tenth of the requests at most."""
+    utility: UtilityForm | None = None
+    """What it is worth, by what its users feel. Shown by `opus utility`; the overlay does not allocate by it yet."""
 
     @model_validator(mode="after")
     def _size(self) -> AppForm:
