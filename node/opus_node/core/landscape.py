@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from math import inf, sqrt
+from operator import mul
 
 from opus_node.core.cluster import GUESS, Cluster, homes, regions
 from opus_node.core.coordinates import expected
@@ -183,6 +184,11 @@ class Landscape:
             measured = told.get(one.node)
             found.append(measured[0] / MILLISECOND if measured else sqrt(between * between + spur * spur))
         return found
+
+    def ways(self, one: Candidate) -> list[float]:
+        """ms from each agent's nodes to a candidate by way of the agent, on the mean of what they ask; agents by name."""
+        spurs = [sum(map(mul, cluster.shares, cluster.rtts)) for cluster in self._clusters]
+        return [spur + base for spur, base in zip(spurs, self._bases(one), strict=True)]
 
     def wanted(self, members: Sequence[NodeId]) -> dict[NodeId, list[NodeId]]:
         """By agent, the candidates it should measure: those that may be nearer than what serves it now, the nearest first.
