@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from opus_node import codec
@@ -49,9 +50,13 @@ class Datagrams(asyncio.DatagramProtocol):
         self._endpoint, _ = await loop.create_datagram_endpoint(lambda: self, sock=self._socket)
 
     def send(self, to: NodeId, payload: bytes) -> None:
-        """At once, or never: what the kernel will not take now is lost like anything else."""
+        """At once, or never: what the kernel will not take now is lost like anything else. Before `start`, too: a node asks for
+        agents before it hears."""
         if self._endpoint is not None:
             self._endpoint.sendto(payload, (to, self._port))
+        elif self._socket is not None:
+            with suppress(OSError):
+                self._socket.sendto(payload, (to, self._port))
 
     def close(self) -> None:
         if self._endpoint is not None:

@@ -442,6 +442,30 @@ def test_what_measures_a_path_goes_and_is_answered_by_datagrams_and_dials_nobody
     run(body)
 
 
+def test_a_node_that_does_not_hear_yet_can_ask() -> None:
+    """A core's first question leaves before its node listens; it was lost, and asked again 0.8 s later."""
+
+    async def body() -> None:
+        port = free_port()
+        async with nodes(port, 1) as (seed,):
+            newcomer = Node("127.0.0.9", port)
+            newcomer.transport.bind(newcomer.host)
+            newcomer.transport.send(seed.host, Probe(1))
+            try:
+                await seed.until(lambda: len(seed.received) == 1)
+                seed.transport.send(newcomer.host, ProbeReply(1, True, 0))
+                await newcomer.transport.start()
+                await newcomer.until(lambda: len(newcomer.received) == 1)
+            finally:
+                await newcomer.transport.stop()
+            assert (seed.received, newcomer.received) == (
+                [(newcomer.host, Probe(1))],
+                [(seed.host, ProbeReply(1, True, 0))],
+            ), "what comes meanwhile waits in the kernel"
+
+    run(body)
+
+
 def test_an_answer_too_long_for_a_packet_takes_a_connection() -> None:
     async def body() -> None:
         async with nodes(free_port(), 2) as (a, b):

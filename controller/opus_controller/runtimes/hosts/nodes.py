@@ -121,9 +121,11 @@ class Nodes:
         await _each(names, self._ready)
 
     async def boot(self, hosts: Iterable[str]) -> None:
-        """Hosts in the plan's order; from here on they are in the overlay and watched."""
-        wanted = set(hosts)
-        await _each([name for name in self._nodes if name in wanted], self._boot)
+        """Seeds, then the others, who would ask them in vain before; in the plan's order. From here on they are in the overlay
+        and watched."""
+        wanted, seeds = set(hosts), set(self._plan.seeds)
+        await _each([name for name in self._nodes if name in wanted & seeds], self._boot)
+        await _each([name for name in self._nodes if name in wanted - seeds], self._boot)
 
     async def adopt(self, is_paused: Callable[[str], bool]) -> None:
         """Speak with the nodes of a run that another process started; nothing is watched."""
