@@ -17,6 +17,7 @@ from opus_controller.cli._output import JsonOption, print_json, print_table
 if TYPE_CHECKING:
     from opus_controller.bench.agreement import Line as Compared
     from opus_controller.bench.overlay.rows import Line
+    from opus_controller.bench.overlay.run import Results
     from opus_controller.bench.table import Row
 
 
@@ -27,6 +28,7 @@ class What(StrEnum):
     sim = "sim"
     overlay = "overlay"
     agree = "agree"
+    utility = "utility"
     all = "all"
 
 
@@ -37,7 +39,7 @@ def register(app: typer.Typer) -> None:
             What,
             typer.Argument(
                 help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures; "
-                "agree: 60 real hosts against the simulator."
+                "agree: 60 real hosts against the simulator; utility: hosts to applications against the exact optimum."
             ),
         ],
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
@@ -45,11 +47,13 @@ def register(app: typer.Typer) -> None:
         links: LinksOption = LinksName.auto,
         rows: Annotated[
             list[str] | None,
-            typer.Option("--rows", help="For overlay and agree: which rows, with commas between; all unless given; repeatable."),
+            typer.Option(
+                "--rows", help="Which rows of overlay, utility or agree, with commas between; all unless given; repeatable."
+            ),
         ] = None,
         seeds: Annotated[
             int | None,
-            typer.Option("--seeds", min=1, max=1000, help="For overlay (10 unless given, 2 with --quick) and agree (1)."),
+            typer.Option("--seeds", min=1, max=1000, help="For overlay and utility (10, with --quick 2) and agree (1)."),
         ] = None,
         draws: Annotated[
             int, typer.Option("--draws", min=1, max=100, help="For agree: runs of each seed in sim, each with a hop 1 us longer.")
@@ -64,11 +68,11 @@ def register(app: typer.Typer) -> None:
         settings: Annotated[
             list[str] | None, typer.Option("--set", help="For overlay: NAME=VALUE, a setting; repeatable.")
         ] = None,
-        quick: Annotated[bool, typer.Option("--quick", help="For overlay: 2 seeds, and less of everything.")] = False,
+        quick: Annotated[bool, typer.Option("--quick", help="For overlay and utility: 2 seeds, and less of everything.")] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, which takes virtual time only, and
-        agree, which takes two minutes a seed of half-kill and four of hot-spot.
+        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay and utility, which tell nothing
+        of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
@@ -80,6 +84,9 @@ def register(app: typer.Typer) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
         if what is What.overlay:
             _overlay(rows or [], seeds or (2 if quick else 10), data, settings or [], quick, as_json)
+            return
+        if what is What.utility:
+            _utility(rows or [], seeds or (2 if quick else 10), quick, as_json)
             return
         if what is What.agree:
             _agree(rows or [], seeds or 1, draws, links.value, into, as_json)
@@ -102,8 +109,20 @@ def _overlay(rows: list[str], seeds: int, data: Path | None, settings: list[str]
 
     order = overlay.Order(_names(rows), seeds, data, overlay.Settings.parse(settings), overlay.QUICK if quick else overlay.FULL)
     lines, results = overlay.measure(order, lambda news: print(f"bench overlay: {news}", file=sys.stderr, flush=True))
+    _print_lines(order.told(), lines, results, as_json)
+
+
+def _utility(rows: list[str], seeds: int, quick: bool, as_json: bool) -> None:
+    from opus_controller.bench.utility import table
+
+    order = table.Order(_names(rows), seeds, table.QUICK if quick else table.FULL)
+    lines, results = table.measure(order, lambda news: print(f"bench utility: {news}", file=sys.stderr, flush=True))
+    _print_lines(order.told(), lines, results, as_json)
+
+
+def _print_lines(told: dict[str, object], lines: list[Line], results: Results, as_json: bool) -> None:
     if as_json:
-        print_json({**order.told(), "rows": [line.plain() for line in lines], "wall_s": dict(results.wall_s)})
+        print_json({**told, "rows": [line.plain() for line in lines], "wall_s": dict(results.wall_s)})
     else:
         print_table(("what", "to reach", "measured [95%]", "n", "", "besides"), [_cells(line) for line in lines])
 

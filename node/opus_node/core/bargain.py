@@ -49,6 +49,8 @@ class Bargain:
         self.least = GAIN * max(1e-12, sum(need.utility.worth for need in needs))
         self._worths: list[dict[int, float]] = [{} for _ in needs]
         self._hopes: list[dict[int, Hope]] = [{} for _ in needs]
+        self._climbed: dict[tuple[int, ...], Masks] = {}
+        """Where searches ended, by where they began: many begin alike."""
 
     # What a configuration is worth
 
@@ -201,7 +203,12 @@ class Bargain:
 
     def climb(self, masks: Masks, raids: bool = True) -> Masks:
         """While anything gains."""
-        masks = list(masks)
+        start = (raids, *masks)
+        if start not in self._climbed:
+            self._climbed[start] = self._climb(list(masks), raids)
+        return self._climbed[start]
+
+    def _climb(self, masks: Masks, raids: bool) -> Masks:
         while not self.tired:
             if self._moved(masks) or self._swapped(masks):
                 continue
@@ -234,21 +241,24 @@ class Bargain:
     def _swapped(self, masks: Masks) -> bool:
         """Two units of different owners change places; one of them may be free."""
         changed = False
-        for unit in bits(self.everyone):
-            one = self._owner(masks, unit)
-            if one < 0 or self.tired:
-                continue
-            for other in bits(self.everyone & self._able[one] & ~masks[one]):
-                two = self._owner(masks, other)
-                if two >= 0 and not unit & self._able[two]:
-                    continue
-                gain = self.worth(one, masks[one] ^ unit | other) - self.worth(one, masks[one])
-                if two >= 0:
-                    gain += self.worth(two, masks[two] ^ other | unit) - self.worth(two, masks[two])
-                if gain > self.least:
-                    masks[one] ^= unit | other
+        for one in range(len(masks)):
+            for two in (-1, *range(one + 1, len(masks))):
+                changed |= self._swapped_between(masks, one, two)
+        return changed
+
+    def _swapped_between(self, masks: Masks, one: int, two: int) -> bool:
+        """`two` may be nobody, -1."""
+        changed = False
+        for unit in bits(masks[one] & (self._able[two] if two >= 0 else self.everyone)):
+            mine, theirs = masks[one], masks[two] if two >= 0 else self.free(masks)
+            before = self.worth(one, mine) + (self.worth(two, theirs) if two >= 0 else 0.0)
+            for other in bits(theirs & self._able[one]):
+                both = unit | other
+                after = self.worth(one, mine ^ both) + (self.worth(two, theirs ^ both) if two >= 0 else 0.0)
+                if after > before + self.least:
+                    masks[one] ^= both
                     if two >= 0:
-                        masks[two] ^= unit | other
+                        masks[two] ^= both
                     changed = True
                     break
         return changed

@@ -97,3 +97,20 @@ def share(pairs: Sequence[tuple[int, int]]) -> Estimate:
     centre = (value + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * sqrt(value * (1 - value) / n + Z**2 / (4 * n**2))
     return Estimate(value, min(value, centre - half), max(value, centre + half), len(pairs))
+
+
+RESAMPLED = 2000
+
+
+def quantile(clusters: Sequence[Sequence[float]], q: float) -> Estimate:
+    """Of all values (type 7), with the percentile bootstrap's interval over clusters; without bounds for a single one."""
+    if not clusters:
+        return NOTHING
+    value = float(np.quantile(np.concatenate([np.asarray(one) for one in clusters]), q))
+    n = len(clusters)
+    if n == 1:
+        return Estimate(value, -inf, inf, 1)
+    rng = np.random.default_rng(0)
+    again = [np.quantile(np.concatenate([clusters[k] for k in rng.integers(0, n, n)]), q) for _ in range(RESAMPLED)]
+    low, high = np.quantile(again, [0.025, 0.975])
+    return Estimate(value, float(low), float(high), n)
