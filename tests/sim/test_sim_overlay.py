@@ -11,7 +11,8 @@ from pathlib import Path
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.scenario import load_scenario
 from opus_controller.runtimes.sim import HopCost, SimRuntime, costs
-from opus_node.core.types import SECOND
+from opus_controller.runtimes.sim.costs import StartCost
+from opus_node.core.types import MILLISECOND, SECOND
 from opus_node.transport import TransportSettings
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +66,23 @@ def test_the_overlay_serves_in_the_simulator() -> None:
     assert sum(r["outcome"] == "ok" for r in requests) >= 0.99 * len(requests)
     assert max(r["hops"] for r in requests) <= 2
     assert all(r["issued_at"] <= r["arrived_at"] <= r["done_at"] for r in requests if r["outcome"] == "ok")
+
+
+def test_the_first_set_is_of_those_who_have_come_by_then() -> None:
+    """Hosts come one by one, 15 ms apart: what agents told in their first half second, before most had, is not what counts."""
+    plan = compile_plan(load_scenario(ROOT / "scenarios" / "half-kill.yaml"))
+    sim = SimRuntime(start_cost=StartCost(15 * MILLISECOND, "of this test"))
+
+    async def start() -> None:
+        await sim.up(plan)
+        await sim.sleep_until(3 * SECOND)
+
+    asyncio.run(start())
+    first = next(r for r in sim.records() if r["kind"] == "replica_set")
+    seeds = {host.address for host in plan.hosts if host.name in plan.seeds}
+    assert len(first["members"]) == 6
+    assert not seeds & set(first["members"]), "agents serve only where nobody else can"
+    assert first["t"] < 2 * SECOND
 
 
 def test_channels_have_the_transports_numbers() -> None:

@@ -85,8 +85,9 @@ class Summaries:
         at, before = self._whole.get(app, (0, None))
         version = now // SECOND + 1  # so that no life of this agent repeats those of the one before
         if before is not None:
-            age = now - at
-            same = age < WHOLE_EVERY and _changed(before, found) * age < WHOLE_LEAST
+            age, changed = now - at, _changed(before, found)
+            least = WHOLE_LEAST if known is not None else 0  # the first set is decided on who has come by then
+            same = age < WHOLE_EVERY and (not changed or changed * age < least)
             serving = {node for node in (known.members if known else ()) if node in self._leases.table}
             if same and {one.node for one in before.candidates} >= serving:
                 return replace(before, nodes=found.nodes, rate=found.rate)
