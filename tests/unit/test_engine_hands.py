@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import stat
 from collections.abc import Awaitable, Callable, Sequence
@@ -528,3 +529,53 @@ def test_what_the_machine_refuses_is_told_recorded_and_not_in_force() -> None:
     assert (refused["kind"], refused["name"], refused["fault"], refused["by"]) == ("refused", "weak", "strain", "hand")
     assert "a-1 cannot be limited: no" in refused["why"]
     assert struck["kind"] == "fault"
+
+
+def test_what_the_machine_does_not_undo_stays_in_force_and_can_be_cleared_again() -> None:
+    bed = Bed()
+
+    async def strike(bed: Bed) -> None:
+        await bed.strike(link="a <-> b", set={"rtt": "20ms"}, name="near")
+        await bed.strike(link="a <-> b", set={"rtt": "90ms"}, name="far")
+        bed.runtime.fail_at, bed.runtime.failure = "apply_links", PlatformError("no")
+        with pytest.raises(PlatformError, match="no"):
+            await bed.clear("near")
+        bed.runtime.fail_at = ""
+        assert await bed.in_force() == ["near", "far"]
+        assert bed.faults.ledger.shape("a", "b").delay_ns == 45_000_000
+        assert await bed.clear("near") == ["near"]
+        assert await bed.in_force() == ["far"]
+
+    on(bed, strike)
+
+
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [("it is laid again", ["strain", "heal", "refused"]), ("it is lifted", ["strain", "refused"])],
+)
+def test_what_flaps_ends_when_the_machine_refuses_and_the_record_says_why(when: str, told: list[str]) -> None:
+    bed, unheard = Bed(), []
+
+    async def strike(bed: Bed) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
+        await bed.strike(strain="a-1", cpu="50%", name="weak", for_="50s", flap="2s")
+        (later,) = [task for task in asyncio.all_tasks() if task.get_name() == "after weak"]
+        laid = bed.runtime.strain
+        strained = 0
+
+        async def strain(strains: Any) -> None:
+            nonlocal strained
+            strained += 1
+            if strained > (1 if when == "it is laid again" else 0):
+                raise PlatformError("a-1 cannot be limited: no")
+            await laid(strains)
+
+        bed.runtime.strain = strain  # type: ignore[method-assign]
+        await asyncio.wait([later])
+        del later
+        gc.collect()
+
+    on(bed, strike)
+    assert [record["fault" if record["kind"] == "fault" else "kind"] for record in bed.records] == told
+    assert "a-1 cannot be limited: no" in bed.records[-1]["why"]
+    assert not unheard

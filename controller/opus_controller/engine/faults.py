@@ -274,8 +274,13 @@ class Faults:
     async def _heal(self, fault: Heal) -> Struck:
         if fault.undoes in self.kinds and fault.undoes not in self.ledger.in_force:  # hands were faster than the plan
             return Struck((), fault.undoes, undoes=fault.undoes)
+        before = self.ledger.layers
         layer = self.ledger.lift(fault.undoes)
-        await self._bring_about(layer)
+        try:
+            await self._bring_about(layer)
+        except PlatformError:
+            self.ledger.layers = before  # it may be in force still, and can be lifted again
+            raise
         details = {"shapes": self._shapes(layer)} if layer.changes else {}
         return Struck(self._meant.get(fault.undoes, ()), fault.undoes, undoes=fault.undoes, details=details)
 

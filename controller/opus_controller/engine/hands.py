@@ -19,7 +19,7 @@ from opus_controller.engine.faults import Faults, Refused
 from opus_controller.engine.runtime import Record, Runtime
 from opus_controller.engine.turnover import TurnoverPlayer
 from opus_controller.model.by_hand import HandCompiler, Known, Wish
-from opus_controller.model.errors import ScenarioError
+from opus_controller.model.errors import PlatformError, ScenarioError
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import Fault, Plan
 from opus_controller.model.scenario_form import UNDONE_BY
@@ -110,6 +110,18 @@ class Hands:
         self._record([head, *rest])
         return head
 
+    async def _carried_out(self, fault: Fault) -> bool:
+        """The same with nobody there to be told why not: the record tells."""
+        try:
+            await self._carry_out(fault)
+        except Refused:
+            return False
+        except (PlatformError, ValueError) as error:
+            head = {"t": self._runtime.now(), "host": "", "kind": "refused", "name": fault.name, "fault": fault.kind}
+            self._record([{**head, "why": str(error), "by": "hand"}])
+            return False
+        return True
+
     def _known(self) -> Known:
         ledger = self._faults.ledger
         return Known(self._faults.kinds, {*self._planned}, ledger.in_force, self._faults.dead, self._faults.paused)
@@ -177,7 +189,8 @@ class Hands:
                         self.targets[fault.name], last = self.targets.get(last, ""), fault.name
                     elif last not in self._faults.ledger.in_force:
                         return
-                    await self._carry_out(fault)
+                    if not await self._carried_out(fault):
+                        return
 
         task = asyncio.create_task(go_on(), name=f"after {wish.fault.name}")
         self._later.update(dict.fromkeys(names, task))

@@ -144,6 +144,15 @@ class Ledger:
 
     # Links
 
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Oldest first; set to what it was before, this takes back what came in between."""
+        return tuple(self._layers)
+
+    @layers.setter
+    def layers(self, layers: Iterable[Layer]) -> None:
+        self._layers = list(layers)
+
     def lay(self, layer: Layer) -> None:
         """ValueError, and nothing laid, if a change cannot be made to what lies there (independent loss added to bursts)."""
         self._layers.append(layer)
