@@ -27,6 +27,7 @@ def a_run(
     seed: int = 1,
     one_way_ms: float = ONE_WAY_MS,
     late_ms: float = 0.1,
+    hops: int = 0,
 ) -> Run:
     """A minute of ten requests a second from a-1 to b-1; `added`: second to what the machine adds to their median, as a share."""
     plan = make_plan(one_way_ms={("a", "b"): one_way_ms}, hosts={"a": 1, "b": 1})
@@ -39,7 +40,9 @@ def a_run(
         for tenth in range(10):
             share = added.get(second, 0.0)
             taken = (one_way_ms + HOP_MS) * (1 + share) + rng.uniform(-0.6, 0.6)
-            run.request(second + tenth / 10, "a-1", routing_ms=taken, replica="b-1", hops=1 if via == "direct" else 2, via=via)
+            run.request(
+                second + tenth / 10, "a-1", routing_ms=taken, replica="b-1", hops=hops or (1 if via == "direct" else 2), via=via
+            )
     return read(run.write(directory))
 
 
@@ -85,8 +88,14 @@ def test_where_harm_is_presumed_requests_are_believed(tmp_path: Path, share: flo
     assert [breach.what for breach in unknown.validity.breaches] == ["cpu while timers are late"]
 
 
-def test_requests_by_an_agent_say_nothing(tmp_path: Path) -> None:
+def test_requests_passed_on_by_an_agent_say_nothing(tmp_path: Path) -> None:
     assert build(a_run(tmp_path, added=dict.fromkeys(range(21, 36), 0.5), via="agent")).validity.ok
+
+
+def test_one_hop_by_an_agent_is_as_good(tmp_path: Path) -> None:
+    """The agent serves, or asks for itself: three quarters of a run of six hosts, without which medians are of few."""
+    added = dict.fromkeys(range(21, 36), 0.5)
+    assert not build(a_run(tmp_path, added=added, via="agent", hops=1)).validity.ok
 
 
 def test_exclude_leaves_those_requests_out_of_every_figure(tmp_path: Path) -> None:

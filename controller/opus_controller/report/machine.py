@@ -1,4 +1,4 @@
-"""What the machine added to requests: by those that went straight to their replica, whose way the plan tells exactly.
+"""What the machine added to requests: by those that reached their replica in one hop, whose way the plan tells exactly.
 
 Such a request takes the path's one-way delay and what a hop costs on a quiet machine. What it took beyond that, as a median of
 some seconds, the machine added to every hop; where that is more than a tenth of what the median request would have taken without
@@ -15,7 +15,7 @@ import numpy as np
 
 from opus_controller.engine.runtime import Health
 from opus_controller.engine.validity import Breach
-from opus_controller.report.requests import ROUTES, Requests
+from opus_controller.report.requests import Requests
 from opus_controller.report.world import NO_PATH, Bools, Ints, World
 
 SECOND = 1_000_000_000
@@ -99,8 +99,9 @@ def inside(requests: Requests, spans: Iterable[tuple[float, float]]) -> Bools:
 
 
 def _direct(requests: Requests) -> Ints:
-    """Answered at the first attempt by another host, with no agent between."""
-    mask = requests.ok & (requests.route == ROUTES.index("direct")) & (requests.hops == 1) & (requests.attempts == 1)
+    """Answered at the first attempt by another host, with nobody between: an agent's own requests, and those to an agent that
+    serves, too."""
+    mask = requests.ok & (requests.hops == 1) & (requests.attempts == 1)
     return np.flatnonzero(mask & (requests.replica >= 0) & (requests.replica != requests.client)).astype(np.int64)
 
 
