@@ -18,6 +18,7 @@ keep all members from one failure domain, and each near another.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from math import inf, sqrt
@@ -80,6 +81,14 @@ Told = Mapping[NodeId, tuple[Nanos, Nanos]]
 """node -> (round trip, when told)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Requests/s by agent, and over how many seconds they were counted."""
+
+    rates: Mapping[NodeId, float]
+    window_s: float
+
+
 class Landscape:
     """Columns and dues for `kmedian`, from what agents tell."""
 
@@ -91,15 +100,16 @@ class Landscape:
         excluded: Collection[NodeId],
         near_enough: Nanos,
         told: Callable[[NodeId], Told],
+        asked: Asked | None = None,
     ) -> None:
-        """`told` is what an agent has measured of other agents' nodes."""
+        """`told` is what an agent has measured of other agents' nodes; `asked` goes before the summaries' rates."""
         self._app = config.name
         self._by_agent = clusters
         self._clusters = [clusters[agent] for agent in sorted(clusters)]
         self._told = [told(one.agent) for one in self._clusters]
         self.home = homes(clusters)
         self.region = regions(clusters, near_enough)
-        self.demand = demand({one.agent: one.summary for one in self._clusters})
+        self.demand = demand({one.agent: one.summary for one in self._clusters}, asked)
         self.candidates = self._shortlist(members, excluded, config.replicas, config.agents_serve)
         self.index = {one.node: i for i, one in enumerate(self.candidates)}
         self._barred = excluded
@@ -343,19 +353,20 @@ def _median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2] if values else 0.0
 
 
-def demand(summaries: Mapping[NodeId, Summary]) -> dict[NodeId, float]:
+def demand(summaries: Mapping[NodeId, Summary], asked: Asked | None = None) -> dict[NodeId, float]:
     """agent -> requests/s of its nodes, drawn towards what as many average nodes ask (a gamma prior); nodes if none ask.
 
     Where all ask little, the few requests seen by one agent are chance; a crowd that asks is believed at once. How strong the
     prior is, the counts tell themselves (empirical Bayes, by moments): they vary by mean + mean^2 / prior, as far as that is
-    beyond what chance does, by CHANCE deviations.
+    beyond what chance does, by CHANCE deviations. `asked` goes before the summaries' rates.
     """
     nodes = {agent: summary.nodes + 1 for agent, summary in summaries.items()}
-    rate = sum(summary.rate for summary in summaries.values()) / max(1, sum(nodes.values()))
+    told = asked or Asked({agent: summary.rate for agent, summary in summaries.items()}, WINDOW_S)
+    rate = sum(told.rates.values()) / max(1, sum(nodes.values()))
     if rate <= 0:
         return {agent: float(count) for agent, count in nodes.items()}
-    seen = {agent: summary.rate * WINDOW_S for agent, summary in summaries.items()}
-    usual = {agent: rate * nodes[agent] * WINDOW_S for agent in summaries}
+    seen = {agent: each * told.window_s for agent, each in told.rates.items()}
+    usual = {agent: rate * nodes[agent] * told.window_s for agent in summaries}
     squares = sum(count * count for count in usual.values())
     excess = sum((seen[agent] - usual[agent]) ** 2 - BUNDLE * usual[agent] for agent in summaries)
     excess -= CHANCE * sqrt(BUNDLE**3 * sum(usual.values()) + 2 * BUNDLE**2 * squares)

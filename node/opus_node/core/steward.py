@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
+from opus_node.core.crowd import MOVED, Crowd
 from opus_node.core.events import ReplicaSetDecided, RoleChanged
 from opus_node.core.landscape import Landscape, demand, moved
 from opus_node.core.messages import (
@@ -78,12 +79,10 @@ IMPROVE_MOST: Nanos = 30 * SECOND
 else is measured changes little."""
 MUCH = 0.05
 """Of all delay and dues; a decision that saves less is as good as one that changes nothing."""
-MOVED = 0.2
-"""Share of demand that must be elsewhere to count as moved; among fifty agents with few requests chance alone moves a tenth."""
-CROWD_EVERY: Nanos = SECOND
-"""How often it is looked at whether demand has moved: that is decided on without waiting for the next decision."""
 SURVEY_EVERY: Nanos = 3 * SECOND
 """While round trips are still wanted for a choice."""
+HURRY: Nanos = SECOND
+"""The same while demand moves."""
 SURVEY_MOST: Nanos = 20 * SECOND
 """After the last change; then what is only guessed has to do."""
 READY = 0.8
@@ -120,7 +119,7 @@ class Desk:
         "acting",
         "changed_at",
         "config",
-        "crowd_at",
+        "crowd",
         "decide_at",
         "decided",
         "demand",
@@ -144,7 +143,7 @@ class Desk:
         self.decided: tuple[object, ...] = ()
         """For which members, and without whom, the last decision was ..."""
         self.demand: dict[NodeId, float] = {}
-        """... and for which demand, by agent."""
+        """... and for which demand, by agent; at first, what was asked when this steward began."""
         self.decide_at: Nanos = 0
         self.pause: Nanos = 0
         self.sizer = Sizer(config) if config.most else None
@@ -159,8 +158,7 @@ class Desk:
         self.join_at: Nanos = -1
         self.join_with: NodeId = ""
         self.improve_at: Nanos = 0
-        self.crowd_at: Nanos = 0
-        """When it is looked at next whether demand has moved."""
+        self.crowd = Crowd()
         self.changed_at: Nanos = 0
 
 
@@ -291,7 +289,8 @@ class Stewards:
     def _land(self, desk: Desk, clusters: dict[NodeId, Cluster], members: Iterable[NodeId]) -> Landscape:
         config = desk.config
         near_enough = self._ctx.config.near_enough
-        return Landscape(config, clusters, tuple(members), desk.excluded, near_enough, self.surveyor.told)
+        asked = desk.crowd.asked({agent: cluster.summary for agent, cluster in clusters.items()})
+        return Landscape(config, clusters, tuple(members), desk.excluded, near_enough, self.surveyor.told, asked)
 
     def _filled(self, desk: Desk, clusters: dict[NodeId, Cluster], keep: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
         return filled(desk.config, self._land(desk, clusters, keep), self._count(desk, clusters), keep)
@@ -329,7 +328,7 @@ class Stewards:
         new = ReplicaSet(app, epoch, ctx.me, members)
         desk.join_at = -1
         desk.changed_at = ctx.now
-        desk.improve_at = ctx.now + SURVEY_EVERY
+        desk.improve_at = ctx.now + (HURRY if desk.crowd.on(ctx.now) else SURVEY_EVERY)
         ctx.notices.append(ReplicaSetDecided(app, epoch, members, cause))
         for node in members:
             watch = desk.watched.get(node)
@@ -426,7 +425,7 @@ class Stewards:
         elif len(known.members) < self._count(desk, self._fresh(desk)):
             if ctx.now - desk.changed_at >= REFILL_EVERY:
                 self._change(app, desk, known, known.members, self._fresh(desk), "refilled")
-        elif ctx.now >= desk.improve_at or self._crowd(desk):
+        elif self._crowd(desk) or ctx.now >= desk.improve_at:
             self._improve(app, desk, known)
 
     def _resized(self, app: AppId, desk: Desk, known: ReplicaSet) -> bool:
@@ -522,13 +521,14 @@ class Stewards:
         land = self._land(desk, clusters, known.members)
         ready = self._survey(desk, land, known.members)
         who, where, now = (known.members, tuple(land.barred)), land.knowledge(), self._ctx.now
+        crowd = desk.crowd.on(now)
         alike = who == desk.decided and moved(desk.demand, land.demand) <= MOVED
-        settled = alike and where == desk.settled
-        desk.improve_at = now + (IMPROVE_EVERY if ready and settled else SURVEY_EVERY)
-        rash = not ready and now - desk.changed_at < SURVEY_MOST
-        if rash or settled or (alike and now < desk.decide_at):
+        settled = alike and where == desk.settled and not crowd
+        desk.improve_at = now + (HURRY if crowd else IMPROVE_EVERY if ready and settled else SURVEY_EVERY)
+        rash = not ready and not crowd and now - desk.changed_at < SURVEY_MOST
+        if rash or settled or (now < desk.decide_at and (alike or crowd)):
             return
-        desk.pause = min(2 * desk.pause, IMPROVE_MOST) if alike else SURVEY_EVERY
+        desk.pause = SURVEY_EVERY if crowd or not alike else min(2 * desk.pause, IMPROVE_MOST)
         desk.decided, desk.demand, desk.decide_at = who, dict(land.demand), now + desk.pause
         self._send_on_errands(desk, land, known.members)
         members, saved = improved(desk.config, land, known.members, ready)
@@ -541,13 +541,17 @@ class Stewards:
                 desk.decided = (members, tuple(land.barred))
 
     def _crowd(self, desk: Desk) -> bool:
-        """Whether so much of the demand has moved that members may have to; then not again before round trips may have come."""
-        if self._ctx.now < desk.crowd_at or not desk.demand or desk.config.policy != BEST:
+        """Whether demand begins to move so far that members may have to: that waits for no decision."""
+        now = self._ctx.now
+        if desk.config.policy != BEST or not desk.crowd.due(now):
             return False
-        asked = demand({agent: cluster.summary for agent, cluster in self._fresh(desk).items()})
-        found = asked.keys() == desk.demand.keys() and moved(desk.demand, asked) > MOVED  # what a lost agent had comes back
-        desk.crowd_at = self._ctx.now + (SURVEY_EVERY if found else CROWD_EVERY)
-        return found
+        summaries = {agent: cluster.summary for agent, cluster in self._fresh(desk).items()}
+        if not desk.demand and self._complete(desk):
+            desk.demand = demand(summaries)  # who takes over begins with what is asked then
+        if not desk.crowd.begins(now, summaries, desk.demand, self._ctx.budget.lease_interval()):
+            return False
+        desk.decide_at = now
+        return True
 
     def _survey(self, desk: Desk, land: Landscape, members: tuple[NodeId, ...]) -> bool:
         """Asks agents for round trips that may change the choice; whether most are there."""
