@@ -68,6 +68,7 @@ from opus_node.core.messages import (
 )
 from opus_node.core.prober import Prober
 from opus_node.core.replica import Replica
+from opus_node.core.replies import Replies
 from opus_node.core.sets import newer
 from opus_node.core.steward import Stewards
 from opus_node.core.swim import ALIVE, LEFT, Swim
@@ -110,6 +111,7 @@ class NodeCore:
         self._prober = Prober(ctx)
         self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
         self._replica = Replica(ctx, self._agent_id, self._deliver)
+        self._replies = Replies()
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
         self._levels = [Level(ctx, self._prober, self._attachment)]
         for _ in range(1, levels.count(config)):
@@ -234,6 +236,8 @@ class NodeCore:
             level.attachment.on_unreachable(peer)
         if self._role is not None:
             self._role.relay.on_unreachable(peer)
+        for reply in self._replies.lost_with(peer, self._ctx.now):
+            self._ctx.send(peer, reply)
 
     def snapshot(self) -> Snapshot:
         """What this node would say of itself; changes nothing."""
@@ -591,11 +595,7 @@ class NodeCore:
             if self._replica.takes_time(message.app):
                 self._replica.ask(source, message)
                 return
-            reply = self._replica.serve(source, message)
-            if message.client == self._ctx.me:  # it became a replica while its own request was under way
-                self._client.on_reply(message.client, reply)
-            else:
-                self._ctx.send(message.client, reply)
+            self._deliver(self._replica.serve(source, message))
         elif self._role is not None and not message.direct and message.hops == 1:
             self._role.relay.on_request(source, message)
         else:
@@ -608,7 +608,10 @@ class NodeCore:
             self._deliver(answer)
 
     def _deliver(self, answer: Reply | RouteRefuse) -> None:
+        """To its client, perhaps to this node's own: it may have become a replica while its request was under way."""
         if answer.client != self._ctx.me:
+            if isinstance(answer, Reply):
+                self._replies.sent(answer, self._ctx.now)
             self._ctx.send(answer.client, answer)
         elif isinstance(answer, Reply):
             self._client.on_reply(answer.client, answer)
