@@ -33,7 +33,7 @@ class Scale:
     sizes: tuple[int, ...] = (100, 1000, 3000, 10_000)
     """Hosts, for the entries."""
     deep: tuple[tuple[int, int], ...] = ((1, 100), (2, 100), (2, 1000), (3, 1000), (2, 3000), (3, 3000), (4, 3000))
-    """Depths and hosts; at depth 1 everybody measures everybody. Under the first seed alone."""
+    """Depths and hosts; at depth 1 everybody measures everybody."""
     deep_s: float = 120.0
     """From the last boot until a deep overlay is looked at."""
     once_from: int = 3000
@@ -67,7 +67,6 @@ QUICK = Scale(
     crashes=2,
     departures=60,
     churn_s=40.0,
-    hot_s=90.0,
     load_s=8.0,
 )
 TINY = Scale(
@@ -239,7 +238,7 @@ def _entries(hosts: int, scale: Scale) -> Experiment:
 
 def _deep(depth: int, hosts: int, scale: Scale) -> Experiment:
     spread = hosts / JOINS_PER_S if hosts > MOST_AT_ONCE else 0.0
-    base = Base(f"depth {depth}, n={hosts}", hosts, 10, (("depth", depth),), boot_over_s=spread, once=True)
+    base = Base(f"depth {depth}, n={hosts}", hosts, 10, (("depth", depth),), spread, once=hosts >= scale.once_from)
     return Experiment(
         f"depth {depth}, {hosts}", base, spread + scale.deep_s, lambda lab, context: deep.look(lab), asks_oracle=False
     )

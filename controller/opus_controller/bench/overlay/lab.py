@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from opus_node.core.events import Event, Ready, Receive, Request
-from opus_node.core.messages import RouteRequest
+from opus_node.core.messages import RouteRefuse, RouteRequest
 from opus_node.core.types import Nanos, NodeConfig, NodeId
 from opus_node.workload import WorkloadSpec
 
@@ -45,11 +45,15 @@ class Tally(Trace):
         """Requests passed on by agents, each try."""
         self.to_forward = 0
         """Requests that came to somebody to be passed on."""
+        self.refused: set[tuple[int, int]] = set()
+        """(client's index, request) that somebody refused, as who is no replica any more; never iterated."""
 
     def step(self, now: Nanos, host: int, event: Event, ready: Ready) -> None:
         self.steps += 1
         if type(event) is Receive and type(event.message) is RouteRequest:
             self.to_forward += event.message.hops == 1 and not event.message.direct
+        elif type(event) is Receive and type(event.message) is RouteRefuse:
+            self.refused.add((host, event.message.request))
         for send in ready.sends:
             kind = type(send.message)
             self.sent[host, kind] += 1

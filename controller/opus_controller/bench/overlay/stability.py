@@ -203,13 +203,15 @@ class OfCore:
     m: int
     settings: Settings = field(default_factory=Settings)
     policy: str = BEST
+    agents: Sequence[int] = ()
+    """Their hosts; none: as `places_of_agents` finds them."""
 
     def __post_init__(self) -> None:
         self._config = self.settings.but(**{"app.policy": self.policy}).of(NodeConfig(apps=(AppConfig(APP, self.m),)))
         self._names = [host.address for host in self.plan.hosts]
         self._index = {name: i for i, name in enumerate(self._names)}
         self._epoch = 0
-        agents = local_search(self.delay, max(1, round(len(self._names) / NODES_PER_AGENT))).chosen
+        agents = self.agents or places_of_agents(self.delay)
         self._agents = {self._names[i]: _Agent(self._names[i], self._config, agents, self) for i in agents}
         for host in range(len(self._names)):
             if host not in agents:
@@ -238,11 +240,13 @@ class OfCore:
         kept = tuple(self._names[host] for host in keep)
         near_enough = self._config.near_enough
 
-        def land(members: tuple[str, ...]) -> Landscape:
-            return Landscape(config, clusters, members, barred, near_enough, self._surveyed.__getitem__)
+        land = Landscape(config, clusters, kept, barred, near_enough, self._surveyed.__getitem__)
+        members = filled(config, land, self.m, kept)  # the newcomers are candidates of this landscape: it serves for both
+        return [self._index[name] for name in improved(config, land, members)[0]]
 
-        members = filled(config, land(kept), self.m, kept)
-        return [self._index[name] for name in improved(config, land(members), members)[0]]
+
+def places_of_agents(delay: Floats) -> tuple[int, ...]:
+    return local_search(delay, max(1, round(len(delay) / NODES_PER_AGENT))).chosen
 
 
 class _Agent:
@@ -293,11 +297,12 @@ def _member(node: str, rtt: int) -> Member:
 
 def arms(plan: Plan, delay: Floats, m: int, ideal_ms: float, settings: Settings, seed: int, departures: int) -> Figures:
     """Every policy under heavy-tailed sessions, the shipped one under exponential ones too."""
+    agents = places_of_agents(delay)
     policies: dict[str, tuple[Sessions, Callable[[], Policy]]] = {
         "random": (WEIBULL, lambda: AtRandom(m, Random(f"{seed}/stability/draws"))),
-        "oldest": (WEIBULL, lambda: OfCore(plan, delay, m, settings, OLDEST)),
-        "shipped": (WEIBULL, lambda: OfCore(plan, delay, m, settings)),
-        "exponential": (EXPONENTIAL, lambda: OfCore(plan, delay, m, settings)),
+        "oldest": (WEIBULL, lambda: OfCore(plan, delay, m, settings, OLDEST, agents)),
+        "shipped": (WEIBULL, lambda: OfCore(plan, delay, m, settings, BEST, agents)),
+        "exponential": (EXPONENTIAL, lambda: OfCore(plan, delay, m, settings, BEST, agents)),
     }
     return {
         name: live(make(), sessions, delay, m, ideal_ms, Random(f"{seed}/stability/{name}"), departures).told()
