@@ -55,16 +55,21 @@ def test_what_was_under_way_in_a_bad_span_is_left_out(tmp_path: Path) -> None:
 
 
 def test_demand_that_moves_is_seen_in_the_plan_and_how_long_latency_took(tmp_path: Path) -> None:
-    """Moved at 10; 100 ms until 25, then 50 ms: windows of 5 s that begin up to 24 are above, the last of them ends at 29."""
-    run = begun(duration_s=100)
+    """Moved at 10; 100 ms until 25, then 50 ms: windows of 5 s that begin up to 24 are above, the last of them ends at 29.
+    The right replica serves from 15 on: by paths alone the last ends at 19."""
+    paths = {("a", "b"): 10.0, ("b", "c"): 30.0}
+    run = FakeRun(make_plan(one_way_ms=paths, hosts={**HOSTS, "c": 1}, clients=CLIENTS, duration_s=100))
+    run.begin()
+    run.role(0, "a-1", "replica", "web")
     before, after = run.plan.workload[:2]
     early = before.model_copy(update={"stop_ns": s(10)})
     late = after.model_copy(update={"start_ns": s(10)})
     run.plan = run.plan.model_copy(update={"workload": (early, late)})
     for k in range(200):
         at = k * 0.5
-        run.request(at, "b-2", routing_ms=100 if at < 25 else 50)
-    assert felt(read(run.write(tmp_path / "run"))).back_s == (19,)
+        run.request(at, "b-2", routing_ms=100 if at < 25 else 50, replica="c-1" if at < 15 else "a-1")
+    found = felt(read(run.write(tmp_path / "run")))
+    assert (found.back_s, found.back_path_s) == ((19,), (9,))
 
 
 def test_demand_that_does_not_move_has_no_such_line(tmp_path: Path) -> None:
@@ -133,8 +138,8 @@ def test_seeds_have_an_interval_and_one_alone_has_none() -> None:
 
 
 def test_seeds_are_pooled_request_by_request() -> None:
-    one, other = flat(10), Felt(np.array([30.0] * 3000), 3000, 3001, after_fault_s=(1.0,), back_s=(20.0,))
+    one, other = flat(10), Felt(np.array([30.0] * 3000), 3000, 3001, after_fault_s=(1.0,), back_s=(20.0,), back_path_s=(9.0,))
     both = pooled([one, other])
     assert both.quantile(0.5) == 30
     assert both.availability == 4000 / 4001
-    assert (both.after_fault_s, both.back_s) == ((1.0,), (20.0,))
+    assert (both.after_fault_s, both.back_s, both.back_path_s) == ((1.0,), (20.0,), (9.0,))

@@ -47,6 +47,8 @@ class Felt:
     """Of each surviving client's first request that a power-off could harm, from then to its answer; inf if there was none."""
     back_s: tuple[float, ...] = ()
     """Of each run whose demand moves: seconds until latency was back within 10% of what it settled at."""
+    back_path_s: tuple[float, ...] = ()
+    """The same had each request taken its path's time and no more: when the right ones served, whatever the machine did then."""
 
     def quantile(self, q: float) -> float:
         return float(np.quantile(self.routing_ms, q)) if len(self.routing_ms) else float("nan")
@@ -84,7 +86,8 @@ def felt(run: Run, left_out: Spans = ()) -> Felt:
         after_fault_s=tuple(
             took for fault in run.world.faults if fault.kind == "power-off" for took in _answers(run, judged, fault)
         ),
-        back_s=() if moved is None else (_back(run, judged, moved),),
+        back_s=() if moved is None else (_back(run, requests, requests.arrived, moved),),
+        back_path_s=() if moved is None else (_back(run, requests, requests.issued + _path_ns(run, requests), moved),),
     )
 
 
@@ -99,6 +102,7 @@ def pooled(runs: Iterable[Felt]) -> Felt:
         stretched_ms=(sum(one.stretched_ms[0] for one in some), sum(one.stretched_ms[1] for one in some)),
         after_fault_s=tuple(took for one in some for took in one.after_fault_s),
         back_s=tuple(took for one in some for took in one.back_s),
+        back_path_s=tuple(took for one in some for took in one.back_path_s),
     )
 
 
@@ -107,11 +111,15 @@ def _sum_ms(times: Ints) -> float:
 
 
 def _beyond(run: Run, requests: Requests) -> Floats:
-    """Where paths stay as they are in the plan."""
     direct = requests.where(requests.ok & (requests.replica >= 0) & (requests.route == ROUTES.index("direct")))
+    return (direct.routing_ns - _path_ns(run, direct)) / 1e6
+
+
+def _path_ns(run: Run, requests: Requests) -> Ints:
+    """One way from each client to the replica that answered, where paths stay as they are in the plan; 0 if none did."""
     geometry = run.world.geometry
-    path = Paths(geometry).one_way(np.arange(geometry.size))[direct.client, direct.replica]
-    return (direct.routing_ns - path) / 1e6
+    path = Paths(geometry).one_way(np.arange(geometry.size))[requests.client, requests.replica]
+    return np.where(requests.replica >= 0, path, 0)
 
 
 def _answers(run: Run, judged: Judged, fault: FaultSeen) -> list[float]:
@@ -132,13 +140,12 @@ def _moves_at(run: Run) -> int | None:
     return min((load.start_ns for load in run.plan.workload if load.start_ns in stops), default=None)
 
 
-def _back(run: Run, judged: Judged, moved_at: int) -> float:
-    requests = judged.requests
+def _back(run: Run, requests: Requests, arrived: Ints, moved_at: int) -> float:
     names = [host.name for host in run.plan.hosts]
-    rows = zip(requests.client.tolist(), requests.ok.tolist(), requests.issued.tolist(), requests.arrived.tolist(), strict=True)
+    rows = zip(requests.client.tolist(), requests.ok.tolist(), requests.issued.tolist(), arrived.tolist(), strict=True)
     records = [
-        {"host": names[client], "outcome": "ok" if ok else "failed", "issued_at": issued, "arrived_at": arrived}
-        for client, ok, issued, arrived in rows
+        {"host": names[client], "outcome": "ok" if ok else "failed", "issued_at": issued, "arrived_at": arrived_at}
+        for client, ok, issued, arrived_at in rows
         if issued >= moved_at
     ]
     last = run.plan.duration_ns - round(LAST_S * SECOND)
@@ -218,4 +225,5 @@ def lines(label: str, real: Sequence[Felt], calibrated: Sequence[Felt], release:
         found.append(line(f"{who} 6 s", "%", lambda s: 100 * s.served_within(6)))
     if all(side.back_s for side in sides):
         found.append(line("latency back within 10% of settled", "s", lambda s: float(np.mean(s.back_s))))
+        found.append(line("the same by paths alone", "s", lambda s: float(np.mean(s.back_path_s))))
     return found
