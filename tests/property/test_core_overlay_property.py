@@ -14,6 +14,7 @@ from helpers.corenet import APP, Chance, CoreNet, sites
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from opus_node.core.events import MemberChanged, ReplicaSetDecided
+from opus_node.core.relay import GONE
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
 PLACES = ("a", "b", "c")
@@ -101,6 +102,11 @@ def bounded(net: CoreNet) -> None:
         assert len(core._ctx.timers) < 400
         assert len(core._prober._pending) <= 256
         assert len(core._client._pending) <= 1024
+        relay = core._client.relay
+        if relay is not None:
+            gone = relay._gone.get(APP, {})
+            assert len(gone) <= GONE
+            assert not gone.keys() & {target.node for target in relay.targets.get(APP, ())}
 
 
 def incarnations_grow(net: CoreNet) -> None:

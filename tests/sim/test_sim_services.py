@@ -15,6 +15,7 @@ from opus_controller.report.build import build
 from opus_controller.report.result import Result
 from opus_controller.report.run import read
 from opus_controller.runtimes.sim import SimRuntime
+from opus_node.core.replica import GRACE
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -129,7 +130,7 @@ def test_a_slow_disk_takes_its_time_and_the_replica_is_waited_for(tmp_path: Path
 
 
 def test_programs_run_where_replicas_are_and_nowhere_else(tmp_path: Path) -> None:
-    """A cut and its heal move roles; five seconds after a role was laid down its program is stopped."""
+    """A cut and its heal move roles; a while after a role was laid down its program is stopped."""
     timeline = "[{at: 12s, name: cut, partition: site c, for: 12s}]"
     _, events, _ = played(tmp_path, timeline)
     running: dict[str, bool] = {}
@@ -143,7 +144,7 @@ def test_programs_run_where_replicas_are_and_nowhere_else(tmp_path: Path) -> Non
             replica[event["host"]] = event["active"]
             changed[event["host"]] = event["t"]
     (end,) = of_kind(events, "end")
-    lingering = {host for host, on in replica.items() if not on and end["t"] - changed[host] < 5_000_000_000}
+    lingering = {host for host, on in replica.items() if not on and end["t"] - changed[host] < GRACE}
     up = {host for host, on in running.items() if on}
     assert up - lingering == {host for host, on in replica.items() if on}
     assert [e for e in of_kind(events, "program") if e["change"] == "stopped"], "somebody was demoted"

@@ -7,7 +7,7 @@ from random import Random
 
 from opus_node.core.cache import FARTHER, KEPT, AppCache
 from opus_node.core.context import Context
-from opus_node.core.messages import Probe, ProbeReply, ReplicaSet
+from opus_node.core.messages import NearReplicas, Probe, ProbeReply, ReplicaSet
 from opus_node.core.prober import Prober
 from opus_node.core.types import MILLISECOND, NodeConfig
 
@@ -66,6 +66,15 @@ def test_once_one_is_lost_the_others_are_worth_a_look_again() -> None:
     node.cache.learn(ReplicaSet("web", 1, "s", MEMBERS[1:]), "b")
     assert node.probed() == {"d"}, "the set has a smaller choice now"
     assert set(node.cache.entries) == {"b", "c", "d"}
+
+
+def test_who_is_told_to_have_gone_is_forgotten_and_its_successor_measured() -> None:
+    node = Node()
+    node.cache.suggest(["a", "b"])
+    node.probed()
+    node.cache.told(NearReplicas("web", ("c", "b"), ("a", "x")))
+    assert node.probed() == {"c"}
+    assert set(node.cache.entries) == {"b", "c"}
 
 
 def test_measuring_dials_nobody_and_the_nearest_is_gone_to_only_once_it_is_dialled() -> None:

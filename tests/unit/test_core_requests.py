@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from helpers.corenet import APP, Chance, CoreNet, ask, plain, sites, six_regions
 from opus_node.core.events import Boot, Receive, Request, RequestDone, Wake
 from opus_node.core.messages import Probe, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.node import NodeCore
+from opus_node.core.replica import GRACE
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
 
@@ -104,6 +106,55 @@ def test_a_silent_replica_is_hedged_by_the_agent() -> None:
     assert done.done_at - done.issued_at < 2 * SECOND // 3
     assert done.replica != usual.replica
     assert net.snapshot(agent).requests_routed >= 2
+
+
+def warm(net: CoreNet) -> None:
+    """Every client has asked twice: it knows replicas and goes to them directly."""
+    for _ in range(2):
+        for node in net.live():
+            net.request(node)
+        net.run_for(2 * SECOND)
+
+
+def lay_one_off(net: CoreNet) -> str:
+    """The steward is told to keep one replica fewer; which one goes."""
+    before = net.replicas()
+    role = net.cores[net.stewards()[0]]._role
+    assert role is not None
+    assert role.stewards is not None
+    desk = role.stewards.desks[APP]
+    desk.config = replace(desk.config, replicas=len(before) - 1)
+    net.run_for(SECOND)
+    (gone,) = set(before) - set(net.replicas())
+    return gone
+
+
+def test_while_a_replica_retires_no_request_is_sent_twice() -> None:
+    net = settled()
+    warm(net)
+    since = net.now
+    gone = lay_one_off(net)
+    net.load(GRACE + 4 * SECOND, 20 * MILLISECOND)
+    net.run_for(2 * SECOND)
+    found = net.outcomes(since)
+    assert {(done.outcome, done.attempts) for done in found if done.via != "self"} == {("ok", 1)}
+    assert any(done.replica == gone for done in found), "it served on for a while"
+
+
+def test_who_asks_seldom_is_told_of_a_retired_replica_before_it_would_be_refused() -> None:
+    net = settled()
+    warm(net)
+    gone = lay_one_off(net)
+    used = [node for node in net.live() if (cache := net.cores[node]._client.caches.get(APP)) and gone in cache.entries]
+    assert len(used) > 3, "it was the nearest of many"
+    net.run_for(GRACE)
+    since = net.now
+    for node in net.live():
+        net.request(node)
+    net.run_for(2 * SECOND)
+    found = [done for done in net.outcomes(since) if done.via != "self"]
+    assert len(found) > 20
+    assert {(done.outcome, done.attempts, done.replica == gone) for done in found} == {("ok", 1, False)}
 
 
 def test_a_silent_agent_is_answered_by_a_wave_at_once() -> None:

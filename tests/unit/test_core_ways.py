@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from opus_node.core.context import Context
+from opus_node.core.held import Held
 from opus_node.core.messages import AgentHint, AppDelay, ReplicaSet
 from opus_node.core.prober import Prober
 from opus_node.core.relay import REFUSED_FIRST, Relay
@@ -84,3 +85,26 @@ def test_a_replica_that_does_not_know_of_its_appointment_yet_is_gone_to_again_so
     near.refuses(ctx.now)
     assert chosen_at(3 * REFUSED_FIRST - 1) == far.node, "twice as long: it may be none for good"
     assert chosen_at(3 * REFUSED_FIRST) == near.node
+
+
+def test_a_node_is_told_once_who_serves_no_more_and_never_of_one_who_does_again() -> None:
+    ctx = context()
+    relay = Relay(ctx, Prober(ctx), lambda app, replica: None, lambda: "")
+    held = Held("198.18.0.9", 0)
+    held.rates = {APP: 1.0}
+
+    def told(epoch: int, *members: str) -> tuple[str, ...]:
+        relay.learn(ReplicaSet(APP, epoch, ctx.me, members))
+        for target in relay.targets[APP]:
+            target.rtt.sample(10 * MILLISECOND)
+        return tuple(gone for one in relay.near(held) for gone in one.gone)
+
+    assert told(1, "a", "b") == ()
+    assert told(2, "b", "c") == ("a",)
+    assert told(3, "b", "a") == ("c",)
+    assert told(4, ctx.me, "b", "a") == ()
+    assert told(5, *"bcdefghijk") == ("a", ctx.me)
+    assert told(6, "b") == tuple("defghijk"), "the latest only"
+    newcomer = Held("198.18.0.10", 0)
+    newcomer.rates = {APP: 1.0}
+    assert [one.gone for one in relay.near(newcomer)] == [tuple("defghijk")], "it may remember them from another agent"

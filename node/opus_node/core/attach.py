@@ -25,6 +25,7 @@ from opus_node.core.messages import (
     Lease,
     LeaseReply,
     MemberUpdate,
+    NearReplicas,
     ProbeReply,
     Release,
 )
@@ -102,11 +103,11 @@ class Attachment:
         prober: Prober,
         demand: Callable[[], tuple[Demand, ...]],
         shares: Callable[[], dict[AppId, float]],
-        near: Callable[[AppId, tuple[NodeId, ...]], None],
+        near: Callable[[NearReplicas], None],
         acquainted: Callable[[], list[NodeId]],
         above: Above | None = None,
     ) -> None:
-        """`demand` goes on leases, `shares` of it weigh applications; `near` takes replicas that the agent names.
+        """`demand` goes on leases, `shares` of it weigh applications; `near` takes what the agent tells of replicas.
 
         `acquainted` are nodes known for other reasons, to be asked when no agent answers. `above` is what is told and heard
         besides where it is an agent that attaches, to the head of a zone.
@@ -433,7 +434,7 @@ class Attachment:
             way.told = None if message.again or not message.accepted else way.lease
         if source in (self.agent, self._asking):
             for one in message.near:
-                self._near(one.app, one.replicas)
+                self._near(one)
         if source == self._asking:
             self._answered(way, message)
         elif source == self.agent:

@@ -9,7 +9,7 @@ from itertools import islice
 from opus_node.core.choice import by_latency, choice_of, pick
 from opus_node.core.context import Context
 from opus_node.core.load import Heard
-from opus_node.core.messages import Demand, Load, ProbeReply, ReplicaSet
+from opus_node.core.messages import Demand, Load, NearReplicas, ProbeReply, ReplicaSet
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import KEPT_OPEN, Rtt
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
@@ -155,6 +155,12 @@ class AppCache:
             others = [node for node in replica_set.members if node not in (responder, self._ctx.me)]
             if others:
                 self._prober.ask(self._ctx.rng.choice(others), self._measured)
+
+    def told(self, news: NearReplicas) -> None:
+        """By the agent, with a lease: some have gone, others are there."""
+        for node in news.gone:
+            self.refused(node)
+        self.suggest(news.replicas)
 
     def suggest(self, nodes: Iterable[NodeId]) -> None:
         """Somebody thinks that these are near; not those that were just found to be farther than those that are kept."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from opus_node.core.agent import AgentRole
 from opus_node.core.attach import Attachment
 from opus_node.core.context import Context
-from opus_node.core.messages import Demand, MemberUpdate
+from opus_node.core.messages import Demand, MemberUpdate, NearReplicas
 from opus_node.core.prober import Prober
 from opus_node.core.siblings import mix
 from opus_node.core.types import AppId, NodeConfig, NodeId
@@ -73,7 +73,7 @@ class AsAgent:
         demand = {one.app: one.rate for one in self.demand()}
         return mix(demand) if demand else {}
 
-    def near(self, app: AppId, replicas: tuple[NodeId, ...]) -> None:
+    def near(self, told: NearReplicas) -> None:
         """An agent knows all replicas."""
 
     def acquainted(self) -> list[NodeId]:

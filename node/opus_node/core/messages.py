@@ -60,6 +60,8 @@ class NearReplicas:
 
     app: AppId
     replicas: tuple[NodeId, ...]
+    gone: tuple[NodeId, ...] = ()
+    """Who has ceased to serve since the node was last told: it may remember them, and they are about to refuse."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from opus_node.core.messages import (
     LeaseReply,
     MemberUpdate,
     Nack,
+    NearReplicas,
     Ping,
     PingReq,
     Probe,
@@ -279,8 +280,8 @@ class NodeCore:
     def _shares(self) -> dict[AppId, float]:
         return self._client.shares()
 
-    def _near(self, app: AppId, replicas: tuple[NodeId, ...]) -> None:
-        self._client.cache(app).suggest(replicas)
+    def _near(self, told: NearReplicas) -> None:
+        self._client.cache(told.app).told(told)
 
     def _acquainted(self) -> list[NodeId]:
         """Replicas this node uses, and stewards (agents, then) it has heard of."""

@@ -47,6 +47,8 @@ NOTABLE_LEAST: Nanos = 2 * MILLISECOND
 """A change of the delay to the replicas of which nodes are told."""
 NEAR = 4
 """Replicas named to a node as worth measuring."""
+GONE = 8
+"""The latest to leave a set, of whom nodes are told."""
 ATTEMPT_BITS = 16
 """The lower bits of `attempt` count a client's tries; the upper ones are its incarnation."""
 
@@ -97,7 +99,7 @@ class Relayed:
 
 class Relay:
     __slots__ = (
-        *("_apps", "_ctx", "_key", "_other", "_prober", "_relayed", "_report", "_told"),
+        *("_apps", "_ctx", "_gone", "_key", "_other", "_prober", "_relayed", "_report", "_told"),
         *("routed", "serving", "shed", "targets"),
     )
 
@@ -116,6 +118,8 @@ class Relay:
         self._told: tuple[AppDelay, ...] = ()
         self._key: dict[AppId, tuple[int, NodeId]] = {}
         """Which set the targets are of."""
+        self._gone: dict[AppId, dict[NodeId, tuple[int, NodeId]]] = {}
+        """Who serves no more, the latest last, and since which set."""
         self._relayed: dict[tuple[NodeId, int, int], Relayed] = {}
         self.routed = 0
         self.shed = 0
@@ -127,6 +131,7 @@ class Relay:
         """Targets follow the set; those that stay keep their estimates, new ones are measured in the background."""
         known = {target.node: target for target in self.targets.get(new.app, ())}
         targets = [known.get(node) or Target(node) for node in new.members if node != self._ctx.me]
+        self._remember(new, [*known, self._ctx.me] if self.serving.get(new.app) else [*known])
         self.targets[new.app] = targets
         self.serving[new.app] = self._ctx.me in new.members
         self._key[new.app] = (new.epoch, new.steward)
@@ -135,6 +140,12 @@ class Relay:
             if not target.rtt.samples:
                 self._measure(target)
                 self._prober.reach(target.node, self._reached)
+
+    def _remember(self, new: ReplicaSet, before: list[NodeId]) -> None:
+        gone = self._gone.setdefault(new.app, {})
+        gone.update((node, (new.epoch, new.steward)) for node in before if node not in new.members)
+        for node in [*(node for node in gone if node in new.members), *list(gone)[:-GONE]]:
+            gone.pop(node, None)
 
     def _measure(self, target: Target) -> None:
         target.measured_at = self._ctx.now
@@ -220,11 +231,14 @@ class Relay:
         for app in held.rates:
             targets = self.targets.get(app)
             key = self._key.get(app, (0, ""))
-            if targets and held.heard_of.get(app) != key and all(target.rtt.samples or target.strikes for target in targets):
+            before = held.heard_of.get(app, (-1, ""))
+            if targets and before != key and all(target.rtt.samples or target.strikes for target in targets):
                 held.heard_of[app] = key
                 best = heapq.nsmallest(NEAR, targets, key=lambda target: (_guess(held, target), target.node))
                 mine = (self._ctx.me,) if self.serving.get(app) else ()
-                found.append(NearReplicas(app, (*mine, *(target.node for target in best if target.node != held.node))))
+                near = (*mine, *(target.node for target in best if target.node != held.node))
+                gone = (node for node, since in self._gone[app].items() if since > before and node != held.node)
+                found.append(NearReplicas(app, near, tuple(gone)))
         return tuple(found)
 
     def _delay(self, app: AppId) -> Nanos | None:

@@ -30,8 +30,8 @@ from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 from opus_node.core.work import Work
 
 BEAT: Nanos = 1 * SECOND
-GRACE: Nanos = 5 * SECOND
-"""How long a retired replica goes on serving."""
+GRACE: Nanos = 8 * SECOND
+"""How long a retired replica goes on serving: by then all who use it have heard so from their agents, with a lease."""
 SMALL_REPLY = 8192
 """A reply of at most so many bytes needs no acknowledgement ahead of it."""
 LOST_STEWARD = 8
