@@ -119,7 +119,7 @@ def served_through_failures(tmp_path: Path, web: str, named: str, runtime: str) 
     demoted). `web`: as for `written`; its program has `named` in its command line. The run's state, directory and result."""
     out = tmp_path / "out"
     timeline = "[{at: 14s, name: loss, power-off: a replica of web}, {at: 20s, name: cut, partition: site c, for: 9s}]"
-    process = start_run(written(tmp_path / "in", web, duration=48, timeline=timeline), out, runtime)
+    process = start_run(written(tmp_path / "in", web, duration=51, timeline=timeline), out, runtime)
     run = until("a run's state", lambda: state_of(process))
     until("two replicas that serve", lambda: len(ready(out, "web")) >= 2)
     assert "started where it made a replica" in fetched(run, living(run, out)[0])
