@@ -163,6 +163,7 @@ def test_ends_are_told_listed_once_and_a_host_can_start_again(hosts: Hosts) -> N
     assert hosts.client.ask(op="list")["hosts"] == {f"h{host}": pid for host, pid in pids.items()}, hosts.logs()
     assert "runs already" in hosts.client.ask(op="spawn", host="h1", control_dir=str(hosts.dir(1)))["error"]
 
+    control(hosts.dir(2)).GetStatus(pb.StatusRequest(), timeout=30, wait_for_ready=True)  # before, SIGTERM just ends it
     os.kill(pids[1], signal.SIGKILL)
     assert hosts.client.ask(op="kill", host="h2", signal=signal.SIGTERM)["ok"]
     other = ZygoteClient(hosts.dir(1).parent / "zygote.sock")
