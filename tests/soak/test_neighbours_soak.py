@@ -1,7 +1,7 @@
 """Beside busy neighbours: an interval is marked exactly when they moved a median by more than a tenth; alone, a run is valid.
 
 `make soak`. The same plan alone, beside 2 and beside 20 busy loops, and, from 25 to 40 s, beside one on each core that the kernel
-prefers (a fair scheduler gives hosts, which sleep most of the time, their turn before any number of ordinary loops).
+prefers nine tenths of the time (a fair scheduler gives hosts, which sleep most of the time, their turn before any number of ordinary loops).
 All paths are alike, so a median does not depend on which hosts serve: two runs of one plan place their replicas by what they
 measure. Medians that moved by nearly a tenth (NEAR) may be marked or not. On a machine that is not quiet there is nothing to
 compare with; the test then says so and is skipped.
@@ -38,10 +38,10 @@ import os, sys, time
 os.sched_setaffinity(0, {int(sys.argv[1])})
 os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 while True:
-    until = time.monotonic() + 0.02
+    until = time.monotonic() + 0.045
     while time.monotonic() < until:
         pass
-    time.sleep(0.02)
+    time.sleep(0.005)
 """
 PREFERRED_S = (25, 40)
 TOPOLOGY = """\
