@@ -1,7 +1,9 @@
 """Beside busy neighbours: an interval is marked exactly when they moved a median by more than a tenth; alone, a run is valid.
 
 `make soak`. The same plan alone, beside 2 and beside 20 busy loops, and, from 25 to 40 s, beside one on each core that the kernel
-prefers nine tenths of the time (a fair scheduler gives hosts, which sleep most of the time, their turn before any number of ordinary loops).
+prefers nine tenths of the time (a fair scheduler gives hosts, which sleep most of the time, their turn before any number of
+ordinary loops).
+
 All paths are alike, so a median does not depend on which hosts serve: two runs of one plan place their replicas by what they
 measure. Medians that moved by nearly a tenth (NEAR) may be marked or not. On a machine that is not quiet there is nothing to
 compare with; the test then says so and is skipped.
