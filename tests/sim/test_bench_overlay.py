@@ -24,6 +24,8 @@ from opus_node.core.node import NodeCore
 
 HOSTS, REPLICAS = 30, 3
 
+pytestmark = pytest.mark.timeout(900)  # all rows take a minute of a processor, which others may want too
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
