@@ -299,8 +299,12 @@ class Faults:
             await self._bring_about(layer)
         except PlatformError as left:
             why = f"{fault.kind} {fault.name!r} failed ({error}), and could not be taken back: {left}"
+        raise Refused(why, self.refusal(fault, why)) from error
+
+    def refusal(self, fault: Fault, why: str) -> Record:
+        """The record that tells of it."""
         head = {"t": self._runtime.now(), "host": "", "kind": "refused", "name": fault.name, "fault": fault.kind}
-        raise Refused(why, {**head, "why": why}) from error
+        return {**head, "why": why}
 
     async def _bring_about(self, layer: Layer) -> None:
         """What changes with this layer, laid or lifted."""

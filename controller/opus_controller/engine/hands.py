@@ -117,8 +117,7 @@ class Hands:
         except Refused:
             return False
         except (PlatformError, ValueError) as error:
-            head = {"t": self._runtime.now(), "host": "", "kind": "refused", "name": fault.name, "fault": fault.kind}
-            self._record([{**head, "why": str(error), "by": "hand"}])
+            self._record([{**self._faults.refusal(fault, str(error)), "by": "hand"}])
             return False
         return True
 

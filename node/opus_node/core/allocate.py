@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from opus_node.core.bargain import Bargain, Masks, bits
+from opus_node.core.bargain import Bargain, Masks, positions
 from opus_node.core.forecast import Need, Unit
 from opus_node.core.types import AppId, NodeId
 from opus_node.core.utility import Felt
@@ -97,21 +97,24 @@ def allocate(
     Floors are kept as long as there are hosts with any cores for all of them; beyond that, shared out evenly.
     """
     now = now or {}
-    usable = sorted((one for one in units if one.cores > 0), key=lambda one: one.name)
-    needs = sorted(needs, key=lambda need: need.app)
-    names = [need.app for need in needs]
-    before = [sum(1 << u for u, one in enumerate(usable) if now.get(one.name) == app) for app in names]
+    usable, needs = _in_order(units, needs)
+    before = [sum(1 << u for u, one in enumerate(usable) if now.get(one.name) == need.app) for need in needs]
     bargain = Bargain(needs, usable, before, rent, effort)
     return _told(bargain, usable, _best(bargain, before), before)
 
 
 def greedy(units: Sequence[Unit], needs: Sequence[Need]) -> Allocation:
     """One unit after the other to whoever gains most by it: exact for separable concave utilities, for comparison otherwise."""
-    usable = sorted((one for one in units if one.cores > 0), key=lambda one: one.name)
-    needs = sorted(needs, key=lambda need: need.app)
+    usable, needs = _in_order(units, needs)
     nobody = [0] * len(needs)
     bargain = Bargain(needs, usable, nobody, 0.0, EFFORT)
     return _told(bargain, usable, bargain.single(bargain.promise(nobody)), nobody)
+
+
+def _in_order(units: Sequence[Unit], needs: Sequence[Need]) -> tuple[list[Unit], list[Need]]:
+    """By name, so that the answer does not depend on how they are given; units that can do something."""
+    usable = sorted((one for one in units if one.cores > 0), key=lambda one: one.name)
+    return usable, sorted(needs, key=lambda need: need.app)
 
 
 def _best(bargain: Bargain, before: Masks) -> Masks:
@@ -134,7 +137,7 @@ def _best(bargain: Bargain, before: Masks) -> Masks:
 
 def _told(bargain: Bargain, units: Sequence[Unit], masks: Masks, before: Masks) -> Allocation:
     names = [need.app for need in bargain.needs]
-    serves = {units[u].name: names[app] for app, mask in enumerate(masks) for u in _positions(mask)}
+    serves = {units[u].name: names[app] for app, mask in enumerate(masks) for u in positions(mask)}
     grants = [_grant(bargain, units, masks, before, u) for u in range(len(units))]
     return Allocation(
         dict(sorted(serves.items())),
@@ -145,10 +148,6 @@ def _told(bargain: Bargain, units: Sequence[Unit], masks: Masks, before: Masks) 
     )
 
 
-def _positions(mask: int) -> list[int]:
-    return [low.bit_length() - 1 for low in bits(mask)]
-
-
 def _account(bargain: Bargain, units: Sequence[Unit], app: int, mask: int, before: int) -> Account:
     need = bargain.needs[app]
     felt, was = bargain.felt(app, mask), bargain.felt(app, before)
@@ -156,8 +155,8 @@ def _account(bargain: Bargain, units: Sequence[Unit], app: int, mask: int, befor
         need.app,
         bargain.forecasts[app].demand,
         need.floor,
-        tuple(units[u].name for u in _positions(mask)),
-        tuple(units[u].name for u in _positions(before)),
+        tuple(units[u].name for u in positions(mask)),
+        tuple(units[u].name for u in positions(before)),
         felt,
         need.utility.of(felt),
         was,

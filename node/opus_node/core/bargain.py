@@ -35,6 +35,10 @@ def bits(mask: int) -> Iterator[int]:
         mask ^= low
 
 
+def positions(mask: int) -> list[int]:
+    return [low.bit_length() - 1 for low in bits(mask)]
+
+
 class Bargain:
     """Applications and units by position; `now` is who serves whom before."""
 
@@ -55,7 +59,7 @@ class Bargain:
     # What a configuration is worth
 
     def felt(self, app: int, mask: int) -> Felt:
-        return self.forecasts[app].felt([low.bit_length() - 1 for low in bits(mask)])
+        return self.forecasts[app].felt(positions(mask))
 
     def paid(self, app: int, mask: int) -> float:
         """For the units that are new to it, and for all that it holds."""

@@ -14,7 +14,7 @@ then a steward waits CUT_PATIENCE, so that a short cut reshuffles nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from opus_node.core.cluster import Cluster, homes
@@ -289,7 +289,7 @@ class Stewards:
     def _land(self, desk: Desk, clusters: dict[NodeId, Cluster], members: Iterable[NodeId]) -> Landscape:
         config = desk.config
         near_enough = self._ctx.config.near_enough
-        asked = desk.crowd.asked({agent: cluster.summary for agent, cluster in clusters.items()})
+        asked = desk.crowd.asked(_summaries(clusters))
         return Landscape(config, clusters, tuple(members), desk.excluded, near_enough, self.surveyor.told, asked)
 
     def _filled(self, desk: Desk, clusters: dict[NodeId, Cluster], keep: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
@@ -435,7 +435,7 @@ class Stewards:
             return many and self._fitted(app, desk, known, "laid off")
         if desk.sizer.waits(self._ctx.now):
             return False
-        summaries = {agent: cluster.summary for agent, cluster in self._fresh(desk).items()}
+        summaries = _summaries(self._fresh(desk))
         count = desk.sizer.size(known.members, summaries, self._ctx.now)
         if count == len(known.members):
             return False
@@ -545,7 +545,7 @@ class Stewards:
         now = self._ctx.now
         if desk.config.policy != BEST or not desk.crowd.due(now):
             return False
-        summaries = {agent: cluster.summary for agent, cluster in self._fresh(desk).items()}
+        summaries = _summaries(self._fresh(desk))
         if not desk.demand and self._complete(desk):
             desk.demand = demand(summaries)  # who takes over begins with what is asked then
         if not desk.crowd.begins(now, summaries, desk.demand, self._ctx.budget.lease_interval()):
@@ -627,3 +627,7 @@ class Stewards:
             self._timer.cancel()
         for app, desk in self.desks.items():
             self._act(app, desk, False)
+
+
+def _summaries(clusters: Mapping[NodeId, Cluster]) -> dict[NodeId, Summary]:
+    return {agent: cluster.summary for agent, cluster in clusters.items()}

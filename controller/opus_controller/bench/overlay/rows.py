@@ -18,6 +18,8 @@ from opus_controller.bench.overlay.experiments import AGENTS_SERVE, BUDGETS, MED
 from opus_controller.bench.overlay.run import Results
 from opus_controller.bench.overlay.settings import known
 from opus_controller.bench.overlay.statistics import Estimate
+from opus_controller.model.errors import ScenarioError
+from opus_controller.model.fields import listed, suggestion
 from opus_controller.runtimes.sim.costs import HopCost
 
 Verdict = Literal["ok", "ok?", "MISSED?", "MISSED", "missing", ""]
@@ -146,6 +148,15 @@ def averages(**texts: str) -> Callable[[Sequence[Figures]], str]:
 
 
 # The rows
+
+
+def chosen(every: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """Those so called; no names: all. ScenarioError for a row that does not exist."""
+    there = list(dict.fromkeys(row.name for row in every))
+    for name in names:
+        if name not in there:
+            raise ScenarioError(f"--rows {name}: no such row; {suggestion(name, there)}allowed: {listed(there)}")
+    return [row for row in every if not names or row.name in names]
 
 
 def all_rows(scale: Scale) -> list[Row]:

@@ -11,8 +11,6 @@ from opus_controller.bench.overlay.experiments import FULL, Scale, all_experimen
 from opus_controller.bench.overlay.rows import Line
 from opus_controller.bench.overlay.run import Results, run
 from opus_controller.bench.overlay.settings import Settings
-from opus_controller.model.errors import ScenarioError
-from opus_controller.model.fields import listed, suggestion
 
 
 @dataclass(frozen=True)
@@ -31,18 +29,9 @@ class Order:
 
 def measure(order: Order, on_progress: Callable[[str], None] = lambda news: None) -> tuple[list[Line], Results]:
     """Raises ScenarioError for a row that does not exist, or where the matrix is not to be found."""
-    chosen = _chosen(order.rows, order.scale)
+    chosen = rows.chosen(rows.all_rows(order.scale), order.rows)
     matrix = data.Matrix(data.find(order.data))
     needed = {row.experiment for row in chosen if not row.missing}
     experiments = [one for one in all_experiments(order.scale) if one.name in needed]
     results = run(experiments, range(1, order.seeds + 1), matrix, order.settings, order.scale, on_progress=on_progress)
     return rows.lines(chosen, results), results
-
-
-def _chosen(names: Sequence[str], scale: Scale) -> list[rows.Row]:
-    every = rows.all_rows(scale)
-    known = list(dict.fromkeys(row.name for row in every))
-    for name in names:
-        if name not in known:
-            raise ScenarioError(f"--rows {name}: no such row; {suggestion(name, known)}allowed: {listed(known)}")
-    return [row for row in every if not names or row.name in names]

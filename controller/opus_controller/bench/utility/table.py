@@ -15,13 +15,11 @@ from opus_node.core.forecast import Forecast, Need, Unit
 
 from opus_controller.bench.overlay import forks, statistics
 from opus_controller.bench.overlay.experiments import Figures
-from opus_controller.bench.overlay.rows import Estimator, Line, Row, lines, mean_of, ratio_of
+from opus_controller.bench.overlay.rows import Estimator, Line, Row, chosen, lines, mean_of, ratio_of
 from opus_controller.bench.overlay.run import WORKERS, Results
 from opus_controller.bench.overlay.statistics import Estimate
 from opus_controller.bench.utility import exact, instances, measured, shares
 from opus_controller.bench.utility.instances import APPS, LOAD, Instance
-from opus_controller.model.errors import ScenarioError
-from opus_controller.model.fields import listed, suggestion
 
 LOADS = (0.75, 1.0, LOAD)
 DEVIATIONS = (0.5, 1.0, 1.5)
@@ -169,8 +167,8 @@ def _cell(load: float, deviation: float) -> str:
 
 
 def _moved(figures: Sequence[Figures]) -> str:
-    chosen = statistics.ratio([(one["following"], one["chosen"]) for one in figures])
-    by_chosen = f"{chosen.value:.2f} [{chosen.low:.2f}, {chosen.high:.2f}]"
+    best = statistics.ratio([(one["following"], one["chosen"]) for one in figures])
+    by_chosen = f"{best.value:.2f} [{best.low:.2f}, {best.high:.2f}]"
     moved = _mean([one["moved_each"] for one in figures])
     return f"against the shares best for mean demand {by_chosen}; hosts moved an epoch {moved:.1f}"
 
@@ -180,8 +178,8 @@ def _moved(figures: Sequence[Figures]) -> str:
 
 def measure(order: Order, on_progress: Callable[[str], None] = lambda news: None) -> tuple[list[Line], Results]:
     """Raises ScenarioError for a row that does not exist."""
-    chosen = _chosen(order.rows)
-    wanted = {row.experiment for row in chosen}
+    picked = chosen(all_rows(), order.rows)
+    wanted = {row.experiment for row in picked}
     seeds = range(1, order.seeds + 1)
     results = Results(seeds)
     tasks = [task for seed in seeds for task in _tasks(seed, order.scale, wanted)]
@@ -190,7 +188,7 @@ def measure(order: Order, on_progress: Callable[[str], None] = lambda news: None
             results.figures[name][seed] = figures
             results.wall_s[name] += wall / len(found)
         on_progress(f"{', '.join(found)}, seed {seed}: {wall:.0f} s ({done} of {len(tasks)})")
-    return lines(chosen, results), results
+    return lines(picked, results), results
 
 
 Found = tuple[int, dict[str, Figures], float]
@@ -213,12 +211,3 @@ def _timed(seed: int, experiment: Callable[[], dict[str, Any]]) -> Found:
     began = time.perf_counter()
     found = experiment()
     return seed, found, time.perf_counter() - began
-
-
-def _chosen(names: Sequence[str]) -> list[Row]:
-    every = all_rows()
-    known = list(dict.fromkeys(row.name for row in every))
-    for name in names:
-        if name not in known:
-            raise ScenarioError(f"--rows {name}: no such row; {suggestion(name, known)}allowed: {listed(known)}")
-    return [row for row in every if not names or row.name in names]
