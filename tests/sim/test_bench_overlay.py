@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from random import Random
@@ -18,7 +19,7 @@ from opus_controller.bench.overlay.rows import Line
 from opus_controller.bench.overlay.settings import Settings
 from opus_controller.bench.worlds import SECOND
 from opus_controller.cli._app import run
-from opus_controller.model.errors import InvalidRun
+from opus_controller.model.errors import InvalidRun, ScenarioError
 from opus_node.core.events import Event, Ready
 from opus_node.core.node import NodeCore
 
@@ -226,9 +227,15 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lines(larger: Path) -> dict[str, Line]:
+def into(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the figures of `lines` are kept."""
+    return tmp_path_factory.mktemp("table") / "kept"
+
+
+@pytest.fixture(scope="module")
+def lines(larger: Path, into: Path) -> dict[str, Line]:
     """Every row that can be measured, tiny."""
-    found, _ = table.measure(table.Order(seeds=1, data=larger, scale=TINY))
+    found, _ = table.measure(table.Order(seeds=1, data=larger, scale=TINY, into=into))
     return {line.row.what: line for line in found}
 
 
@@ -247,6 +254,42 @@ def test_figures_that_must_hold_for_any_overlay(lines: dict[str, Line]) -> None:
             assert 0.5 < line.estimate.value <= 1
         if what.startswith("control bytes, nodes"):
             assert 10 < line.estimate.value < 100_000
+
+
+def test_a_table_goes_on_where_it_was(larger: Path, into: Path, lines: dict[str, Line]) -> None:
+    def again() -> tuple[dict[str, tuple[str, str]], list[str]]:
+        news: list[str] = []
+        found, _ = table.measure(table.Order(seeds=1, data=larger, scale=TINY, into=into), news.append)
+        return {line.row.what: (line.measured, line.note) for line in found}, news
+
+    first = {what: (line.measured, line.note) for what, line in lines.items()}
+    assert again() == (first, [])
+    (into / "hot-spot" / "1.json").unlink()
+    found, news = again()
+    assert found == first
+    assert [one.partition(":")[0] for one in news] == ["m=10, seed 1"]
+
+
+def test_a_table_is_of_one_overlay(larger: Path, into: Path, lines: dict[str, Line], tmp_path: Path) -> None:
+    def refused(order: table.Order) -> str:
+        with pytest.raises(ScenarioError) as error:
+            table.measure(order)
+        return str(error.value)
+
+    of = table.Order(rows=["regret"], seeds=1, data=larger, scale=TINY, into=into)
+    assert "is of other settings;" in refused(replace(of, settings=Settings.parse(["nodes_per_agent=9"])))
+    assert "is of other scale;" in refused(replace(of, scale=replace(TINY, kills=3)))
+    assert "is of other matrix and scale;" in refused(
+        replace(of, data=matrix_file(tmp_path, 60, seed=2), scale=replace(TINY, kills=3))
+    )
+    about = into / "about.json"
+    before = about.read_text()
+    about.write_text(json.dumps(json.loads(before) | {"sources": "0" * 64}))
+    assert "is of other sources;" in refused(of)
+    about.write_text(before)
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "notes.txt").write_text("mine")
+    assert "has files, but no about.json" in refused(replace(of, into=tmp_path / "else"))
 
 
 def test_the_command_prints_one_json_document(larger: Path, capsys: pytest.CaptureFixture[str]) -> None:

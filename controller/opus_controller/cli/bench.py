@@ -61,7 +61,9 @@ def register(app: typer.Typer) -> None:
         into: Annotated[
             Path | None,
             typer.Option(
-                "--into", help="For agree: an earlier comparison's directory, to go on with; its seeds are not played again."
+                "--into",
+                help="For overlay: a directory to keep figures in, or an earlier table's to go on with. For agree: an earlier "
+                "comparison's. What is there is not made again.",
             ),
         ] = None,
         data: Annotated[Path | None, typer.Option("--data", help="For overlay: the matrix, or the directory it is in.")] = None,
@@ -83,7 +85,7 @@ def register(app: typer.Typer) -> None:
             raise typer.BadParameter(f"{runtime.value}; allowed: netns, docker", param_hint="--runtime")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
         if what is What.overlay:
-            _overlay(rows or [], seeds or (2 if quick else 10), data, settings or [], quick, as_json)
+            _overlay(rows or [], seeds or (2 if quick else 10), data, settings or [], quick, into, as_json)
             return
         if what is What.utility:
             _utility(rows or [], seeds or (2 if quick else 10), quick, as_json)
@@ -104,10 +106,13 @@ def register(app: typer.Typer) -> None:
             print_table(("what", "measured", "promised", ""), [(r.what, r.measured, r.promised, _mark(r.ok)) for r in measured])
 
 
-def _overlay(rows: list[str], seeds: int, data: Path | None, settings: list[str], quick: bool, as_json: bool) -> None:
+def _overlay(
+    rows: list[str], seeds: int, data: Path | None, settings: list[str], quick: bool, into: Path | None, as_json: bool
+) -> None:
     from opus_controller.bench import overlay
 
-    order = overlay.Order(_names(rows), seeds, data, overlay.Settings.parse(settings), overlay.QUICK if quick else overlay.FULL)
+    scale = overlay.QUICK if quick else overlay.FULL
+    order = overlay.Order(_names(rows), seeds, data, overlay.Settings.parse(settings), scale, into)
     lines, results = overlay.measure(order, lambda news: print(f"bench overlay: {news}", file=sys.stderr, flush=True))
     _print_lines(order.told(), lines, results, as_json)
 

@@ -5,6 +5,7 @@ lab.py          a simulated overlay to experiment on    forks.py       branches 
 oracles.py      what full knowledge would reach         judge.py       requests held against it (DESIGN section 7)
 statistics.py   estimates with 95% intervals            rows.py        the table
 experiments.py  which worlds, which experiments         run.py         all of them, over the seeds
+kept.py         figures kept on disk, to go on with
 
 The experiments:
 placing.py      placement and routing at rest           steady.py      table entries, control bytes, joins

@@ -11,6 +11,7 @@ from functools import partial
 from opus_controller.bench.overlay import forks
 from opus_controller.bench.overlay.data import Matrix
 from opus_controller.bench.overlay.experiments import Base, Context, Experiment, Figures, Scale
+from opus_controller.bench.overlay.kept import Kept
 from opus_controller.bench.overlay.placing import Knowledge
 from opus_controller.bench.overlay.settings import Settings
 from opus_controller.model.errors import ScenarioError
@@ -50,8 +51,10 @@ def run(
     settings: Settings,
     scale: Scale,
     *,
+    kept: Kept | None = None,
     on_progress: Callable[[str], None] = lambda news: None,
 ) -> Results:
+    """`kept`: what is there already is not made again, and what is made is put there at once."""
     by_base: dict[Base, list[Experiment]] = {}
     for one in experiments:
         by_base.setdefault(one.base, []).append(one)
@@ -61,14 +64,15 @@ def run(
             few = len(topologies[base.hosts].hosts)
             raise ScenarioError(f"{matrix.path}: {few} hosts for {base.replicas} replicas; allowed: more hosts than replicas")
     known = {hosts: Knowledge(topology) for hosts, topology in topologies.items()}
+    results = Results(seeds)
     tasks = []
     for base, of_base in sorted(by_base.items(), key=lambda item: (-len(topologies[item[0].hosts].hosts), -len(item[1]))):
-        world = _World(base, topologies[base.hosts], known[base.hosts], settings, scale)
-        if any(one.asks_oracle for one in of_base):
+        world = _World(base, topologies[base.hosts], known[base.hosts], settings, scale, kept)
+        wanted = {seed: _wanted(results, of_base, seed, kept) for seed in (seeds[:1] if base.once else seeds)}
+        if any(one.asks_oracle for some in wanted.values() for one in some):
             world.knowledge.prepare(base.replicas)
         # The longest first, so that the last to end are short ones.
-        tasks += [partial(_live, world, of_base, seed) for seed in (seeds[:1] if base.once else seeds)]
-    results = Results(seeds)
+        tasks += [partial(_live, world, some, seed) for seed, some in wanted.items() if some]
     for done, (_, part) in enumerate(forks.each(tasks, WORKERS), start=1):
         for name, figures in part.figures.items():
             results.figures[name][part.seed] = figures
@@ -76,6 +80,15 @@ def run(
             results.wall_s[name] += wall
         on_progress(f"{part.base}, seed {part.seed}: {sum(part.wall_s.values()):.0f} s ({done} of {len(tasks)})")
     return results
+
+
+def _wanted(results: Results, experiments: Sequence[Experiment], seed: int, kept: Kept | None) -> list[Experiment]:
+    """Those still to be made; the others' figures go to `results`."""
+    found = {one.name: None if kept is None else kept.figures(one.name, seed) for one in experiments}
+    for name, figures in found.items():
+        if figures is not None:
+            results.figures[name][seed] = figures
+    return [one for one in experiments if found[one.name] is None]
 
 
 @dataclass(frozen=True)
@@ -87,6 +100,7 @@ class _World:
     knowledge: Knowledge
     settings: Settings
     scale: Scale
+    kept: Kept | None
 
 
 def _live(world: _World, experiments: Sequence[Experiment], seed: int) -> _Part:
@@ -103,6 +117,8 @@ def _live(world: _World, experiments: Sequence[Experiment], seed: int) -> _Part:
         branched = time.perf_counter()
         part.wall_s[base.name] += branched - began
         part.figures[one.name] = forks.call(partial(one.run, lab, context))
+        if world.kept is not None:
+            world.kept.keep(one.name, seed, part.figures[one.name])
         began = time.perf_counter()
         part.wall_s[one.name] = began - branched
     return part

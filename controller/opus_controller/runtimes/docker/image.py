@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 import docker.errors
 
 from opus_controller.model.errors import PlatformError
+from opus_controller.model.sources import Source, digest_of, files_of
 from opus_controller.runtimes.docker.engine import Engine
 
 REPOSITORY = "opus-node"
@@ -53,12 +52,8 @@ def wanted_tag() -> str:
 
 @cache
 def source_digest() -> str:
-    """Of everything of ours that runs in a container, names and bytes in order, and of the versions of what it needs."""
-    digest = hashlib.sha256("\0".join(requirements()).encode())
-    for path, name in source_files():
-        data = path.read_bytes()
-        digest.update(f"{name}\0{len(data)}\0".encode() + data)
-    return digest.hexdigest()
+    """Of everything of ours that runs in a container, and of the versions of what it needs."""
+    return digest_of(source_files(), "\0".join(requirements()))
 
 
 def requirements() -> list[str]:
@@ -66,17 +61,10 @@ def requirements() -> list[str]:
     return [f"{name}=={metadata.version(name)}" for name in _REQUIRED]
 
 
-def source_files() -> list[tuple[Path, str]]:
-    """(path, name in the package), sorted by name; wherever the packages are installed."""
-    files = []
-    for package in PACKAGES:
-        spec = find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise PlatformError(f"the package {package} is not installed; install it: pip install opus-testbed")
-        top = Path(spec.submodule_search_locations[0])
-        files += [(path, f"{package}/{path.relative_to(top)}") for path in top.rglob("*.py")]
-    files += [(path, path.name) for path in [dockerfile()] if path is not None]
-    return sorted(files, key=lambda entry: entry[1])
+def source_files() -> list[Source]:
+    """Sorted by name."""
+    found = files_of(PACKAGES) + [(path, path.name) for path in [dockerfile()] if path is not None]
+    return sorted(found, key=lambda source: source[1])
 
 
 def dockerfile() -> Path | None:
