@@ -5,6 +5,7 @@ Its data lie in the tree's build directory and stay, so that the node's image ne
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import io
 import json
@@ -25,6 +26,7 @@ from opus_controller.runtimes.docker.image import wanted_tag
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTS_S = 60.0
+_PR_SET_PDEATHSIG = 1
 ENDS_S = 60.0
 
 
@@ -45,7 +47,7 @@ class OwnEngine:
         ]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=_not_outlived
             )  # fmt: skip
         deadline = time.monotonic() + STARTS_S
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -70,6 +72,11 @@ class OwnEngine:
 
     def client(self) -> docker.DockerClient:
         return docker.DockerClient(base_url=self.url, timeout=30)
+
+
+def _not_outlived() -> None:
+    """Where the tests are killed nobody else would end the engine."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 @contextmanager
