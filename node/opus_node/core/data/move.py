@@ -1,0 +1,222 @@
+"""From one configuration to the next: the steward's part, which any steward can take over at any point.
+
+    greet     a majority of those who are to keep the data answers, or nothing is begun
+    prepare   a majority of the present members promises to hear no lesser ballot, and tells what it has accepted; a member that
+              was never told of its configuration is given a copy of another's cells
+    accept    the greatest accepted, or else what is wanted, is accepted by a majority: it is decided. Whoever accepts is sealed
+              and gives all it holds, so that a majority's cells are all that any acknowledged operation has left
+    install   the next members are given those cells, and serve; once a majority does, the former ones are told to forget
+
+Before anything is sealed it waits a moment for all to answer; then a majority has to do. A decision is for good: another
+steward finds it with any majority and installs the same. Two that compete end in one, the greater ballot; the other is outbid.
+While a majority of the present members is silent nothing changes, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from opus_node.core.data.cells import (
+    Accept,
+    Accepted,
+    Answer,
+    Ballot,
+    Cells,
+    Config,
+    Copied,
+    Copy,
+    Elsewhere,
+    Greet,
+    Greeted,
+    Install,
+    Installed,
+    Outbid,
+    Peer,
+    Prepare,
+    Promised,
+    Question,
+    Refused,
+    Retire,
+    merged,
+)
+from opus_node.core.types import MILLISECOND, Nanos, NodeId
+
+AGAIN: Nanos = 400 * MILLISECOND
+FRESH: Nanos = 3 * AGAIN
+"""Who has not been heard for longer is greeted again before anything is proposed: a configuration must not begin half dead."""
+Stage = Literal["greet", "prepare", "accept", "install", "done", "outbid"]
+
+
+class Move:
+    """Of one application, under one ballot, to one set of nodes."""
+
+    __slots__ = (
+        *("_accepted", "_again_at", "_answered", "_ballot", "_began_at", "_cells", "_greeted", "_lacking", "_send", "_wanted"),
+        *("following", "known", "outbid_by", "stage"),
+    )
+
+    def __init__(
+        self, ballot: Ballot, known: Config, wanted: Sequence[NodeId], send: Callable[[NodeId, Question], None], now: Nanos
+    ) -> None:
+        """`ballot`: no other move was ever made under it. `known`: the last configuration this steward has heard of; `wanted`:
+        who is to keep the data, at least one. `send` reaches this very node as well."""
+        self.known = known
+        self.stage: Stage = "greet"
+        self.outbid_by = Ballot()
+        self._ballot = ballot
+        self._wanted = tuple(dict.fromkeys(wanted))
+        self._send = send
+        self._greeted: dict[NodeId, tuple[Peer, Nanos]] = {}
+        """And when."""
+        self._answered: set[NodeId] = set()
+        """In this stage. Never iterated."""
+        self._lacking: set[NodeId] = set()
+        """Members that do not know of their configuration. Never iterated."""
+        self._accepted: tuple[Ballot, Config] | None = None
+        self.following: Config | None = None
+        """What is or was proposed to come after `known`."""
+        self._cells: Cells = {}
+        self._began_at = now
+        self._again_at = now + AGAIN
+        self._ask()
+
+    @property
+    def over(self) -> bool:
+        return self.stage in ("done", "outbid")
+
+    def tick(self, now: Nanos) -> None:
+        """Asks again who has not answered; also after it is done, until all of the last members serve."""
+        if now < self._again_at:
+            return
+        self._again_at = now + AGAIN
+        self._enough(now, patient=False)
+        self._ask()
+
+    def on(self, source: NodeId, answer: Answer, now: Nanos) -> None:
+        match answer:
+            case Greeted():
+                self._on_greeted(source, answer, now)
+            case Elsewhere():
+                self._learn(answer.config, now)
+            case Outbid() if answer.number == self.known.number and answer.by > self._ballot and not self.over:
+                self.stage, self.outbid_by = "outbid", answer.by
+            case Promised() if self._fits(source, answer.number, "prepare") and answer.ballot == self._ballot:
+                if answer.accepted is not None and (self._accepted is None or answer.accepted[0] > self._accepted[0]):
+                    self._accepted = answer.accepted
+                self._count(source, now)
+            case Accepted() if self._fits(source, answer.number, "accept") and answer.ballot == self._ballot:
+                self._cells = merged(self._cells, answer.cells)
+                self._count(source, now)
+            case Installed() if self.following is not None and answer.number == self.following.number:
+                if self.following.has(source):
+                    self._count(source, now)
+            case Refused() if self._fits(source, answer.number, "prepare"):
+                self._lacking.add(source)
+            case Copied() if self._fits(source, answer.number, "prepare"):
+                self._to([node for node in _nodes(self.known) if node in self._lacking], Install(self.known, answer.cells))
+
+    # Stages
+
+    def _fits(self, source: NodeId, number: int, stage: Stage) -> bool:
+        return self.stage == stage and number == self.known.number and self.known.has(source)
+
+    def _go(self, stage: Stage, now: Nanos) -> None:
+        self.stage, self._answered = stage, set()
+        self._again_at = now + AGAIN
+        self._ask()
+
+    def _ask(self) -> None:
+        match self.stage:
+            case "greet":
+                self._to(self._wanted, Greet())
+            case "prepare":
+                self._to(_nodes(self.known), Prepare(self.known.number, self._ballot))
+                self._fill_up()
+                for node in self._wanted:
+                    self._send(node, Greet())
+            case "accept" if self.following is not None:
+                self._to(_nodes(self.known), Accept(self.known.number, self._ballot, self.following))
+            case "install" | "done" if self.following is not None:
+                self._to(_nodes(self.following), Install(self.following, self._cells))
+
+    def _to(self, nodes: Sequence[NodeId], question: Question) -> None:
+        stage = self.stage
+        for node in nodes:
+            if self.stage != stage:
+                return  # an answer of this very node has ended the stage
+            if node not in self._answered:
+                self._send(node, question)
+
+    def _fill_up(self) -> None:
+        """Somebody who knows its configuration tells those who do not."""
+        giver = next((node for node in _nodes(self.known) if node in self._answered), None)
+        if giver is not None and self._lacking:
+            self._send(giver, Copy(self.known.number))
+
+    def _on_greeted(self, source: NodeId, answer: Greeted, now: Nanos) -> None:
+        if answer.config is not None:
+            self._learn(answer.config, now)
+        if source in self._wanted and answer.peer.node == source:
+            self._greeted[source] = (answer.peer, now)
+            if self.stage == "greet":
+                self._count(source, now)
+
+    def _learn(self, config: Config, now: Nanos) -> None:
+        """A later configuration than the known one was decided: it is the one to move on from."""
+        if config.number <= self.known.number or self.over:
+            return
+        self.known = config
+        self._accepted = self.following = None
+        self._cells, self._lacking = {}, set()
+        if self.stage != "greet":
+            self._go("prepare", now)
+
+    def _count(self, source: NodeId, now: Nanos) -> None:
+        self._answered.add(source)
+        self._enough(now, patient=True)
+
+    def _enough(self, now: Nanos, *, patient: bool) -> None:
+        """On to the next stage, if those who have answered are enough for it; while patient all, where nothing is sealed yet."""
+        count, following = len(self._answered), self.following
+        match self.stage:
+            case "greet" if count == len(self._wanted) or (not patient and 2 * count > len(self._wanted)):
+                self._go("prepare", now)
+            case "prepare" if count == len(self.known.members) or (not patient and count >= self.known.majority):
+                self._propose(now)
+            case "accept" if count >= self.known.majority:
+                self._go("install", now)
+            case "install" if following is not None and count >= following.majority:
+                self._installed(following, now)
+
+    def _propose(self, now: Nanos) -> None:
+        members = self._members(now - FRESH)
+        if self._accepted is not None:
+            self.following = self._accepted[1]
+        elif 2 * len(members) <= len(self._wanted):
+            self._go("greet", now)
+            return
+        elif members == self.known.members and len(self._answered) == len(members):
+            self.stage = "done"  # nothing to change; whoever is silent might be sealed, and the same members anew would mend that
+            return
+        else:
+            self.following = Config(self.known.number + 1, members)
+        self._go("accept", now)
+
+    def _members(self, since: Nanos) -> tuple[Peer, ...]:
+        """Of those wanted, who has been heard since then."""
+        found = [self._greeted[node] for node in self._wanted if node in self._greeted]
+        return tuple(sorted(peer for peer, at in found if at >= since))
+
+    def _installed(self, following: Config, now: Nanos) -> None:
+        for node in _nodes(self.known):
+            if not following.has(node):
+                self._send(node, Retire(following))
+        if following.members == self._members(self._began_at):
+            self.stage = "done"
+            return
+        self._learn(following, now)  # it was another's decision, or a member restarted meanwhile
+
+
+def _nodes(config: Config) -> tuple[NodeId, ...]:
+    return tuple(one.node for one in config.members)
