@@ -23,6 +23,7 @@ def test_histories_are_linearizable(seed: int) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_a_thousand_histories_are_linearizable() -> None:
     for seed in range(SEEDS, 1000 + SEEDS):
         judged(seed)
