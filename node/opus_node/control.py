@@ -23,6 +23,7 @@ from opus_node.clock import ClockTold
 from opus_node.core.choice import LATENCY
 from opus_node.core.placement import POLICIES
 from opus_node.core.types import BEST, SECOND, Abilities, AppConfig, History, NodeConfig
+from opus_node.core.utility import Utility
 from opus_node.errors import LocalError
 from opus_node.process import BootSpec, NodeProcess
 from opus_node.services.spec import ServiceSpec
@@ -148,8 +149,17 @@ def _app(app: pb.App) -> AppConfig:
         service_time=app.service_time_ns,
         queue=app.queue_ns,
         hedge=app.hedge_ns,
+        utility=_utility(app.utility) if app.HasField("utility") else None,
+        floor=app.utility.floor,
         **choosing(app.choice or LATENCY),
     )
+
+
+def _utility(told: pb.Utility) -> Utility:
+    latency, availability, throughput = (
+        tuple((point.x, point.share) for point in points) for points in (told.latency, told.availability, told.throughput)
+    )
+    return Utility(told.worth, told.least, told.quantile, latency, availability, throughput)
 
 
 def _policy(name: str) -> str:

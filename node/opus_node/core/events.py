@@ -181,6 +181,49 @@ class ReplicaSetDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class HostsDivided:
+    """This node, as steward, divided hosts among applications anew: what one of them got, and why (`allocate`). Told of each
+    application whenever the hosts of any have changed; figures are what was expected, in the unit of `Utility.worth`."""
+
+    kind: ClassVar[str] = "division"
+    app: AppId
+    cause: str
+    """A few words: "first", "lost 198.18.0.7", "demand moved", "worth more"."""
+    demand: float
+    """Requests/s, of all places."""
+    cost: float
+    """Core-seconds a request."""
+    e: float
+    """Fraction of a host's cores at which it was taken to overload."""
+    floor: int
+    members: tuple[NodeId, ...]
+    before: tuple[NodeId, ...]
+    latency: Nanos
+    """At the utility's quantile; -1: nobody would have served."""
+    availability: float
+    throughput: float
+    utility: float
+    utility_before: float
+    """With the hosts of before."""
+    moving: float
+    """Set against the gain, for hosts that are new to it."""
+    keeps: tuple[float, ...]
+    """Of each member: utility that the application would lose without it ..."""
+    rivals: tuple[AppId, ...]
+    """... the other one that would gain most by it, if any would ..."""
+    offers: tuple[float, ...]
+    """... and how much."""
+    promised: bool
+    """It holds no more than its floor."""
+    pool: int
+    """Hosts that were considered, of all applications."""
+    forecasts: int
+    """Worked out for the whole division."""
+    whole: bool
+    """False: the search was cut short."""
+
+
+@dataclass(frozen=True, slots=True)
 class RequestDone:
     """The one record of a request, at its client: the client's own count (DESIGN section 7)."""
 
@@ -251,6 +294,7 @@ Notice = (
     | AgentLost
     | MemberChanged
     | ReplicaSetDecided
+    | HostsDivided
     | RequestDone
     | ServiceChanged
     | ProgramChanged

@@ -53,6 +53,8 @@ class Need:
     most: int = MOST
     moving: float = 0.0
     """What it costs, in utility, that one more unit begins to serve it: state sent, caches cold."""
+    queue: float = inf
+    """Nanoseconds: who would wait longer for his turn is turned away, so nobody does."""
 
 
 class Forecast:
@@ -123,7 +125,8 @@ class Forecast:
 
     def _stays(self, used: float) -> float:
         """Nanoseconds at a host in such use: M/D/1."""
-        return self.need.cost * SECOND * (1.0 + used / (2.0 * (1.0 - min(used, 0.99))))
+        cost = self.need.cost * SECOND
+        return cost + min(cost * used / (2.0 * (1.0 - min(used, 0.99))), self.need.queue)
 
 
 def _quantile(weighed: Sequence[tuple[float, float]], quantile: float) -> float:

@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from opus_node.core.cluster import Cluster
-from opus_node.core.forecast import MOST, Need, Unit
+from opus_node.core.forecast import Need, Unit
 from opus_node.core.landscape import Landscape
 from opus_node.core.messages import Candidate
 from opus_node.core.sizer import REPLACED
 from opus_node.core.sizing import ASSUMED, up_for
-from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeId
+from opus_node.core.types import MILLISECOND, SECOND, AppConfig, Nanos, NodeId
 from opus_node.core.utility import Utility
 
 
-def units_of(lands: Iterable[Landscape]) -> list[Unit]:
-    """Whoever may serve any of the applications, once."""
+def units_of(lands: Iterable[Landscape], lived: Nanos = 0) -> list[Unit]:
+    """Whoever may serve any of the applications, once. `lived`: for how long all are believed to have been up before they were
+    seen to be."""
     found: dict[NodeId, Unit] = {}
     for land in lands:
         for one in _eligible(land):
-            found.setdefault(one.node, Unit(one.node, one.cpu, up_for(one.age / SECOND, REPLACED / SECOND)))
+            found.setdefault(one.node, Unit(one.node, one.cpu, up_for((lived + one.age) / SECOND, REPLACED / SECOND)))
     return list(found.values())
 
 
@@ -46,4 +47,5 @@ def need_of(
     asked = any(clusters[agent].summary.rate > 0 for agent in agents)
     demand = [land.demand[agent] if asked else 0.0 for agent in agents]
     rtts = {one.node: [ms * MILLISECOND for ms in land.ways(one)] for one in _eligible(land)}
-    return Need(config.name, utility, demand, rtts, config.service_time / SECOND, e, floor, config.most or MOST, moving)
+    most = config.most or config.replicas
+    return Need(config.name, utility, demand, rtts, config.service_time / SECOND, e, floor, most, moving, config.queue)

@@ -25,6 +25,7 @@ from opus_node.core.messages import (
     RouteRequest,
 )
 from opus_node.core.programs import Programs
+from opus_node.core.sets import claimed
 from opus_node.core.timers import Timer
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 from opus_node.core.work import Work
@@ -45,19 +46,20 @@ class Serving:
 
     def __init__(self, replica_set: ReplicaSet) -> None:
         self.replica_set = replica_set
-        self.active = True
+        self.active = False
         self.until: Nanos = 0
         self.unanswered = 0
 
 
 class Replica:
-    __slots__ = ("_agent", "_beat_timer", "_ctx", "_deliver", "programs", "served", "serving", "work")
+    __slots__ = ("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "programs", "served", "serving", "work")
 
     def __init__(self, ctx: Context, agent: Callable[[], NodeId], deliver: Callable[[Reply | RouteRefuse], None]) -> None:
         """`agent()` is whom this node is attached to, `deliver` brings an answer to its client, perhaps this node's own."""
         self._ctx = ctx
         self._deliver = deliver
         self._agent = agent
+        self._divided = tuple(app.name for app in ctx.config.apps if app.divided)
         self.serving: dict[AppId, Serving] = {}
         self.served = 0
         self._beat_timer: Timer | None = None
@@ -90,19 +92,30 @@ class Replica:
         role = self.serving.get(new.app)
         member = self._ctx.me in new.members
         if role is None:
-            if member:
-                self.serving[new.app] = Serving(new)
-                self._changed(new, True)
-            return
+            if not member:
+                return
+            role = self.serving[new.app] = Serving(new)
         role.replica_set = new
         role.unanswered = 0
-        if member and not role.active:
-            role.active = True
-            self._changed(new, True)
-        elif not member and role.active:
-            role.active = False
+        if new.app in self._divided:
+            self._serve_one()
+        else:
+            self._act(role, member)
+
+    def _serve_one(self) -> None:
+        """Of the applications that hosts are divided among, a host serves the one whose set was decided last."""
+        roles = [role for app in self._divided if (role := self.serving.get(app)) is not None]
+        served = claimed(self._ctx.me, [role.replica_set for role in roles])
+        for role in sorted(roles, key=lambda role: role.replica_set.app == served):
+            self._act(role, role.replica_set.app == served)
+
+    def _act(self, role: Serving, active: bool) -> None:
+        if role.active == active:
+            return
+        role.active = active
+        if not active:
             role.until = self._ctx.now + GRACE
-            self._changed(new, False)
+        self._changed(role.replica_set, active)
 
     def _changed(self, new: ReplicaSet, active: bool) -> None:
         ctx = self._ctx

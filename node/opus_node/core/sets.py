@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 
 from opus_node.core.messages import ReplicaSet
-from opus_node.core.types import AppId
+from opus_node.core.types import AppId, NodeId
 
 LIVES = 1000
 """Epochs count in steps of this, see `next_epoch`."""
@@ -17,6 +18,14 @@ PER_MESSAGE = 2
 def newer(one: ReplicaSet, other: ReplicaSet | None) -> bool:
     """Whether `one` wins over `other`: a total order, the same everywhere, so that any two views end in one."""
     return other is None or (one.epoch, one.steward) > (other.epoch, other.steward)
+
+
+def claimed(node: NodeId, sets: Iterable[ReplicaSet]) -> AppId:
+    """Of these sets of several applications, the one whose `node` is: of those that name it, the greatest; empty if none does.
+
+    Sets of applications that hosts are divided among have their epochs in common, so the greatest was decided last.
+    """
+    return max(((one.epoch, one.steward, one.app) for one in sets if node in one.members), default=(0, "", ""))[2]
 
 
 def next_epoch(highest: int, incarnation: int) -> int:

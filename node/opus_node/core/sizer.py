@@ -77,14 +77,18 @@ class Sizer:
 
     def size(self, members: Sequence[NodeId], summaries: Mapping[NodeId, Summary], now: Nanos) -> int:
         """m for now; to be asked whenever it does not wait."""
-        self._report_at = now + REPORT
-        self._report(members, now)
+        self.look(members, now)
         if self._resize_at < 0:
             self._resize_at = now + RESIZE
         if now < self._resize_at:
             return len(members)
         self._resize_at = now + RESIZE
         return self._sized(members, summaries, now)
+
+    def look(self, members: Sequence[NodeId], now: Nanos) -> None:
+        """What the members carry, for E; to be told whenever it does not wait."""
+        self._report_at = now + REPORT
+        self._report(members, now)
 
     def _report(self, members: Sequence[NodeId], now: Nanos) -> None:
         for node in [node for node in self._told if node not in members]:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
 from opus_node.core.crowd import MOVED, Crowd
+from opus_node.core.division import NAME, Division, Party, changed, lately, notices
 from opus_node.core.events import ReplicaSetDecided, RoleChanged
 from opus_node.core.landscape import Landscape, demand, moved
 from opus_node.core.messages import (
@@ -36,8 +37,9 @@ from opus_node.core.messages import (
 from opus_node.core.placement import EVERYWHERE, filled, first_of, improved
 from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
-from opus_node.core.sets import ReplicaSets, next_epoch
+from opus_node.core.sets import ReplicaSets, claimed, next_epoch
 from opus_node.core.sizer import Sizer
+from opus_node.core.sizing import ASSUMED
 from opus_node.core.survey import Surveyor
 from opus_node.core.swim import Swim
 from opus_node.core.timers import Timer
@@ -146,8 +148,8 @@ class Desk:
         """... and for which demand, by agent; at first, what was asked when this steward began."""
         self.decide_at: Nanos = 0
         self.pause: Nanos = 0
-        self.sizer = Sizer(config) if config.most else None
-        """`config.replicas` follows it; None: that is fixed."""
+        self.sizer = Sizer(config) if config.most or (config.divided and config.service_time) else None
+        """`config.replicas` follows it; None: that is fixed. Where hosts are divided it only tells E."""
         self.acting = False
         self.first_since: Nanos = -1
         self.summaries: dict[NodeId, tuple[Nanos, Cluster]] = {}
@@ -166,8 +168,8 @@ class Stewards:
     """This agent's desks, one an application, most of them idle."""
 
     __slots__ = (
-        *("_ctx", "_firsts", "_firsts_version", "_hopeless", "_learn", "_sets", "_started_at", "_swim", "_timer"),
-        *("desks", "highest", "surveyor"),
+        *("_ctx", "_divided", "_division", "_firsts", "_firsts_version", "_hopeless", "_learn", "_sets", "_started_at"),
+        *("_swim", "_timer", "desks", "highest", "surveyor"),
     )
 
     def __init__(
@@ -189,6 +191,9 @@ class Stewards:
         self.surveyor = Surveyor(ctx, ask)
         everybody = ctx.config.depth == 1  # is an agent
         self.desks = {one.name: Desk(replace(one, agents_serve=one.agents_serve or everybody)) for one in ctx.config.apps}
+        self._divided = {app: desk for app, desk in self.desks.items() if desk.config.divided}
+        """Those with a utility: one steward has all of them, and divides hosts among them."""
+        self._division = Division()
         self.highest: dict[AppId, int] = {}
         """Greatest epoch ever heard of: a decision goes beyond it."""
         self._firsts: dict[AppId, NodeId] = {}
@@ -202,7 +207,8 @@ class Stewards:
         if self._firsts_version != self._swim.version:
             self._firsts_version = self._swim.version
             agents = self._swim.agents()
-            self._firsts = {name: first_of(name, agents) for name in self.desks}
+            self._firsts = {name: first_of(name, agents) for name in self.desks if name not in self._divided}
+            self._firsts.update(dict.fromkeys(self._divided, first_of(NAME, agents) if self._divided else ""))
         return self._firsts.get(app, "")
 
     def acting(self, app: AppId) -> NodeId:
@@ -256,6 +262,8 @@ class Stewards:
         desk.acting = acting
         known = self._sets.get(app)
         self._ctx.notices.append(RoleChanged("steward", acting, app, known.epoch if known else 0))
+        if app in self._divided:
+            self._division.hurry()
         if acting:
             self._keep_ticking()
         else:
@@ -271,6 +279,9 @@ class Stewards:
         plain = 0 if self._ctx.config.depth == 1 else 1  # agents are no candidates, where there is anybody else
         candidates = sum(len(one.index) - plain for one in summaries.values())
         if waited >= FIRST_MOST or (waited >= FIRST_LEAST and complete and candidates >= desk.config.replicas):
+            if app in self._divided:
+                self._divide("first")
+                return
             members = self._filled(desk, summaries, ())
             if members:
                 self._publish(app, desk, members, "first")
@@ -286,11 +297,20 @@ class Stewards:
             if now - at <= age and (self._swim.is_live(agent) or cluster.summary.agent)  # of those in a zone its head knows
         }
 
-    def _land(self, desk: Desk, clusters: dict[NodeId, Cluster], members: Iterable[NodeId]) -> Landscape:
+    def _land(
+        self,
+        desk: Desk,
+        clusters: dict[NodeId, Cluster],
+        members: Iterable[NodeId],
+        excluded: Mapping[NodeId, Nanos] | None = None,
+    ) -> Landscape:
         config = desk.config
         near_enough = self._ctx.config.near_enough
         asked = desk.crowd.asked(_summaries(clusters))
-        return Landscape(config, clusters, tuple(members), desk.excluded, near_enough, self.surveyor.told, asked)
+        if desk.config.divided:
+            asked = lately(asked, _rates(clusters))
+        barred = desk.excluded if excluded is None else excluded
+        return Landscape(config, clusters, tuple(members), barred, near_enough, self.surveyor.told, asked)
 
     def _filled(self, desk: Desk, clusters: dict[NodeId, Cluster], keep: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
         return filled(desk.config, self._land(desk, clusters, keep), self._count(desk, clusters), keep)
@@ -324,7 +344,7 @@ class Stewards:
     def _publish(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], cause: str) -> None:
         ctx = self._ctx
         before = self._sets.get(app)
-        epoch = next_epoch(max(self.highest.get(app, 0), before.epoch if before else 0), ctx.incarnation)
+        epoch = next_epoch(self._highest(app), ctx.incarnation)
         new = ReplicaSet(app, epoch, ctx.me, members)
         desk.join_at = -1
         desk.changed_at = ctx.now
@@ -347,6 +367,12 @@ class Stewards:
             ctx.send(agent, Sync(False, (), (new,)))
         self._act(app, desk, True)
 
+    def _highest(self, app: AppId) -> int:
+        """The greatest epoch known; of applications that hosts are divided among, of any of them: what is decided later wins."""
+        alike = self._divided if app in self._divided else (app,)
+        known = [one.epoch for app in alike if (one := self._sets.get(app)) is not None]
+        return max(0, *known, *(self.highest.get(app, 0) for app in alike))
+
     def learned(self, new: ReplicaSet, before: ReplicaSet | None) -> None:
         """A set has won here. If it beat one of this steward's own, two stewards have met."""
         me = self._ctx.me
@@ -356,6 +382,8 @@ class Stewards:
             desk.config = desk.sizer.kept(len(new.members))
         if desk is None or new.steward == me:
             return
+        if new.app in self._divided:
+            self._division.hurry()  # it may claim hosts that are this steward's
         if before is not None and before.steward == me:
             self._remember(desk, before.members)
             if self.first(new.app) == me or not self._swim.is_live(new.steward):
@@ -373,7 +401,11 @@ class Stewards:
                 desk.improve_at = min(desk.improve_at, self._ctx.now + MERGE_AFTER)
 
     def _join(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
-        """One set out of two: those of both who answer to an agent, spread over regions, at most m."""
+        """One set out of two: those of both who answer to an agent, spread over regions, at most m. Where hosts are divided
+        it is the one that won, and divided anew."""
+        if app in self._divided:
+            self._publish(app, desk, known.members, f"merged with {desk.join_with}")
+            return
         mine = [node for node in desk.former if node not in known.members]
         shared = [node for node in desk.former if node in known.members]
         theirs = [node for node in known.members if node not in desk.former]
@@ -398,6 +430,8 @@ class Stewards:
                 self._consider(app, desk)
             for node in [node for node, until in desk.excluded.items() if until <= now]:
                 del desk.excluded[node]
+        if self._divided:
+            self._look_round()
         self._keep_ticking()
 
     def _watch(self, app: AppId, desk: Desk) -> None:
@@ -420,6 +454,8 @@ class Stewards:
                 lost.append(node)
         if lost:
             self._replace(app, desk, known, lost)
+        elif app in self._divided:
+            self._tend(desk, known)
         elif self._resized(app, desk, known):
             pass
         elif len(known.members) < self._count(desk, self._fresh(desk)):
@@ -491,6 +527,10 @@ class Stewards:
         keep = tuple(node for node in known.members if node not in lost)
         # On the wrong side of a cut only agents heard from since the silence began have candidates.
         age = max(doubtful) - (0 if unheard else SILENCE_MARGIN)
+        if app in self._divided:
+            self._division.hurry()
+            self._divide("lost " + ", ".join(lost), age if cut else SUMMARY_KEPT)
+            return
         summaries = self._fresh(desk, age if cut else SUMMARY_KEPT)
         self._change(app, desk, known, keep, summaries, "lost " + ", ".join(lost))
 
@@ -511,6 +551,74 @@ class Stewards:
             self._publish(app, desk, members, cause)
         else:
             desk.changed_at = self._ctx.now
+
+    # Dividing hosts among applications
+
+    def _tend(self, desk: Desk, known: ReplicaSet) -> None:
+        """What its hosts carry, and whether a crowd comes."""
+        if desk.sizer is not None and not desk.sizer.waits(self._ctx.now):
+            desk.sizer.look(known.members, self._ctx.now)
+        if self._crowd(desk):
+            self._division.hurry()
+
+    def _look_round(self) -> None:
+        """Divides anew where demand has moved, or it is time: once all agents have told of the members, too."""
+        now = self._ctx.now
+        mine = [desk for desk in self._divided.values() if desk.acting]
+        if not mine or not self._division.looks(now):
+            return
+        moved = self._division.left({desk.config.name: _rates(self._fresh(desk)) for desk in mine})
+        moved = self._division.paced(now) and (moved or any(desk.crowd.on(now) for desk in mine))
+        if (moved or self._division.due(now)) and all(map(self._complete, mine)) and all(map(self._told_of, mine)):
+            self._divide("demand moved" if moved else "worth more")
+
+    def _told_of(self, desk: Desk) -> bool:
+        """Whether all members have an agent that tells of them."""
+        known, told = self._sets.get(desk.config.name), homes(self._fresh(desk))
+        return known is None or all(node in told for node in known.members)
+
+    def _divide(self, cause: str, age: Nanos = SUMMARY_KEPT) -> None:
+        """Who serves which of the applications that are in this steward's hands. Only agents heard of since `age` have others
+        to give than those that serve."""
+        ctx = self._ctx
+        if not self._division.free(ctx.now):
+            return
+        sets = [known for app in self._divided if (known := self._sets.get(app)) is not None]
+        mine = {app: desk for app, desk in self._divided.items() if desk.acting or self._begins(app)}
+        barred = self._barred(sets, mine, age)
+        parties = [self._party(desk, sets, barred) for desk in mine.values()]
+        found = self._division.decide(parties, ctx.now)
+        changes = [] if found is None else changed(found, parties, [self._sets.get(one.app) for one in parties], barred)
+        if found is not None and changes:
+            ctx.notices.extend(notices(found, parties, cause))
+        for app, members in changes:
+            self._publish(app, mine[app], members, cause)
+
+    def _begins(self, app: AppId) -> bool:
+        return self._sets.get(app) is None and self.first(app) == self._ctx.me
+
+    def _barred(self, sets: list[ReplicaSet], mine: Mapping[AppId, Desk], age: Nanos) -> dict[NodeId, Nanos]:
+        """Who is lost to any of them, serves one that is in other hands, or is not told of any more."""
+        barred: dict[NodeId, Nanos] = {}
+        for desk in self._divided.values():
+            barred.update(desk.excluded)
+        for one in sets:
+            if one.app not in mine:
+                barred.update((node, 0) for node in one.members if claimed(node, sets) == one.app)
+        serving = {node for one in sets for node in one.members}
+        for desk in mine.values():
+            late = [cluster for at, cluster in desk.summaries.values() if self._ctx.now - at > age]
+            barred.update((node, 0) for cluster in late for node in cluster.index if node not in serving)
+        return barred
+
+    def _party(self, desk: Desk, sets: list[ReplicaSet], barred: Mapping[NodeId, Nanos]) -> Party:
+        app = desk.config.name
+        known, clusters = self._sets.get(app), self._fresh(desk)
+        members = tuple(node for node in known.members if claimed(node, sets) == app) if known else ()
+        land = self._land(desk, clusters, members, barred)
+        self._survey(desk, land, members)
+        desk.demand = dict(land.demand)
+        return Party(desk.config, clusters, land, members, ASSUMED if desk.sizer is None else desk.sizer.e)
 
     def _improve(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
         """Members that serve the demand better by more than it costs to move."""
@@ -627,6 +735,10 @@ class Stewards:
             self._timer.cancel()
         for app, desk in self.desks.items():
             self._act(app, desk, False)
+
+
+def _rates(clusters: Mapping[NodeId, Cluster]) -> dict[NodeId, float]:
+    return {agent: cluster.summary.rate for agent, cluster in clusters.items()}
 
 
 def _summaries(clusters: Mapping[NodeId, Cluster]) -> dict[NodeId, Summary]:

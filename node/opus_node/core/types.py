@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from opus_node.core.utility import Utility
+
 NodeId = str
 """A node's identity is its emulated address ("198.18.0.7"): a peer that knows the name can dial it, so no address book exists."""
 
@@ -65,6 +67,15 @@ class AppConfig:
     """Above 0: the steward measures how many are needed (`sizing`), up to so many. 0: always `replicas`."""
     availability: float = 0.999
     """With `most`: the share of requests that must be expected to be answered though members die."""
+    utility: Utility | None = None
+    """What it is worth, by what its users feel; None: nobody said so."""
+    floor: int = 0
+    """With a utility: hosts that it is promised."""
+
+    @property
+    def divided(self) -> bool:
+        """Whether its hosts are given to it by what they are worth, in competition with other applications (`division`)."""
+        return self.utility is not None and self.policy == BEST
 
 
 @dataclass(frozen=True, slots=True)

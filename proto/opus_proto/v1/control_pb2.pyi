@@ -35,6 +35,7 @@ class App(_message.Message):
     MOST_FIELD_NUMBER: _builtins.int
     AVAILABILITY_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    UTILITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     service_time_ns: _builtins.int
@@ -51,6 +52,10 @@ class App(_message.Message):
     def service(self) -> Global___Service:
         """A user's program serves it; absent: the nodes themselves do."""
 
+    @_builtins.property
+    def utility(self) -> Global___Utility:
+        """Absent: nobody said what it is worth."""
+
     def __init__(
         self,
         *,
@@ -64,16 +69,86 @@ class App(_message.Message):
         most: _builtins.int = ...,
         availability: _builtins.float = ...,
         policy: _builtins.str = ...,
+        utility: Global___Utility | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "service", b"service"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "service", b"service", "utility", b"utility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "availability", b"availability", "choice", b"choice", "hedge_ns", b"hedge_ns", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "hedge_ns", b"hedge_ns", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "utility", b"utility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
     _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015
+    _WhichOneofReturnType__utility: _TypeAlias = _typing.Literal["utility"]  # noqa: Y015
+    _WhichOneofArgType__utility: _TypeAlias = _typing.Literal["_utility", b"_utility"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__service) -> _WhichOneofReturnType__service | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__utility) -> _WhichOneofReturnType__utility | None: ...
 
 Global___App: _TypeAlias = App  # noqa: Y015
+
+@_typing.final
+class Utility(_message.Message):
+    """opus_node.core.utility.Utility by the same names, and the hosts that it is promised."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORTH_FIELD_NUMBER: _builtins.int
+    LEAST_FIELD_NUMBER: _builtins.int
+    QUANTILE_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    AVAILABILITY_FIELD_NUMBER: _builtins.int
+    THROUGHPUT_FIELD_NUMBER: _builtins.int
+    FLOOR_FIELD_NUMBER: _builtins.int
+    worth: _builtins.float
+    least: _builtins.bool
+    quantile: _builtins.float
+    floor: _builtins.int
+    @_builtins.property
+    def latency(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
+    @_builtins.property
+    def availability(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
+    @_builtins.property
+    def throughput(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]: ...
+    def __init__(
+        self,
+        *,
+        worth: _builtins.float = ...,
+        least: _builtins.bool = ...,
+        quantile: _builtins.float = ...,
+        latency: _abc.Iterable[Global___Point] | None = ...,
+        availability: _abc.Iterable[Global___Point] | None = ...,
+        throughput: _abc.Iterable[Global___Point] | None = ...,
+        floor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["availability", b"availability", "floor", b"floor", "latency", b"latency", "least", b"least", "quantile", b"quantile", "throughput", b"throughput", "worth", b"worth"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Utility: _TypeAlias = Utility  # noqa: Y015
+
+@_typing.final
+class Point(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    x: _builtins.float
+    share: _builtins.float
+    def __init__(
+        self,
+        *,
+        x: _builtins.float = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["share", b"share", "x", b"x"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Point: _TypeAlias = Point  # noqa: Y015
 
 @_typing.final
 class Service(_message.Message):

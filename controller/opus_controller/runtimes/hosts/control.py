@@ -21,7 +21,7 @@ from opus_proto.v1 import control_pb2, control_pb2_grpc
 from opus_controller.engine.clocks import RIGHT, Skew
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.history import History
-from opus_controller.model.plan import App, Host, Plan, Service, Workload
+from opus_controller.model.plan import App, Host, Plan, Service, Utility, Workload
 from opus_controller.runtimes.hosts.state import SOCKET
 
 Tap = Callable[[str, Message], None]
@@ -181,6 +181,23 @@ def _app(app: App) -> control_pb2.App:
         queue_ns=app.queue_ns,
         choice=app.choice,
         hedge_ns=app.hedge_ns,
+        utility=None if app.utility is None else _utility(app.utility),
+    )
+
+
+def _utility(utility: Utility) -> control_pb2.Utility:
+    latency, availability, throughput = (
+        [control_pb2.Point(x=x, share=share) for x, share in points]
+        for points in (utility.latency_ns, utility.availability, utility.throughput_per_s)
+    )
+    return control_pb2.Utility(
+        worth=utility.worth,
+        least=utility.combine == "least",
+        quantile=utility.latency_quantile or 0.95,
+        latency=latency,
+        availability=availability,
+        throughput=throughput,
+        floor=utility.floor,
     )
 
 

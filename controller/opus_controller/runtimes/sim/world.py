@@ -11,6 +11,7 @@ from opus_node.choices import choosing
 from opus_node.clock import ClockedCore, HostClock
 from opus_node.core.events import METER_EVERY, Boot, Event, Metered, Request, RoleChanged, Wake
 from opus_node.core.types import Abilities, AppConfig, History, Nanos, NodeConfig, NodeId
+from opus_node.core.utility import Utility
 from opus_node.folds import notice_to_record
 from opus_node.workload import Arrival, Arrivals, WorkloadSpec
 
@@ -18,6 +19,7 @@ from opus_controller.model.history import Histories
 from opus_controller.model.history import History as Past
 from opus_controller.model.network import Network
 from opus_controller.model.plan import App, Host, Plan
+from opus_controller.model.plan import Utility as Worth
 from opus_controller.model.shapes import AccessLink, HostChange
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost, StartCost
@@ -313,5 +315,18 @@ def _told(app: App) -> AppConfig:
         service_time=app.service_time_ns,
         queue=app.queue_ns,
         hedge=app.hedge_ns,
+        utility=None if app.utility is None else _worth(app.utility),
+        floor=0 if app.utility is None else app.utility.floor,
         **choosing(app.choice),
+    )
+
+
+def _worth(told: Worth) -> Utility:
+    return Utility(
+        told.worth,
+        told.combine == "least",
+        told.latency_quantile or 0.95,
+        tuple((float(ns), share) for ns, share in told.latency_ns),
+        told.availability,
+        told.throughput_per_s,
     )
