@@ -5,14 +5,14 @@
     summaries, beats --Party--> needs, units --allocate--> members of each --epochs in common--> replica sets
 
 A host serves one of these applications: should two stewards have given it away, the one whose set was decided last
-(`sets.claimed`). Decided every EVERY, at once when a member is lost or demand moves, and only if something that counts has changed; a host moves
-only for more than MOVING, so small gains move nobody. How a division came about is told as notices (`HostsDivided`).
+(`sets.claimed`). Decided every EVERY, sooner when a member is lost or demand moves, and only if what counts has changed.
+A host moves only for more than MOVING, so small gains move nobody. How a division came about is told as notices (`HostsDivided`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from opus_node.core.allocate import Account, Allocation, Grant, allocate
@@ -42,10 +42,11 @@ DRIFTED = 0.05
 COUNTED_S = 5.0
 """A rate that begins to move rests on about so many seconds' requests: one lease."""
 
-E_MOST = 0.85
+E_MOST = 0.75
 """Where a host overloads only when it is busy all the time, nobody would want it to be: waits grow without end towards that."""
-MOVING = 0.04
-"""Of an application's worth: what one more host must bring it. All who use it look again, and its caches are cold."""
+MOVING = 0.1
+"""Of an application's worth, if all hosts that it needs were new to it: what they must bring it. All who use it look again,
+caches are cold, and demand is known to a tenth or so."""
 RENT = 0.002
 """Of the mean worth of an application: what a host must bring to be held, so that what is worth nothing is left free."""
 LIVED: Nanos = 600 * SECOND
@@ -53,6 +54,9 @@ LIVED: Nanos = 600 * SECOND
 twelve dies within the next five seconds."""
 UNITS = 48
 """Hosts considered at most, besides those that serve: of each application and place in turn the nearest."""
+STEP: Nanos = 10 * MILLISECOND
+"""Round trips are told apart by so much, and chances to die by their first digit: most hosts of a place are alike then, and what
+was worked out for one holds for all. Without that a thousand forecasts are too few for 25 hosts."""
 EFFORT = 1_000
 """Forecasts at most, about: 0.2 s of a core. What is left to gain is gained at the next decision."""
 
@@ -88,6 +92,11 @@ class Division:
         """Something has happened that cannot wait: it is due, and what was decided on is out of date."""
         self._due = 0
         self._look_at = 0
+        self._known = {}
+
+    def begins(self, now: Nanos) -> None:
+        """In office from now on: what the hosts carry is not known yet."""
+        self._due = now + EVERY
         self._known = {}
 
     def looks(self, now: Nanos) -> bool:
@@ -172,13 +181,20 @@ def divided(parties: Sequence[Party], effort: int = EFFORT) -> Allocation:
 def _need(one: Party) -> Need:
     utility = one.config.utility
     assert utility is not None, "only what has a utility is divided"
-    moving = MOVING * utility.worth if one.members else 0.0  # of the first hosts none moves
-    return need_of(one.config, utility, one.clusters, one.land, min(one.e, E_MOST), max(1, one.config.floor), moving)
+    need = need_of(one.config, utility, one.clusters, one.land, min(one.e, E_MOST), max(1, one.config.floor))
+    rtts = {node: [round(rtt / STEP) * STEP for rtt in rtts] for node, rtts in need.rtts.items()}
+    return replace(need, rtts=rtts, moving=MOVING * utility.worth / _needed(need, one.land) if one.members else 0.0)
+
+
+def _needed(need: Need, land: Landscape) -> float:
+    """Hosts that its demand takes, about; at least those promised."""
+    cores = sum(one.cpu for one in land.candidates) / max(1, len(land.candidates))
+    return max(need.floor, sum(need.demand) * need.cost / need.e / cores if cores > 0 else 0.0)
 
 
 def _shortlist(parties: Sequence[Party]) -> list[Unit]:
     """Those that serve, and of each application and place in turn the nearest."""
-    units = {one.name: one for one in units_of([one.land for one in parties], LIVED)}
+    units = {one.name: _rough(one) for one in units_of([one.land for one in parties], LIVED)}
     chosen = dict.fromkeys(node for one in parties for node in one.members if node in units)
     queues = [queue for one in parties for queue in _nearest(one)]
     most = len(chosen) + UNITS
@@ -187,6 +203,10 @@ def _shortlist(parties: Sequence[Party]) -> list[Unit]:
         if len(chosen) >= most:
             break
     return [units[node] for node in [*chosen][:most]]
+
+
+def _rough(one: Unit) -> Unit:
+    return replace(one, up=1.0 - float(f"{1.0 - one.up:.0e}"))
 
 
 def _nearest(one: Party) -> list[list[NodeId]]:

@@ -262,8 +262,8 @@ class Stewards:
         desk.acting = acting
         known = self._sets.get(app)
         self._ctx.notices.append(RoleChanged("steward", acting, app, known.epoch if known else 0))
-        if app in self._divided:
-            self._division.hurry()
+        if acting and app in self._divided:
+            self._division.begins(self._ctx.now)
         if acting:
             self._keep_ticking()
         else:
@@ -405,6 +405,7 @@ class Stewards:
         it is the one that won, and divided anew."""
         if app in self._divided:
             self._publish(app, desk, known.members, f"merged with {desk.join_with}")
+            self._division.hurry()
             return
         mine = [node for node in desk.former if node not in known.members]
         shared = [node for node in desk.former if node in known.members]
@@ -568,8 +569,9 @@ class Stewards:
         if not mine or not self._division.looks(now):
             return
         moved = self._division.left({desk.config.name: _rates(self._fresh(desk)) for desk in mine})
-        moved = self._division.paced(now) and (moved or any(desk.crowd.on(now) for desk in mine))
-        if (moved or self._division.due(now)) and all(map(self._complete, mine)) and all(map(self._told_of, mine)):
+        moved = moved or any(desk.crowd.on(now) for desk in mine)
+        due = self._division.due(now) or (moved and self._division.paced(now))
+        if due and all(map(self._complete, mine)) and all(map(self._told_of, mine)):
             self._divide("demand moved" if moved else "worth more")
 
     def _told_of(self, desk: Desk) -> bool:
