@@ -22,7 +22,7 @@ FLAT: Points = ((0.0, 1.0), (1.0, 1.0))
 
 
 def app(
-    name: str, worth: float, floor: int = 1, cost: int = 250 * MS, availability: Points = ALL, **utility: Points
+    name: str, worth: float, floor: int = 1, cost: int = 250 * MS, availability: Points = ALL, latency: Points = ()
 ) -> AppConfig:
     """A host of one core answers 1 / `cost` a second, and is used to 0.6 to 0.75 of that."""
     return AppConfig(
@@ -32,7 +32,7 @@ def app(
         service_time=cost,
         queue=500 * MS,
         choice="latency-load",
-        utility=Utility(worth, availability=availability, **utility),
+        utility=Utility(worth, latency=latency, availability=availability),
         floor=floor,
     )
 

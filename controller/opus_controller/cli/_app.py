@@ -25,6 +25,7 @@ _ORDER = (
         "sweep",
         "compare",
         "report",
+        "explain",
         "up",
         "status",
         "hosts",

@@ -16,7 +16,7 @@ from typing import Any
 from opus_controller.model.churn import ChurnCompiler
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.expectations import PER_REQUEST
+from opus_controller.model.expectations import PER_REQUEST, UTILITY
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings, Plan, Workload
 from opus_controller.model.scenario import Scenario
@@ -270,6 +270,11 @@ class _Compiler:
                     self._problems.add(("expectations", k), f"there is no {what} {shown(name)}; {hint}allowed: {allowed}")
             if not self._form.workload and form.figure.split(".")[0] in PER_REQUEST:
                 self._problems.add(("expectations", k), f"{form.figure} without a workload; allowed: what needs no requests")
+            if form.figure == UTILITY and not any(one.utility and form.app in ("", one.name) for one in self._form.applications):
+                whose = shown(form.app) if form.app else "any application"
+                self._problems.add(
+                    ("expectations", k), f"{form.figure} of {whose}, without a utility; allowed: where there is one"
+                )
             if form.outside_churn and not self._form.churn:
                 self._problems.add(
                     ("expectations", k), "outside churn, of which there is none; allowed: outside ... after faults"

@@ -37,6 +37,7 @@ FIGURES: Final[Mapping[str, Unit]] = {
     "stretch": "number",
     "cost_of_self_organization": "number",
     **{f"requests.{q}": "number" for q in ("issued", "ok", "failed", "shed")},
+    "utility.share": "share",
     "agents": "number",
     **{f"state_entries.{role}.{q}": "number" for role in ("node", "agent") for q in ("p50", "max")},
     **{f"control_bytes_per_s.{q}": "number" for q in ("mean", "p99", "max")},
@@ -53,6 +54,8 @@ PER_REQUEST: Final = (
     "recovery_s",
 )
 """Figures made of requests, which app, site, reachable and (but for recovery_s) outside can narrow."""
+UTILITY: Final = "utility.share"
+"""What was felt / what applications are worth: of all, or of one."""
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
 SHED: Final = "requests.shed"
 """How often requests were turned away: counted by those who did, so it cannot be narrowed."""
@@ -151,6 +154,8 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
     about = figure.split(".")[0]
     narrows = about in PER_REQUEST and figure != SHED
     for option in ("app", "site", "outside", "reachable"):
+        if option == "app" and figure == UTILITY:
+            continue
         if options.get(option) and (not narrows or (option == "outside" and about == "recovery_s")):
             raise ValueError(f"{shown(option)} means nothing for {figure}; allowed for: {', '.join(PER_REQUEST[:-1])}")
     if options.get("after") and about != "recovery_s":

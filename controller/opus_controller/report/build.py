@@ -10,7 +10,7 @@ import numpy as np
 
 from opus_controller.engine import checks
 from opus_controller.model.plan import Expectation
-from opus_controller.report import figures, result, steady
+from opus_controller.report import figures, result, steady, worth
 from opus_controller.report.recovery import of_faults
 from opus_controller.report.requests import OTHER, ROUTES
 from opus_controller.report.run import Run
@@ -23,6 +23,7 @@ HOP_COST = "--hop-cost"
 def build(run: Run) -> result.Result:
     """Work the result out. Deterministic: the same directory gives the same result."""
     all_figures = figures.of(run.judged)
+    utility = worth.summary(run.plan.apps, run.judged.requests, run.decided, run.end)
     faults = of_faults(run.judged, run.world.faults, run.end, run.plan.availability_target)
     whole = {
         **all_figures.model_dump(),
@@ -30,6 +31,7 @@ def build(run: Run) -> result.Result:
         "state_entries": steady.state_entries(run.steady_samples).model_dump(),
         "control_bytes_per_s": steady.control_bytes_per_s(steady.control_rates(run.steady_samples, run.starts)).model_dump(),
         "agents": len(run.world.live(run.world.final, run.world.final.agents)),
+        "utility": None if utility is None else utility.model_dump(),
     }
     judged = checks.evaluate(run.plan.expectations, lambda wanted: _about(run, wanted, whole, faults))
     validity = _validity(run)
@@ -111,7 +113,15 @@ def _about(run: Run, wanted: Expectation, whole: Mapping[str, Any], faults: list
     """The figures an expectation is judged by: result.json's, those of requests over its selection, recovery over its faults."""
     narrowed = figures.of(run.judged.where(selection(run, wanted))).model_dump()
     narrowed["requests"] = {**whole["requests"], **narrowed["requests"]}
-    return {**whole, **narrowed, **_recovery(run, wanted, faults)}
+    return {**whole, **narrowed, **_recovery(run, wanted, faults), "utility": _utility(wanted, whole)}
+
+
+def _utility(wanted: Expectation, whole: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Of all applications, or of the one that is meant."""
+    told: Mapping[str, Any] | None = whole["utility"]
+    if told is None or not wanted.app:
+        return told
+    return next((one for one in told["apps"] if one["app"] == wanted.app), None)
 
 
 def _recovery(run: Run, wanted: Expectation, faults: list[result.FaultResult]) -> dict[str, Any]:

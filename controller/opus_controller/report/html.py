@@ -52,6 +52,8 @@ def _plots(run: Run, result: Result) -> dict[str, Markup]:
         wanted["sites"] = partial(plots.sites, result)
     if run.judged.requests.ok.any():
         wanted["cdf"] = partial(plots.latency_cdf, run)
+    if result.utility is not None:
+        wanted["worth"] = partial(plots.worth, run, result.utility)
     if run.steady_samples:
         wanted["burden"] = partial(plots.burden, run)
     if any(h.cpu_busy or h.link_lag_p99_ns or h.node_lag_p99_ns for h in run.health):  # virtual time is never late

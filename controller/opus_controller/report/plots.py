@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from opus_controller.report import figures, series, steady
 from opus_controller.report.palette import Palette
-from opus_controller.report.result import Result, SiteResult
+from opus_controller.report.result import Result, SiteResult, UtilityResult
 from opus_controller.report.run import SECOND, Run
 from opus_controller.report.table import worst_first
 from opus_controller.report.world import FaultSeen
@@ -182,6 +182,31 @@ def _mark(axes: Axes, run: Run, colours: Palette, *, numbers: bool) -> None:
 def _mark_invalid(axes: Axes, run: Run, colours: Palette) -> None:
     for start, end in run.invalid_spans:
         axes.axvspan(start, max(end, start + 0.5), color=colours.invalid, alpha=0.25, linewidth=0)
+
+
+def worth(run: Run, told: UtilityResult, colours: Palette) -> Figure:
+    """What was each application worth to its users, and how many hosts did it hold?"""
+    figure = Figure(figsize=(WIDTH, 4.6))
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    looks = [(colour, line) for line in ("-", "--", ":") for colour in (colours.a, colours.b, colours.c, colours.d)]
+    for one, (colour, line) in zip(told.apps, looks, strict=False):
+        felt = np.array([np.nan if each is None else each for each in one.windows])
+        x = np.arange(len(felt) + 1) * told.width_s
+        top.step(x, _held(felt), where="post", color=colour, linestyle=line, label=f"{one.app}, of {one.worth:g}")
+        if one.hosts:
+            at, count = zip(*one.hosts, strict=True)
+            end = max(run.end / SECOND, at[-1])
+            bottom.step([*at, end], [*count, count[-1]], where="post", color=colour, linestyle=line)
+    for axes in (top, bottom):
+        _mark(axes, run, colours, numbers=axes is top)
+        axes.set_xlim(0, max(run.end / SECOND, 1))
+        axes.set_ylim(0)
+    top.set_title("worth to its users", pad=22)
+    top.legend(loc="lower right", ncols=4, bbox_to_anchor=(1.0, 1.08), borderaxespad=0.0)
+    bottom.set_title("hosts that serve it")
+    bottom.yaxis.set_major_locator(MaxNLocator(integer=True))
+    bottom.set_xlabel("seconds since the start")
+    return figure
 
 
 def latency_cdf(run: Run, colours: Palette) -> Figure:

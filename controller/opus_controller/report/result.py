@@ -316,6 +316,34 @@ class AppResult(Part):
     figures: Figures
 
 
+class AppUtility(Part):
+    """What one application was worth to its users, in the unit of its `worth`."""
+
+    app: str
+    worth: float
+    floor: int
+    """Hosts that it was promised."""
+    mean: float | None
+    """Over the windows in which its clients asked; null: they never did."""
+    share: float | None
+    """Mean / worth."""
+    least: float | None
+    """Of any window."""
+    windows: list[float | None]
+    """Of `UtilityResult.width_s` each, from the start on; null where nobody asked."""
+    hosts: list[tuple[float, int]]
+    """(s, hosts that serve it from then on), as its stewards decided."""
+
+
+class UtilityResult(Part):
+    """Of applications that say what they are worth (docs/utility.md)."""
+
+    share: float | None
+    """All their utility / all they could have been worth."""
+    width_s: int
+    apps: list[AppUtility]
+
+
 class Result(Part):
     """The whole of `result.json`."""
 
@@ -355,6 +383,8 @@ class Result(Part):
     by_site: list[SiteResult]
     """By the client's site."""
     by_app: list[AppResult]
+    utility: UtilityResult | None = None
+    """None: no application has one."""
     floods: list[FloodResult] = Field(default_factory=list)
     services: list[ServiceResult] = Field(default_factory=list)
     """Of applications that a user's own program serves."""

@@ -12,7 +12,7 @@ from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
 from opus_controller.engine.validity import Validity, judge, longest
 from opus_controller.model.plan import Plan
-from opus_controller.report import machine, services
+from opus_controller.report import machine, services, worth
 from opus_controller.report.churn import summary
 from opus_controller.report.figures import Judged
 from opus_controller.report.floods import parted
@@ -54,6 +54,8 @@ class Run:
     churn: ChurnResult | None
     services: list[ServiceResult]
     floods: list[FloodResult]
+    decided: list[Mapping[str, Any]]
+    """Records of who decided what on replicas, in order of time."""
 
     @cached_property
     def since_churn(self) -> Ints:
@@ -113,6 +115,7 @@ def read(directory: Path) -> Run:
         churn=summary(reader.plan, others, world.up, min(end, reader.plan.duration_ns)),
         services=services.summary(reader.plan, others),
         floods=floods,
+        decided=sorted((e for e in others if e["kind"] in worth.DECIDED), key=lambda e: int(e["t"])),
     )
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from opus_controller.report.result import ChurnResult, ExpectationResult, FaultResult, Latency, Result, ServiceResult
+from opus_controller.report.result import (
+    ChurnResult,
+    ExpectationResult,
+    FaultResult,
+    Latency,
+    Result,
+    ServiceResult,
+    UtilityResult,
+)
 
 NOTHING = "–"
 
@@ -146,6 +154,7 @@ def measured(expected: ExpectationResult) -> str:
 
 UNITS: Mapping[str, Callable[[float | None], str]] = {
     "availability": share,
+    "utility": share,
     "bytes_per_s": bytes_per_s,
     "_ms": ms,
     "_s": seconds,
@@ -171,6 +180,8 @@ def headline(result: Result) -> list[tuple[str, str]]:
     ]
     if result.churn is not None:
         rows.append(("churn", churn(result.churn, result.hosts)))
+    if result.utility is not None:
+        rows.append(("utility", utility(result.utility)))
     rows += [(f"service {one.app}", service(one)) for one in result.services]
     if asked.shed:
         rows.insert(2, ("turned away", f"{asked.shed:,} times for want of room, before they were answered elsewhere or refused"))
@@ -181,6 +192,16 @@ def headline(result: Result) -> list[tuple[str, str]]:
         shares = ", ".join(f"{name} {share(figures.requests.issued / asked.issued)}" for name, figures in routes.items())
         rows.insert(5, ("routes", shares))
     return rows
+
+
+def utility(told: UtilityResult) -> str:
+    """Of each application what it was worth, of what it could have been."""
+    each = ", ".join(f"{one.app} {_worth(one.mean)} of {one.worth:g}" for one in told.apps)
+    return f"{share(told.share)}: {each}"
+
+
+def _worth(mean: float | None) -> str:
+    return "nothing asked" if mean is None else f"{mean:.3g}"
 
 
 def _why(result: Result) -> str:

@@ -67,7 +67,7 @@ def step(name: str) -> float:
 
 
 def is_share(name: str) -> bool:
-    return name.rpartition(".")[2] == "availability"
+    return name.rpartition(".")[2] in ("availability", "share")
 
 
 def most(name: str) -> float:
