@@ -74,16 +74,16 @@ def test_a_floor_is_at_most_what_may_serve(tmp_path: Path, size: str, floor: int
 def test_parts_are_told_in_the_scenarios_words() -> None:
     plan = compile_plan(load_scenario(shipped("scenarios")["competing"]))
     latency, availability = parts(utility(plan))
-    assert (latency.name, latency.unit, latency.points[0]) == ("latency, p95", "ms", (150.0, 1.0))
-    assert latency.told == "150ms 100%, 300ms 60%, 1s 0%"
-    assert availability.points[-1] == (99.9, 1.0)
+    assert (latency.name, latency.unit, latency.points[0]) == ("latency, p90", "ms", (900.0, 1.0))
+    assert latency.told == "900ms 100%, 1.5s 60%, 3s 0%"
+    assert availability.points[-1] == (99.0, 1.0)
 
 
 def test_the_command_tells_and_draws(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     drawn = tmp_path / "u.svg"
     assert run(["utility", "competing", "--picture", str(drawn)]) == 0
     out = capsys.readouterr().out
-    for words in ("latency, p95", "99% 50%", "25/s 90%", "least"):
+    for words in ("latency, p90", "95% 70%", "10/s 90%", "least"):
         assert words in out
     text = drawn.read_text()
     for words in ("shop: worth 10, product of these, promised hosts: 2", "requests answered a second", "availability, %"):
