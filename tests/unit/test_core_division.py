@@ -43,7 +43,7 @@ def network(*apps: AppConfig, per_site: int = 3, seed: str = "divided", **settin
 
 def load(net: CoreNet, span: int, rates: dict[str, float], sites: tuple[str, ...] = SIX) -> None:
     """Plays `span` with so many requests a second of each application, of clients in these sites."""
-    rng, end = Random(f"{net.seed}/{net.now}"), net.now + span
+    rng, end, looked = Random(f"{net.seed}/{net.now}"), net.now + span, net.now
     due = {name: net.now + int(rng.random() * SECOND / rate) for name, rate in rates.items()}
     while due:
         name = min(due, key=lambda name: (due[name], name))
@@ -53,7 +53,9 @@ def load(net: CoreNet, span: int, rates: dict[str, float], sites: tuple[str, ...
         clients = [node for node in net.live() if node.startswith(sites)]
         net.request(rng.choice(clients), app=name)
         due[name] += int(rng.expovariate(rates[name]) * SECOND)
-        alone_each(net)
+        if net.now >= looked + LEAST // 4:
+            looked = net.now
+            alone_each(net)
     net.run(end)
     alone_each(net)
 
@@ -153,6 +155,18 @@ def test_a_lost_host_is_replaced_out_of_the_pool_in_seconds() -> None:
     assert lost not in members
     assert len(members) >= 2
     assert any(lost in one.cause for one in divisions(net, "one"))
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_one_divides_at_any_depth(depth: int) -> None:
+    net = network(app("one", 3.0, floor=2), app("two", 2.0, floor=2), depth=depth, nodes_per_agent=4)
+    net.run(10 * SECOND)
+    load(net, 15 * SECOND, {"one": 6.0, "two": 3.0})
+    one, two = held(net, "one"), held(net, "two")
+    assert len(one) >= 3, "two hosts could not answer what is asked"
+    assert len(two) >= 2
+    assert not set(one) & set(two)
+    assert net.stewards("one") == net.stewards("two")
 
 
 # Several stewards
