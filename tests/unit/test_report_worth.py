@@ -170,7 +170,7 @@ def test_felt_utility_is_the_overlays_own() -> None:
     for combine in ("product", "least"):
         told = model.Utility(
             worth=5.0,
-            combine=combine,  # type: ignore[arg-type]
+            combine=combine,
             latency_quantile=0.9,
             latency_ns=((10 * MS, 1.0), (50 * MS, 0.4), (90 * MS, 0.0)),
             availability=((0.2, 0.0), (0.9, 0.7), (0.99, 1.0)),

@@ -134,8 +134,8 @@ class AppForm(Form):
     hedge: Span | None = None
     """A request without an answer for so long is asked of a second replica too, for a tenth of the requests at most."""
     utility: UtilityForm | None = None
-    """What it is worth, by what its users feel. With the policy best, hosts are divided by it among all applications that have one;
-    replicas is the most that it may hold, or, with auto, max_replicas."""
+    """What it is worth, by what its users feel. With the policy best, hosts are divided by it among all applications that have
+    one; replicas is the most that it may hold, or, with auto, max_replicas."""
 
     @model_validator(mode="after")
     def _size(self) -> AppForm:
