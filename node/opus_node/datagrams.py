@@ -1,7 +1,8 @@
 """Messages outside of connections: one envelope a datagram, to the port where gRPC listens as well.
 
 What measures a path must not first pay for a connection, nor be repaired by one. What is lost is lost; whoever needs an answer
-asks again (`core.prober`). The sender is the address that a datagram comes from.
+asks again (`core.prober`), or what it says follows on a connection too (`messages.hastened`). The sender is the address that a
+datagram comes from.
 """
 
 from __future__ import annotations
@@ -11,15 +12,11 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
 
 from opus_node import codec
 from opus_node.core.messages import Message
 from opus_node.core.types import NodeId
 from opus_node.errors import LocalError, PeerError
-
-MOST: Final = 1472
-"""Bytes of payload that fit into one packet: an MTU of 1500 less IPv4's and UDP's headers."""
 
 log = logging.getLogger(__name__)
 

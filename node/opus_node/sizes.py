@@ -38,6 +38,9 @@ their acknowledgements. Measured from eth0's counters (gRPC 1.85, IPv4 addresses
 UDP_IP_OVERHEAD: Final = 20 + 8
 """Bytes: IPv4 and UDP headers of a message that travels by itself, as its envelope."""
 
+MAX_DATAGRAM: Final = 1500 - UDP_IP_OVERHEAD
+"""Bytes of an envelope that fits into one packet."""
+
 MAX_PAYLOAD: Final = 8 << 20
 """Bytes a request's or reply's payload may have: no queue or receiver has to hold more for one message."""
 

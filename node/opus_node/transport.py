@@ -3,6 +3,7 @@
     send ─▶ Line ─▶ OutQueue (bounded, expiring) ─ Frame, Frame, ... ─▶ the peer's Line ─▶ on_message
          └▶ Datagrams, what only measures a path ──────────────────▶ the peer's Datagrams ─▶
 
+What requests are made of goes both ways, if it is small, where there is no connection yet.
 Whoever has something to say first dials; the other answers on the same stream. So a question to a stranger costs one
 connection, not two. What a line does in its life is in `opus_node.lines`. When both dial at once there are two streams for a
 while, and the idle one goes.
@@ -20,9 +21,9 @@ import grpc
 import grpc.aio
 
 from opus_node import codec, sandbox, sizes
-from opus_node.core.messages import Message, by_datagram
+from opus_node.core.messages import Message, by_datagram, hastened
 from opus_node.core.types import NodeId
-from opus_node.datagrams import MOST, Datagrams
+from opus_node.datagrams import Datagrams
 from opus_node.errors import LocalError, PeerError
 from opus_node.lines import FRAME_ROOM, IDENTITY, Accepted, Dialled, Line, server_options
 
@@ -113,13 +114,19 @@ class TransportStats:
         self.control_bytes_sent += sizes.DIAL_RECEIVED
         self.control_bytes_received += sizes.DIAL_SENT
 
-    def count_datagram_sent(self, payload: int) -> None:
+    def count_datagram_sent(self, payload: int, *, control: bool) -> None:
         self.messages_sent += 1
-        self.control_bytes_sent += payload + sizes.UDP_IP_OVERHEAD
+        if control:
+            self.control_bytes_sent += payload + sizes.UDP_IP_OVERHEAD
+        else:
+            self.request_bytes_sent += payload + sizes.UDP_IP_OVERHEAD
 
-    def count_datagram_received(self, payload: int) -> None:
+    def count_datagram_received(self, payload: int, *, control: bool) -> None:
         self.messages_received += 1
-        self.control_bytes_received += payload + sizes.UDP_IP_OVERHEAD
+        if control:
+            self.control_bytes_received += payload + sizes.UDP_IP_OVERHEAD
+        else:
+            self.request_bytes_received += payload + sizes.UDP_IP_OVERHEAD
 
     def count_received(self, control: int, requests: int) -> None:
         if control:
@@ -196,14 +203,23 @@ class Transport:
 
     def send(self, to: NodeId, message: Message) -> None:
         """Queue `message` for `to`, dialling if need be. Whatever becomes of it is counted in `stats`."""
-        if by_datagram(message) and len(payload := codec.encode(message)) <= MOST:
-            self.stats.count_datagram_sent(len(payload))
-            self._datagrams.send(to, payload)
+        if by_datagram(message) and self._send_datagram(to, message):
             return
         line: Line | None = self._links.get(to)
         if line is None or not line.connected:
             line = self._inbox.lines.get(to) or line or self._open(to)
+            if hastened(message) and not line.connected:
+                self._send_datagram(to, message)
         line.put(message)
+
+    def _send_datagram(self, to: NodeId, message: Message) -> bool:
+        """Whether it fits into one."""
+        payload = codec.encode(message)
+        if len(payload) > sizes.MAX_DATAGRAM:
+            return False
+        self.stats.count_datagram_sent(len(payload), control=sizes.is_control(message))
+        self._datagrams.send(to, payload)
+        return True
 
     @property
     def links(self) -> int:
@@ -255,10 +271,10 @@ class Transport:
         stats.count_received(control, requests)
 
     def _hear_datagram(self, source: NodeId, message: Message, payload: int) -> None:
-        if not by_datagram(message):  # everything else is answered for by a connection
+        if not (by_datagram(message) or hastened(message)):  # everything else is answered for by a connection
             self._reject()
             return
-        self.stats.count_datagram_received(payload)
+        self.stats.count_datagram_received(payload, control=sizes.is_control(message))
         self._on_message(source, message)
 
     def _reject(self) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from helpers.sim import Bench, plan
 from opus_controller.model.shapes import AccessLink, BurstLoss, Direction, PathShape
 from opus_controller.runtimes.sim import HopCost
-from opus_node.core.messages import Message, Probe
+from opus_node.core.messages import Message, Probe, ReplicaSet, Reply
 from opus_node.core.types import MILLISECOND, SECOND
-from opus_node.sizes import datagram_size
+from opus_node.sizes import MAX_DATAGRAM, datagram_size, encoded_size
 
 MS = MILLISECOND
 Outbox = list[tuple[str, int, str, Message]]
@@ -82,3 +82,61 @@ def test_the_dead_hear_nothing_and_the_paused_later() -> None:
     bench.do(bench.sim.resume(["b"]))
     assert bench.until(6 * SECOND).arrivals("b") == [5 * SECOND]
     assert facts(bench)["undelivered"] == {"receiver died": 1}
+
+
+# Replies, which follow on a connection
+
+NOBODY = ReplicaSet("web", 1, "s", ())
+
+
+def replies(n: int, payload: int = 200, every: int = SECOND) -> Outbox:
+    return [("a", SECOND + i * every, "b", Reply("web", "b", i, 1, 0, 1, NOBODY, payload)) for i in range(n)]
+
+
+def came(bench: Bench) -> list[tuple[int, int]]:
+    """(when, of which request) for each reply."""
+    return [(at, message.request) for at, message in bench.toy("b").received() if isinstance(message, Reply)]
+
+
+def test_a_reply_to_a_stranger_comes_at_once_and_by_the_connection_and_later_ones_by_that_alone() -> None:
+    bench = Bench(plan(), replies(2)).until(4 * SECOND)
+    first, again, second = came(bench)
+    assert first == (SECOND + 20 * MS, 0)
+    assert again[1] == 0
+    assert again[0] > first[0] + 40 * MS, "after a dial"
+    assert second == (2 * SECOND + 20 * MS, 1)
+    assert facts(bench)["dials"] == 1
+
+
+def test_one_that_fits_no_packet_takes_the_connection() -> None:
+    edge = MAX_DATAGRAM - encoded_size(Reply("web", "b", 0, 1, 0, 1, NOBODY, 200)) + 200
+    assert encoded_size(Reply("web", "b", 0, 1, 0, 1, NOBODY, edge)) == MAX_DATAGRAM
+    assert len(came(Bench(plan(), replies(1, edge)).until(4 * SECOND))) == 2
+    (only,) = came(Bench(plan(), replies(1, edge + 1)).until(4 * SECOND))
+    assert only[0] > SECOND + 60 * MS
+
+
+def test_a_path_that_loses_packets_loses_no_reply() -> None:
+    names = [f"h{i}" for i in range(60)]
+    outbox: Outbox = [("a", SECOND, name, Reply("web", name, 0, 1, 0, 1, NOBODY, 200)) for name in names]
+    bench = Bench(plan(there=PathShape(delay_ns=20 * MS, loss=0.05), names=("a", *names)), outbox).until(8 * SECOND)
+    copies = [len(bench.toy(name).received()) for name in names]
+    lost = facts(bench)["undelivered"]["datagram lost"]
+    assert copies.count(1) >= lost, "of the others the connection may have lost its copy, with itself"
+    assert 1 <= lost <= 11, "99.99% of a binomial of 0.05"
+    assert 0 not in copies
+
+
+def test_to_the_dead_neither_arrives_and_the_sender_is_told_as_ever() -> None:
+    bench = Bench(plan(), replies(1)).until(SECOND // 2)
+    bench.do(bench.sim.crash(["b"]))
+    bench.until(4 * SECOND)
+    assert bench.toy("a").unreachable() == [SECOND + 40 * MS]
+    assert facts(bench)["undelivered"] == {"receiver died": 1, "refused or reset": 1}
+
+
+def test_only_what_is_control_counts_as_control() -> None:
+    bench = Bench(plan(), replies(1)).until(SECOND + 30 * MS)
+    assert len(came(bench)) == 1
+    assert bench.sim._world is not None
+    assert bench.sim._world.hosts["a"].control_sent == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from random import Random
 
-from opus_node.core.cache import FARTHER, KEPT, AppCache
+from opus_node.core.cache import FARTHER, KEPT, SHUT_DOUBLED, SHUT_FIRST, AppCache
 from opus_node.core.context import Context
 from opus_node.core.messages import NearReplicas, Probe, ProbeReply, ReplicaSet
 from opus_node.core.prober import Prober
@@ -94,3 +94,37 @@ def test_measuring_dials_nobody_and_the_nearest_is_gone_to_only_once_it_is_diall
     node.cache.tend(node.ctx.now)
     node.probed()
     assert node.connected == {"a", "b"}, "the one to go to when the nearest is a replica no more"
+
+
+def test_who_is_not_ready_is_kept_and_gone_to_again_later_and_later_until_it_has_served() -> None:
+    node = Node()
+    node.cache.suggest(["a", "b"])
+    node.probed()
+    first, second = node.cache.entries["a"], node.cache.entries["b"]
+    for doubled in (0, 1, 2, 3, SHUT_DOUBLED, SHUT_DOUBLED):
+        assert node.cache.best([]) is first
+        node.cache.not_ready("a")
+        assert node.cache.best([]) is second
+        assert node.cache.ranked() == [second, first]
+        node.ctx.now += (SHUT_FIRST << doubled) - 1
+        assert node.cache.best([]) is second
+        node.ctx.now += 1
+    node.cache.answered("a", RTT_MS["a"] * MILLISECOND)
+    node.cache.not_ready("a")
+    node.ctx.now += SHUT_FIRST
+    assert node.cache.best([]) is first, "it had been ready meanwhile"
+
+
+def test_a_connection_that_is_kept_open_says_nothing_of_the_program() -> None:
+    node = Node()
+    node.cache.suggest(["a"])
+    node.probed()
+    node.cache.not_ready("a")
+    node.ctx.now += SHUT_FIRST
+    node.cache.count()
+    node.cache.entries["a"].rtt.met_at = -FARTHER
+    node.cache.tend(node.ctx.now)
+    assert node.probed() == {"a"}
+    now = node.ctx.now
+    node.cache.not_ready("a")
+    assert node.cache.entries["a"].shut_until == now + 2 * SHUT_FIRST

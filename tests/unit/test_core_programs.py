@@ -58,6 +58,19 @@ def test_a_replica_whose_program_is_not_ready_refuses_and_another_answers() -> N
     assert ask(net, used).replica != used, "its own clients go elsewhere, too"
     net._step(used, ServiceHealth(APP, True))
     assert ask(net, used).via == "self"
+
+
+def test_who_was_refused_goes_back_to_the_near_replica_once_its_program_is_ready() -> None:
+    net = programs()
+    node = plain(net, "jp")
+    used = ask(net, node).replica
+    assert (ask(net, node).replica, ask(net, node).via) == (used, "direct")
+    net._step(used, ServiceHealth(APP, False, "it ended"))
+    assert ask(net, node).replica != used
+    net._step(used, ServiceHealth(APP, True))
+    net.run_for(SECOND)
+    done = ask(net, node)
+    assert (done.replica, done.via, done.attempts) == (used, "direct", 1)
     changes = [told.notice for told in net.told if told.node == used and isinstance(told.notice, ServiceChanged)]
     assert [(one.ready, one.why) for one in changes[-2:]] == [(False, "it ended"), (True, "")]
 

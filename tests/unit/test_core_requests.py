@@ -275,6 +275,23 @@ def test_an_agent_that_is_a_replica_serves_in_one_hop() -> None:
     assert core.snapshot().requests_served == 2
 
 
+def test_an_acknowledgement_that_comes_twice_is_timed_once() -> None:
+    """By a datagram, and by the connection that was made meanwhile."""
+    net = settled()
+    core = net.cores[plain(net)]
+    (sent,) = core.step(Request(APP, 10_000, 1, False, 0, 0, net.now + 9 * SECOND), net.now).sends
+    ack = Receive(sent.to, RouteAck(core._ctx.me, 10_000, sent.message.attempt))  # type: ignore[union-attr]
+    core.step(ack, net.now + 50 * MILLISECOND)
+    rtt = core._attachment.rtt_of(sent.to)
+    assert rtt is not None
+    told = (rtt.srtt, rtt.samples)
+    later = net.now + 3 * SECOND
+    again = core.step(Wake(), later).sends
+    assert [one for one in again if isinstance(one.message, RouteRequest)], "no reply has come"
+    core.step(ack, later + MILLISECOND)
+    assert (rtt.srtt, rtt.samples) == told
+
+
 def test_a_message_nobody_awaits_changes_nothing() -> None:
     core = agent_core()
     before = core.snapshot()

@@ -9,15 +9,16 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import grpc.aio
 import pytest
 from opus_node import codec
-from opus_node.core.messages import AppDelay, Message, Probe, ProbeReply, ReplicaSet, Reply
+from opus_node.core.messages import AppDelay, Lease, Message, Probe, ProbeReply, ReplicaSet, Reply
 from opus_node.errors import LocalError
-from opus_node.sizes import UDP_IP_OVERHEAD
+from opus_node.sizes import ACK_OVERHEAD, MAX_DATAGRAM, STREAM_OVERHEAD, UDP_IP_OVERHEAD, in_frame
 from opus_node.transport import Transport, TransportSettings
 
 LOOPBACK = TransportSettings(verify_source=False)  # the kernel calls from 127.0.0.1 whatever address listens
@@ -489,6 +490,50 @@ def test_a_datagram_that_is_none_of_ours_is_counted_and_harms_nobody() -> None:
             a.transport.send(b.host, Probe(3))
             await b.until(lambda: len(b.received) == 1)
             assert b.received == [(a.host, Probe(3))], "what a connection would answer for is not taken from a datagram"
+
+    run(body)
+
+
+def test_a_reply_to_a_stranger_goes_both_ways_and_to_an_acquaintance_by_the_connection_alone() -> None:
+    async def body() -> None:
+        async with nodes(free_port(), 2) as (a, b):
+            small = Reply("web", b.host, 1, 1, 0, 1, ReplicaSet("web", 1, a.host, ()), 200)
+            a.transport.send(b.host, small)
+            await b.until(lambda: len(b.received) == 2)
+            assert b.received == 2 * [(a.host, small)]
+            assert a.transport.links == b.transport.streams == 1
+            b.transport.send(a.host, replace(small, client=a.host))  # the connection serves both
+            a.transport.send(b.host, replace(small, request=2))
+            await b.until(lambda: len(b.received) == 3)
+            await a.until(lambda: len(a.received) == 1)
+            assert (b.received[2], b.transport.links) == ((a.host, replace(small, request=2)), 0)
+            size = len(codec.encode(small))
+            sent = size + UDP_IP_OVERHEAD + 2 * (in_frame(size) + STREAM_OVERHEAD) + ACK_OVERHEAD  # for what came back
+            await eventually(lambda: a.transport.stats.request_bytes_sent == sent)
+
+    run(body)
+
+
+def test_a_reply_that_fits_no_packet_goes_by_the_connection() -> None:
+    async def body() -> None:
+        async with nodes(free_port(), 2) as (a, b):
+            large = Reply("web", b.host, 1, 1, 0, 1, ReplicaSet("web", 1, a.host, ()), MAX_DATAGRAM)
+            a.transport.send(b.host, large)
+            a.transport.send(b.host, Lease(1, 0, 0, 0, 1.0, 0, 0, 0, ()))  # comes after all that went before
+            await b.until(lambda: any(isinstance(message, Lease) for _, message in b.received))
+            assert [message for _, message in b.received if isinstance(message, Reply)] == [large]
+
+    run(body)
+
+
+def test_a_reply_is_not_lost_with_a_peer_that_takes_no_datagrams() -> None:
+    async def body() -> None:
+        async with nodes(free_port(), 2) as (a, b):
+            b.transport._datagrams.close()
+            small = Reply("web", b.host, 1, 1, 0, 1, ReplicaSet("web", 1, a.host, ()), 200)
+            a.transport.send(b.host, small)
+            await b.until(lambda: len(b.received) == 1)
+            assert b.received == [(a.host, small)]
 
     run(body)
 

@@ -42,12 +42,15 @@ HEDGE_BURST = 10.0
 """Hedges are at most this share of requests, saved up for so many: an overload must not be answered with twice the load."""
 SUSPECT_FIRST: Nanos = 500 * MILLISECOND
 SUSPECT_MAX: Nanos = 16 * SECOND
+SHUT_FIRST: Nanos = 1 * SECOND
+SHUT_DOUBLED = 4
+"""Who was not ready is gone to again after so long, twice as long each time up to so often, as agents do."""
 
 
 class Entry:
-    """One replica; one with `strikes` is not gone to directly until it answers a probe."""
+    """One replica; one with `strikes` is not gone to directly until it answers a probe, one that is shut not for a while."""
 
-    __slots__ = ("asked_at", "load", "node", "rtt", "strikes")
+    __slots__ = ("asked_at", "load", "node", "refusals", "rtt", "shut_until", "strikes")
 
     def __init__(self, node: NodeId) -> None:
         self.node = node
@@ -55,6 +58,8 @@ class Entry:
         self.load = Heard()
         self.strikes = 0
         self.asked_at: Nanos = -KEPT_OPEN
+        self.shut_until: Nanos = 0
+        self.refusals = 0
 
 
 class AppCache:
@@ -217,7 +222,10 @@ class AppCache:
         return entry
 
     def _tended(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
-        self.answered(node, rtt)
+        entry = self.entries.get(node)
+        if entry is not None:
+            entry.strikes = 0
+            entry.rtt.sample(rtt, self._ctx.now)
 
     def best(self, tried: list[NodeId]) -> Entry | None:
         """The one to go to: the nearest that answers, or as the application chooses; none that has just turned a request away.
@@ -233,7 +241,7 @@ class AppCache:
                     entry.asked_at = now
                     entry.strikes += 1
                     self._prober.ask(entry.node, self._measured)
-            elif entry.node not in tried and not entry.load.full(now):
+            elif entry.node not in tried and now >= entry.shut_until and not entry.load.full(now):
                 able.append(entry)
                 if found is None or entry.rtt.srtt < found.rtt.srtt:
                     found = entry
@@ -243,6 +251,11 @@ class AppCache:
         options = [entry.load.option(entry.node, entry.rtt.srtt, now, staleness) for entry in able]
         chosen = pick(choice_of(self.config), options, self._ctx.rng)
         return self.entries[chosen.node]
+
+    def ranked(self) -> list[Entry]:
+        """Where to go when ways are short: the nearest that answers first, then those that may not."""
+        now = self._ctx.now
+        return sorted(self.entries.values(), key=lambda one: (one.strikes > 0, now < one.shut_until, one.rtt.delay()))
 
     def tend(self, until: Nanos) -> None:
         """Keeps the best ones' connections from being closed as idle before `until`: dialling costs two round trips more."""
@@ -265,6 +278,14 @@ class AppCache:
         """It is no replica any more."""
         if self.entries.pop(node, None) is not None:
             self._farther = {}
+
+    def not_ready(self, node: NodeId) -> None:
+        """It is a replica whose program does not answer yet; nobody would name it again once forgotten."""
+        entry = self.entries.get(node)
+        if entry is not None:
+            entry.strikes = 0
+            entry.shut_until = self._ctx.now + (SHUT_FIRST << min(entry.refusals, SHUT_DOUBLED))
+            entry.refusals += 1
 
     def heard(self, node: NodeId, load: tuple[Load, ...], members: tuple[NodeId, ...] = ()) -> None:
         """How busy it is, as it says; one of the others is measured if that is much."""
@@ -296,7 +317,8 @@ class AppCache:
             entry.load.turned_away(self._ctx.now)
 
     def answered(self, node: NodeId, rtt: Nanos) -> None:
+        """It has taken a request."""
         entry = self.entries.get(node)
         if entry is not None:
-            entry.strikes = 0
+            entry.strikes = entry.refusals = 0
             entry.rtt.sample(rtt, self._ctx.now)

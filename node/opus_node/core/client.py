@@ -15,7 +15,7 @@ from opus_node.core.attach import Attachment
 from opus_node.core.cache import AppCache
 from opus_node.core.context import Context
 from opus_node.core.events import ClientReply, Request, RequestDone
-from opus_node.core.messages import BUSY, Demand, Reply, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.messages import BUSY, NOT_READY, Demand, Reply, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.prober import Prober
 from opus_node.core.relay import ATTEMPT_BITS, HEDGE_UNKNOWN, Relay
 from opus_node.core.replica import Replica
@@ -44,7 +44,7 @@ DIRECT, AGENT, SELF = "direct", "agent", "self"
 class Flight:
     """One message sent for a request."""
 
-    __slots__ = ("expires", "number", "peer", "sent_at", "state", "via")
+    __slots__ = ("acknowledged", "expires", "number", "peer", "sent_at", "state", "via")
     SENT, ACKED, LOST = 0, 1, 2
 
     def __init__(self, number: int, peer: NodeId, via: str, sent_at: Nanos, expires: Nanos) -> None:
@@ -54,6 +54,7 @@ class Flight:
         self.sent_at = sent_at
         self.expires = expires
         self.state = Flight.SENT
+        self.acknowledged = False
 
 
 class Pending:
@@ -306,7 +307,7 @@ class Client:
         found: list[tuple[NodeId, str, Rtt | None]] = []
         if attachment.agent and attachment.agent not in tried:
             found.append((attachment.agent, AGENT, attachment.rtt_of(attachment.agent)))
-        entries = sorted(self.cache(app).entries.values(), key=lambda entry: (min(entry.strikes, 1), entry.rtt.delay()))
+        entries = self.cache(app).ranked()
         replicas: list[tuple[NodeId, str, Rtt | None]] = [
             (entry.node, DIRECT, entry.rtt) for entry in entries if entry.node not in tried
         ]
@@ -333,9 +334,10 @@ class Client:
 
     def on_ack(self, source: NodeId, message: RouteAck) -> None:
         found = self._flight(message.client, message.request, message.attempt)
-        if found is None or found[1].peer != source or found[1].state == Flight.ACKED:
+        if found is None or found[1].peer != source or found[1].acknowledged:
             return
         pending, flight = found
+        flight.acknowledged = True
         rtt = self._ctx.now - flight.sent_at
         self._answered(pending.event.app, flight, rtt)
         flight.state = Flight.ACKED
@@ -376,6 +378,8 @@ class Client:
                 target = self.relay.target(pending.event.app, source)
                 if target is not None:
                     target.refused = True
+            elif message.reason == NOT_READY:
+                self.cache(pending.event.app).not_ready(source)
             else:
                 self.cache(pending.event.app).refused(source)
         self._go_on(pending)

@@ -464,7 +464,7 @@ class RouteRefuse:
     request: int
     attempt: int
     reason: str
-    """`BUSY`, or in words."""
+    """`BUSY`, `NOT_READY`, or in other words."""
     alternative: NodeId = ""
     """With BUSY: who may take it instead; a replica names a replica, an agent an agent. Empty: nobody is known."""
     load: tuple[Load, ...] = ()
@@ -492,6 +492,8 @@ class Reply:
 
 BUSY = "busy"
 """The reason of a refusal that only says: not now, not here (a request turned away, *shed*)."""
+NOT_READY = "service not ready"
+"""The same of a replica whose program does not answer yet, or not just now."""
 
 Message = (
     FindAgents
@@ -533,6 +535,15 @@ _STRANGERS = frozenset((FindAgents, AgentsKnown, Probe, ProbeReply))
 def by_datagram(message: Message) -> bool:
     """Whether it travels by itself, outside of connections: between those who may never speak again."""
     return type(message) in _STRANGERS and not getattr(message, "stream", False)
+
+
+_HASTENED = frozenset((RouteAck, RouteRefuse, Reply))
+
+
+def hastened(message: Message) -> bool:
+    """Whether it goes by a datagram *as well* where the connection that carries it must first be made, which takes two round
+    trips that a user would wait for. So it may come twice, which harms nobody: who is answered waits no more."""
+    return type(message) in _HASTENED
 
 
 DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport)

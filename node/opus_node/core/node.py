@@ -34,6 +34,7 @@ from opus_node.core.events import (
 )
 from opus_node.core.levels import Level
 from opus_node.core.messages import (
+    NOT_READY,
     Ack,
     AgentOrder,
     AgentReport,
@@ -600,7 +601,8 @@ class NodeCore:
         elif self._role is not None and not message.direct and message.hops == 1:
             self._role.relay.on_request(source, message)
         else:
-            why = "service not ready" if message.app in self._replica.serving else "not a replica"
+            role = self._replica.serving.get(message.app)
+            why = NOT_READY if role is not None and role.active else "not a replica"
             self._ctx.send(source, RouteRefuse(message.client, message.request, message.attempt, why))
 
     def _served(self, event: Served) -> None:

@@ -15,7 +15,7 @@ from random import Random
 from opus_node.core.events import Event, Receive
 from opus_node.core.messages import Message
 from opus_node.core.types import Nanos
-from opus_node.sizes import datagram_size
+from opus_node.sizes import datagram_size, is_control
 
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost
@@ -50,8 +50,9 @@ class Datagrams:
 
     def send(self, source: SimHost, target: SimHost, message: Message, now: Nanos) -> None:
         wire = datagram_size(message)
-        source.control_sent += wire
-        source.control_by_kind[type(message).__name__] += wire
+        if is_control(message):
+            source.control_sent += wire
+            source.control_by_kind[type(message).__name__] += wire
         arrives = now + self._hop_ns
         if source.up is not None:
             left = source.up.enter(now, int(wire * source.up.byte_ns))
@@ -102,7 +103,8 @@ class Datagrams:
             target.waiting.append((0, self._deliver, source, target, what))
             return
         message, wire = what
-        target.control_received += wire
-        target.control_by_kind[type(message).__name__] += wire
+        if is_control(message):
+            target.control_received += wire
+            target.control_by_kind[type(message).__name__] += wire
         self.delivered += 1
         self._step(target, Receive(source.id, message), now)

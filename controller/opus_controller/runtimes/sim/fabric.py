@@ -1,6 +1,6 @@
 """Between the hosts: channels over paths over access links. Takes messages from cores and brings them to cores, later.
 
-    send -> channel (dial if cold) -> up link -> path -> down link -> hop cost -> core      (or by itself: `datagrams`)
+    send -> channel (dial if cold) -> up link -> path -> down link -> hop cost -> core      (or by itself, or both: `datagrams`)
 
 What is in flight when a link changes or is cut stays in flight, as with the real links. What cannot be delivered is counted
 in `drops`; where a connection ends otherwise than in good order, the core is told `Unreachable` (see `opus_node.lines`).
@@ -15,9 +15,18 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from opus_node.core.events import Event, Receive, Unreachable
-from opus_node.core.messages import REQUEST_TRAFFIC, Message, by_datagram
+from opus_node.core.messages import REQUEST_TRAFFIC, Message, by_datagram, hastened
 from opus_node.core.types import Nanos, NodeId
-from opus_node.sizes import ACK_OVERHEAD, DIAL_RECEIVED, DIAL_SENT, GRPC_OVERHEAD, TCP_IP_OVERHEAD, encoded_size, in_frame
+from opus_node.sizes import (
+    ACK_OVERHEAD,
+    DIAL_RECEIVED,
+    DIAL_SENT,
+    GRPC_OVERHEAD,
+    MAX_DATAGRAM,
+    TCP_IP_OVERHEAD,
+    encoded_size,
+    in_frame,
+)
 
 from opus_controller.model.network import Network
 from opus_controller.runtimes.sim.agenda import Agenda
@@ -142,7 +151,10 @@ class Fabric:
         self._refresh(channel)
         if channel.state is State.OPEN:
             self.send(source, to, message, now)
-        elif not channel.enqueue(now, message):
+            return
+        if channel.state is not State.STALLED and hastened(message) and encoded_size(message) <= MAX_DATAGRAM:
+            self.datagrams.send(source, target, message, now)
+        if not channel.enqueue(now, message):
             self.drops["queue full"] += 1
 
     def _new_channel(self, source: SimHost, target: SimHost) -> Channel:
