@@ -152,8 +152,10 @@ class Line:
 class Dialled(Line):
     """A connection of our own making."""
 
-    def __init__(self, transport: Transport, peer: NodeId) -> None:
+    def __init__(self, transport: Transport, peer: NodeId, wait: float = 0.0) -> None:
+        """`wait` so many seconds before the first dial: the peer's may come first, and take what waits here."""
         super().__init__(transport, peer)
+        self._wait = wait
         self._backoff = self._settings.backoff_first
         self._closed = False
         self.connected_at = 0.0
@@ -193,6 +195,10 @@ class Dialled(Line):
 
     async def _run(self) -> None:
         try:
+            if self._wait > 0.0:
+                await asyncio.sleep(self._wait)
+                if not self.queue:
+                    return
             while not self._closed:
                 dialled = self._loop.time()
                 end = await self._one_connection()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from helpers.sim import Bench, plan
+from helpers.sim import Bench, plan, request
 from opus_controller.model.shapes import AccessLink, BurstLoss, Direction, PathShape
 from opus_controller.runtimes.sim import HopCost
-from opus_node.core.messages import Message, Probe, ReplicaSet, Reply
+from opus_node.core.messages import Message, Probe, ReplicaSet, Reply, RouteRequest
 from opus_node.core.types import MILLISECOND, SECOND
 from opus_node.sizes import MAX_DATAGRAM, datagram_size, encoded_size
 
@@ -140,3 +141,35 @@ def test_only_what_is_control_counts_as_control() -> None:
     assert len(came(bench)) == 1
     assert bench.sim._world is not None
     assert bench.sim._world.hosts["a"].control_sent == 0
+
+
+# Requests, ahead of their dial
+
+
+def asked(n: int = 1, rtt: int = 40) -> Outbox:
+    """From a to b, answered by b one way later."""
+    answer = Reply("web", "a", 0, 1, 0, 1, NOBODY, 200)
+    call = replace(request(200), hops=1)
+    there = [("a", SECOND + i * SECOND, "b", call) for i in range(n)]
+    back = [("b", SECOND + i * SECOND + rtt // 2 * MS + 1, "a", answer) for i in range(n)]
+    return [*there, *back]
+
+
+def test_a_request_to_a_stranger_comes_at_once_and_its_answer_needs_no_dial_of_its_own() -> None:
+    bench = Bench(plan(), asked(2)).until(4 * SECOND)
+    assert [isinstance(message, RouteRequest) for _, message in bench.toy("b").received()] == [True] * 3
+    assert bench.arrivals("b")[::2] == [SECOND + 20 * MS, 2 * SECOND + 20 * MS]
+    assert bench.arrivals("a")[0] == SECOND + 40 * MS + 1
+    assert len(bench.arrivals("a")) == 3, "the first once more, by the connection that the request has made"
+    assert facts(bench)["dials"] == 1
+
+
+def test_whose_dial_does_not_come_is_dialled() -> None:
+    bench = Bench(plan(there=PathShape(delay_ns=400 * MS)), asked(1, rtt=800)).until(8 * SECOND)
+    assert bench.arrivals("a")[0] == SECOND + 800 * MS + 1
+    assert len(bench.arrivals("a")) == 2
+    assert facts(bench)["dials"] == 2
+
+
+def test_what_an_agent_passes_on_takes_the_connection_that_it_has() -> None:
+    assert len(Bench(plan(), [("a", SECOND, "b", replace(request(200), hops=2))]).until(4 * SECOND).arrivals("b")) == 1

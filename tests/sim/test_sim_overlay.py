@@ -93,6 +93,7 @@ def test_channels_have_the_transports_numbers() -> None:
         costs.EXPIRY: real.expiry,
         costs.CONNECT_TIMEOUT: real.connect_timeout,
         costs.SILENCE_TIMEOUT: real.silence_timeout,
+        costs.CALLED_WAIT: real.called_wait,
         costs.BACKOFF_FIRST: real.backoff_first,
         costs.IDLE_TIMEOUT: real.idle_timeout,
     }

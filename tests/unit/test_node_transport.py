@@ -16,7 +16,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from opus_node import codec
-from opus_node.core.messages import AppDelay, Lease, Message, Probe, ProbeReply, ReplicaSet, Reply
+from opus_node.core.messages import AppDelay, Lease, Message, Probe, ProbeReply, ReplicaSet, Reply, RouteRequest
 from opus_node.errors import LocalError
 from opus_node.sizes import ACK_OVERHEAD, MAX_DATAGRAM, STREAM_OVERHEAD, UDP_IP_OVERHEAD, in_frame
 from opus_node.transport import Transport, TransportSettings
@@ -534,6 +534,48 @@ def test_a_reply_is_not_lost_with_a_peer_that_takes_no_datagrams() -> None:
             a.transport.send(b.host, small)
             await b.until(lambda: len(b.received) == 1)
             assert b.received == [(a.host, small)]
+
+    run(body)
+
+
+CALL = RouteRequest("web", "127.0.0.2", 1, 1, 0, False, 1, True, 10**9, 200, 200)
+
+
+def test_who_is_asked_by_a_datagram_answers_by_the_connection_that_follows_it() -> None:
+    async def body() -> None:
+        settings = TransportSettings(verify_source=False, called_wait=60.0)
+        async with nodes(free_port(), 2, settings) as (a, b):
+            small = Reply("web", a.host, 1, 1, 0, 1, ReplicaSet("web", 1, b.host, ()), 200)
+            heard = b.transport._on_message
+
+            def answer(source: str, message: Message) -> None:
+                heard(source, message)
+                if len(b.received) == 1:
+                    b.transport.send(source, small)
+
+            b.transport._on_message = answer
+            a.transport.send(b.host, CALL)
+            await a.until(lambda: len(a.received) == 2)
+            await b.until(lambda: len(b.received) == 2)
+            assert (a.received, b.received) == (2 * [(b.host, small)], 2 * [(a.host, CALL)])
+            assert (a.transport.stats.dials, b.transport.stats.dials) == (1, 0)
+
+    run(body)
+
+
+def test_who_was_asked_by_a_datagram_dials_if_nobody_else_does() -> None:
+    async def body() -> None:
+        port = free_port()
+        settings = TransportSettings(verify_source=False, called_wait=0.2)
+        async with nodes(port, 1, settings) as (b,):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                stranger.bind(("127.0.0.9", port))
+                stranger.sendto(codec.encode(CALL), (b.host, port))
+                await b.until(lambda: len(b.received) == 1)
+                b.transport.send("127.0.0.9", Reply("web", "127.0.0.9", 1, 1, 0, 1, ReplicaSet("web", 1, b.host, ()), 200))
+                assert b.transport.stats.dials == 0
+                await b.until(lambda: b.unreachable == ["127.0.0.9"])
+                assert b.transport.stats.dials == 1
 
     run(body)
 

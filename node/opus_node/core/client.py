@@ -37,6 +37,8 @@ SLOW = 4
 SHEDS = 5
 """A request that was turned away so often is refused: more tries would only carry the overload on."""
 BITS = 8 * SECOND
+SMALL = 1024
+"""Bytes of content that fit one packet together with what a request or a reply says besides (a set of twenty replicas: 300)."""
 
 DIRECT, AGENT, SELF = "direct", "agent", "self"
 
@@ -61,12 +63,14 @@ class Pending:
     """One request under way."""
 
     __slots__ = (
-        *("event", "first", "flights", "hedge_at", "issued_at", "next_round_at", "rounds", "sheds", "timer", "transfer"),
-        "tried",
+        *("event", "first", "flights", "hedge_at", "issued_at", "next_round_at", "rounds", "sheds", "small", "timer"),
+        *("transfer", "tried"),
     )
 
     def __init__(self, event: Request, issued_at: Nanos, first: bool, transfer: Nanos) -> None:
         self.event = event
+        self.small = max(len(event.content) or event.request_bytes, event.reply_bytes) <= SMALL
+        """Whether it, and its answer, go ahead of a dial."""
         self.issued_at = issued_at
         self.first = first
         self.transfer = transfer
@@ -180,7 +184,7 @@ class Client:
 
     def _fly(self, pending: Pending, peer: NodeId, via: str, rtt: Rtt | None, unknown: Nanos = 400 * MILLISECOND) -> None:
         ctx = self._ctx
-        wait = (unknown + 2 * ctx.lag if rtt is None else ctx.patience(rtt, unknown)) + pending.transfer
+        wait = (unknown + 2 * ctx.lag if rtt is None else ctx.patience(rtt, unknown, ahead=pending.small)) + pending.transfer
         flight = Flight(self._number(pending), peer, via, ctx.now, ctx.now + wait)
         pending.flights.append(flight)
         pending.tried.append(peer)

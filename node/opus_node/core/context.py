@@ -79,15 +79,15 @@ class Context:
             message = replace(levelled, level=self.level)
         self.sends.append(Send(to, message))
 
-    def patience(self, rtt: Rtt, unknown: Nanos = UNKNOWN) -> Nanos:
+    def patience(self, rtt: Rtt, unknown: Nanos = UNKNOWN, *, ahead: bool = False) -> Nanos:
         """How long silence of a peer is still ordinary.
 
         A node that is late itself waits longer before it blames others (Lifeguard's local health), by twice its lag: on a
         machine with too few processors the peers are as late. Otherwise what comes late is taken for silence, searching for
         somebody better makes everybody later, and a busy start never ends. A peer that was measured by datagrams only has to be
-        dialled first.
+        dialled first, unless what it is to answer goes `ahead` of the dial, and the answer too.
         """
-        dial = 2 * rtt.srtt + DIAL if rtt.samples and self.now - rtt.met_at > KEPT_OPEN else 0
+        dial = 2 * rtt.srtt + DIAL if rtt.samples and self.now - rtt.met_at > KEPT_OPEN and not ahead else 0
         return rtt.timeout(self.config, unknown) + dial + 2 * self.lag
 
     def met(self, peer: NodeId, rtt: Rtt, took: Nanos, at: Place) -> None:

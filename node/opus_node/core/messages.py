@@ -537,13 +537,14 @@ def by_datagram(message: Message) -> bool:
     return type(message) in _STRANGERS and not getattr(message, "stream", False)
 
 
-_HASTENED = frozenset((RouteAck, RouteRefuse, Reply))
+_ANSWERS = frozenset((RouteAck, RouteRefuse, Reply))
 
 
 def hastened(message: Message) -> bool:
     """Whether it goes by a datagram *as well* where the connection that carries it must first be made, which takes two round
-    trips that a user would wait for. So it may come twice, which harms nobody: who is answered waits no more."""
-    return type(message) in _HASTENED
+    trips that a user would wait for: a client's own request (agents have connections with their replicas), and whatever answers
+    one. So it may come twice: who is answered waits no more, and a request is taken once (`once`)."""
+    return type(message) in _ANSWERS or (type(message) is RouteRequest and message.hops == 1)
 
 
 DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport)

@@ -68,6 +68,7 @@ from opus_node.core.messages import (
     Surveyed,
     Sync,
 )
+from opus_node.core.once import Once
 from opus_node.core.prober import Prober
 from opus_node.core.replica import Replica
 from opus_node.core.replies import Replies
@@ -114,6 +115,7 @@ class NodeCore:
         self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
         self._replica = Replica(ctx, self._agent_id, self._deliver)
         self._replies = Replies()
+        self._taken = Once(ctx)
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
         self._levels = [Level(ctx, self._prober, self._attachment)]
         for _ in range(1, levels.count(config)):
@@ -593,6 +595,8 @@ class NodeCore:
     # Requests
 
     def _on_route_request(self, source: NodeId, message: RouteRequest) -> None:
+        if not self._taken.first((message.client, message.request, message.attempt)):
+            return
         if self._replica.serves(message.app):
             if self._replica.takes_time(message.app):
                 self._replica.ask(source, message)

@@ -75,6 +75,8 @@ CONNECT_MOST = 5 * SECOND
 """Towards a peer that this process has never reached."""
 SILENCE_TIMEOUT = 1_500 * MILLISECOND
 """A connection whose oldest unacknowledged data is this old is given up (TCP_USER_TIMEOUT)."""
+CALLED_WAIT = 500 * MILLISECOND
+"""Whom something reaches ahead of its dial waits so long for that."""
 BACKOFF_FIRST = 100 * MILLISECOND
 BACKOFF_FACTOR = 1.6
 BACKOFF_MAX = 1 * SECOND

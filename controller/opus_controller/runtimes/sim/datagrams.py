@@ -13,7 +13,7 @@ from collections.abc import Callable
 from random import Random
 
 from opus_node.core.events import Event, Receive
-from opus_node.core.messages import Message
+from opus_node.core.messages import Message, hastened
 from opus_node.core.types import Nanos
 from opus_node.sizes import datagram_size, is_control
 
@@ -106,5 +106,7 @@ class Datagrams:
         if is_control(message):
             target.control_received += wire
             target.control_by_kind[type(message).__name__] += wire
+        if hastened(message):
+            target.called(source.id, now)
         self.delivered += 1
         self._step(target, Receive(source.id, message), now)

@@ -36,6 +36,7 @@ from opus_controller.runtimes.sim.costs import (
     BACKOFF_FIRST,
     BACKOFF_MAX,
     BACKOFF_SPREAD,
+    CALLED_WAIT,
     CONNECT_MOST,
     CONNECT_TIMEOUT,
     DIAL_ROUND_TRIPS,
@@ -109,6 +110,7 @@ class Fabric:
         host.channels.clear()
         host.accepted.clear()
         host.reached.clear()
+        host.calling.clear()
 
     @property
     def delivered(self) -> int:
@@ -146,7 +148,12 @@ class Fabric:
             return
         if channel is None:
             channel = self._new_channel(source, target)
-            self._agenda.at(now, self._dial, channel)  # after all that boot at this instant have done so
+            called_at = source.calling.pop(to, None)
+            if called_at is not None and called_at + CALLED_WAIT > now:
+                channel.state = State.WAITING
+                self._agenda.at(called_at + CALLED_WAIT, self._back_off_over, channel)
+            else:
+                self._agenda.at(now, self._dial, channel)  # after all that boot at this instant have done so
         channel.used_at = now
         self._refresh(channel)
         if channel.state is State.OPEN:

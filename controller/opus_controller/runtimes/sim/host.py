@@ -16,6 +16,7 @@ from opus_controller.model.plan import Host
 from opus_controller.model.shapes import DEFAULT_QUEUE_NS, LEAST_QUEUE_BYTES, AccessLink, Direction
 from opus_controller.runtimes.sim.agenda import Handler
 from opus_controller.runtimes.sim.channel import Channel
+from opus_controller.runtimes.sim.costs import CALLED_WAIT
 from opus_controller.runtimes.sim.processor import Processor
 
 DIALS = "connecting"
@@ -80,6 +81,8 @@ class SimHost:
     """Those it dialled, by peer."""
     accepted: dict[str, Channel] = field(default_factory=dict)
     """Those that peers dialled, by peer."""
+    calling: dict[str, Nanos] = field(default_factory=dict)
+    """Peers that have sent something ahead of their dial, and when; the latest last."""
     reached: set[str] = field(default_factory=set)
     """Peers that a dial of the running process has reached; never iterated."""
     up: Rate | None = None
@@ -111,6 +114,13 @@ class SimHost:
     """Bytes, since the process started."""
     control_by_kind: Counter[str] = field(default_factory=Counter)
     """The two together, by class of message; DIALS for what connecting takes besides."""
+
+    def called(self, peer: str, now: Nanos) -> None:
+        """Something came ahead of its dial."""
+        self.calling.pop(peer, None)
+        self.calling[peer] = now
+        while self.calling[first := next(iter(self.calling))] < now - CALLED_WAIT:
+            del self.calling[first]
 
     @staticmethod
     def of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> SimHost:
