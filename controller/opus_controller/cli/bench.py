@@ -29,6 +29,7 @@ class What(StrEnum):
     overlay = "overlay"
     agree = "agree"
     utility = "utility"
+    spread = "spread"
     all = "all"
 
 
@@ -39,7 +40,8 @@ def register(app: typer.Typer) -> None:
             What,
             typer.Argument(
                 help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures; "
-                "agree: 60 real hosts against the simulator; utility: hosts to applications against the exact optimum."
+                "agree: 60 real hosts against the simulator; utility: hosts to applications against the exact optimum; "
+                "spread: updates among replicas."
             ),
         ],
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
@@ -48,12 +50,13 @@ def register(app: typer.Typer) -> None:
         rows: Annotated[
             list[str] | None,
             typer.Option(
-                "--rows", help="Which rows of overlay, utility or agree, with commas between; all unless given; repeatable."
+                "--rows",
+                help="Which rows of overlay, utility, spread or agree, with commas between; all unless given; repeatable.",
             ),
         ] = None,
         seeds: Annotated[
             int | None,
-            typer.Option("--seeds", min=1, max=1000, help="For overlay and utility (10, with --quick 2) and agree (1)."),
+            typer.Option("--seeds", min=1, max=1000, help="For overlay, utility, spread (10, with --quick 2) and agree (1)."),
         ] = None,
         draws: Annotated[
             int, typer.Option("--draws", min=1, max=100, help="For agree: runs of each seed in sim, each with a hop 1 us longer.")
@@ -66,15 +69,19 @@ def register(app: typer.Typer) -> None:
                 "comparison's. What is there is not made again.",
             ),
         ] = None,
-        data: Annotated[Path | None, typer.Option("--data", help="For overlay: the matrix, or the directory it is in.")] = None,
+        data: Annotated[
+            Path | None, typer.Option("--data", help="For overlay and spread: the matrix, or the directory it is in.")
+        ] = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", help="For overlay: NAME=VALUE, a setting; repeatable.")
         ] = None,
-        quick: Annotated[bool, typer.Option("--quick", help="For overlay and utility: 2 seeds, and less of everything.")] = False,
+        quick: Annotated[
+            bool, typer.Option("--quick", help="For overlay, utility and spread: 2 seeds, and less of everything.")
+        ] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay and utility, which tell nothing
-        of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
+        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility and spread, which tell
+        nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
@@ -89,6 +96,9 @@ def register(app: typer.Typer) -> None:
             return
         if what is What.utility:
             _utility(rows or [], seeds or (2 if quick else 10), quick, as_json)
+            return
+        if what is What.spread:
+            _spread(rows or [], seeds or (2 if quick else 10), data, quick, as_json)
             return
         if what is What.agree:
             _agree(rows or [], seeds or 1, draws, links.value, into, as_json)
@@ -122,6 +132,14 @@ def _utility(rows: list[str], seeds: int, quick: bool, as_json: bool) -> None:
 
     order = table.Order(_names(rows), seeds, table.QUICK if quick else table.FULL)
     lines, results = table.measure(order, lambda news: print(f"bench utility: {news}", file=sys.stderr, flush=True))
+    _print_lines(order.told(), lines, results, as_json)
+
+
+def _spread(rows: list[str], seeds: int, data: Path | None, quick: bool, as_json: bool) -> None:
+    from opus_controller.bench.spread import table
+
+    order = table.Order(_names(rows), seeds, data, table.QUICK if quick else table.FULL)
+    lines, results = table.measure(order, lambda news: print(f"bench spread: {news}", file=sys.stderr, flush=True))
     _print_lines(order.told(), lines, results, as_json)
 
 

@@ -131,6 +131,25 @@ class Load:
     """Thousandths of a core that are free."""
 
 
+@dataclass(frozen=True, slots=True)
+class MeshLinks:
+    """The links of one replica with others of its application, as it says itself; a greater `seq` replaces a smaller one."""
+
+    origin: NodeId
+    seq: int
+    """Its incarnation, and 32 bits below that count."""
+    links: tuple[Measured, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far somebody has come with what `source` published in its `life`: everything up to `version`."""
+
+    source: NodeId
+    life: int
+    version: int
+
+
 # Join, attachment, leases (node <-> agent)
 
 
@@ -490,6 +509,78 @@ class Reply:
     """At most one."""
 
 
+# Among the replicas of an application (`spread`)
+
+
+@dataclass(frozen=True, slots=True)
+class MeshHello:
+    """Now and then to each neighbour in the mesh and to one other member: what the sender knows, as digests."""
+
+    app: AppId
+    links: int
+    """Of what it was told of links (`mesh.Mesh.digest`)."""
+    marks: int
+    """Of how far it has come (`updates.Updates.digest`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshAsk:
+    """Shall we be neighbours?"""
+
+    app: AppId
+    rtt: Nanos
+    """Between the two, as whoever asks has measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshAnswer:
+    """`linked` False: no, or not any more."""
+
+    app: AppId
+    linked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MeshNews:
+    """What members say of their links, passed on. `whole`: it is all that the sender knows, and so is the answer."""
+
+    app: AppId
+    told: tuple[MeshLinks, ...]
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What a replica has published, to be delivered in order of `version`."""
+
+    app: AppId
+    source: NodeId
+    life: int
+    """The source's incarnation; versions begin anew with 1 in each."""
+    version: int
+    after: int
+    """Whoever has come so far may deliver it: the version before, or an earlier one, where nothing in between is kept."""
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """The sender has delivered so much. It acknowledges updates, and says what could be asked for."""
+
+    app: AppId
+    marks: tuple[Mark, ...]
+    whole: bool = False
+    """Of every source it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Send what comes after these."""
+
+    app: AppId
+    marks: tuple[Mark, ...]
+
+
 BUSY = "busy"
 """The reason of a refusal that only says: not now, not here (a request turned away, *shed*)."""
 NOT_READY = "service not ready"
@@ -524,6 +615,13 @@ Message = (
     | AgentReport
     | AgentOrder
     | SummaryWanted
+    | MeshHello
+    | MeshAsk
+    | MeshAnswer
+    | MeshNews
+    | Update
+    | Have
+    | Want
 )
 
 REQUEST_TRAFFIC = (RouteRequest, Reply)
@@ -547,5 +645,5 @@ def hastened(message: Message) -> bool:
     return type(message) in _ANSWERS or (type(message) is RouteRequest and message.hops == 1)
 
 
-DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport)
+DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport, MeshHello)
 """Repeated anyway, so a full queue may drop the oldest of these (and counts it)."""

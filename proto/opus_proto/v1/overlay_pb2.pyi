@@ -265,6 +265,57 @@ class Candidate(_message.Message):
 Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
 
 @_typing.final
+class MeshLinks(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    origin: _builtins.str
+    seq: _builtins.int
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measured]: ...
+    def __init__(
+        self,
+        *,
+        origin: _builtins.str = ...,
+        seq: _builtins.int = ...,
+        links: _abc.Iterable[Global___Measured] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "origin", b"origin", "seq", b"seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeshLinks: _TypeAlias = MeshLinks  # noqa: Y015
+
+@_typing.final
+class Mark(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    life: _builtins.int
+    version: _builtins.int
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        life: _builtins.int = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["life", b"life", "source", b"source", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mark: _TypeAlias = Mark  # noqa: Y015
+
+@_typing.final
 class FindAgents(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1187,6 +1238,184 @@ class AgentOrder(_message.Message):
 Global___AgentOrder: _TypeAlias = AgentOrder  # noqa: Y015
 
 @_typing.final
+class MeshHello(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    links: _builtins.int
+    marks: _builtins.int
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        links: _builtins.int = ...,
+        marks: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "links", b"links", "marks", b"marks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeshHello: _TypeAlias = MeshHello  # noqa: Y015
+
+@_typing.final
+class MeshAsk(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    RTT_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    rtt: _builtins.int
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        rtt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "rtt", b"rtt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeshAsk: _TypeAlias = MeshAsk  # noqa: Y015
+
+@_typing.final
+class MeshAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    LINKED_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    linked: _builtins.bool
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        linked: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "linked", b"linked"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeshAnswer: _TypeAlias = MeshAnswer  # noqa: Y015
+
+@_typing.final
+class MeshNews(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    whole: _builtins.bool
+    @_builtins.property
+    def told(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeshLinks]: ...
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        told: _abc.Iterable[Global___MeshLinks] | None = ...,
+        whole: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "told", b"told", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeshNews: _TypeAlias = MeshNews  # noqa: Y015
+
+@_typing.final
+class Update(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    LIFE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    source: _builtins.str
+    life: _builtins.int
+    version: _builtins.int
+    after: _builtins.int
+    content: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        source: _builtins.str = ...,
+        life: _builtins.int = ...,
+        version: _builtins.int = ...,
+        after: _builtins.int = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "app", b"app", "content", b"content", "life", b"life", "source", b"source", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Update: _TypeAlias = Update  # noqa: Y015
+
+@_typing.final
+class Have(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    whole: _builtins.bool
+    @_builtins.property
+    def marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mark]: ...
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        marks: _abc.Iterable[Global___Mark] | None = ...,
+        whole: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "marks", b"marks", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Have: _TypeAlias = Have  # noqa: Y015
+
+@_typing.final
+class Want(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    MARKS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    @_builtins.property
+    def marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mark]: ...
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        marks: _abc.Iterable[Global___Mark] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "marks", b"marks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Want: _TypeAlias = Want  # noqa: Y015
+
+@_typing.final
 class Envelope(_message.Message):
     """Any one of them, as it travels on the stream between two nodes."""
 
@@ -1220,6 +1449,13 @@ class Envelope(_message.Message):
     AGENT_REPORT_FIELD_NUMBER: _builtins.int
     AGENT_ORDER_FIELD_NUMBER: _builtins.int
     SUMMARY_WANTED_FIELD_NUMBER: _builtins.int
+    MESH_HELLO_FIELD_NUMBER: _builtins.int
+    MESH_ASK_FIELD_NUMBER: _builtins.int
+    MESH_ANSWER_FIELD_NUMBER: _builtins.int
+    MESH_NEWS_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    HAVE_FIELD_NUMBER: _builtins.int
+    WANT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def find_agents(self) -> Global___FindAgents: ...
     @_builtins.property
@@ -1276,6 +1512,20 @@ class Envelope(_message.Message):
     def agent_order(self) -> Global___AgentOrder: ...
     @_builtins.property
     def summary_wanted(self) -> Global___SummaryWanted: ...
+    @_builtins.property
+    def mesh_hello(self) -> Global___MeshHello: ...
+    @_builtins.property
+    def mesh_ask(self) -> Global___MeshAsk: ...
+    @_builtins.property
+    def mesh_answer(self) -> Global___MeshAnswer: ...
+    @_builtins.property
+    def mesh_news(self) -> Global___MeshNews: ...
+    @_builtins.property
+    def update(self) -> Global___Update: ...
+    @_builtins.property
+    def have(self) -> Global___Have: ...
+    @_builtins.property
+    def want(self) -> Global___Want: ...
     def __init__(
         self,
         *,
@@ -1307,12 +1557,19 @@ class Envelope(_message.Message):
         agent_report: Global___AgentReport | None = ...,
         agent_order: Global___AgentOrder | None = ...,
         summary_wanted: Global___SummaryWanted | None = ...,
+        mesh_hello: Global___MeshHello | None = ...,
+        mesh_ask: Global___MeshAsk | None = ...,
+        mesh_answer: Global___MeshAnswer | None = ...,
+        mesh_news: Global___MeshNews | None = ...,
+        update: Global___Update | None = ...,
+        have: Global___Have | None = ...,
+        want: Global___Want | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "update", b"update", "want", b"want"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "lease", b"lease", "lease_reply", b"lease_reply", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "update", b"update", "want", b"want"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed", "agent_report", "agent_order", "summary_wanted"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed", "agent_report", "agent_order", "summary_wanted", "mesh_hello", "mesh_ask", "mesh_answer", "mesh_news", "update", "have", "want"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -1,0 +1,149 @@
+"""The links among an application's replicas, as one member knows them, and the two rules by which it makes and gives up links.
+
+    a link is worth making   if the way over the mesh to its far end is longer than `bound` times the direct one
+    a link is worth nothing  if it would not be made anew
+
+A graph in which both rules rest is a `bound`-spanner (Althofer, Das, Dobkin, Joseph, Soares 1993: their greedy one is as light
+as any). A bound without end leaves the minimum spanning tree, 1 every link that is a shortest path: what lies between is the
+application's choice of cost against delay. Whoever sends, the tree is that of shortest paths over the mesh, which all members
+work out alike from what they tell each other of their links (link state, as in OSPF, RFC 2328). A link counts when both ends
+tell it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Collection, Iterable, Mapping
+from math import inf
+
+from opus_node.core.messages import MeshLinks
+from opus_node.core.types import Nanos, NodeId
+
+SLACK = 1.02
+"""A link is made for a way that is so much longer than the bound allows: measuring again does not make links come and go."""
+
+
+class Tree:
+    """Shortest paths over the mesh from one member."""
+
+    __slots__ = ("children", "delay")
+
+    def __init__(self, delay: dict[NodeId, Nanos], children: dict[NodeId, list[NodeId]]) -> None:
+        self.delay = delay
+        """Round trips along the path; of those that can be reached."""
+        self.children = children
+
+
+class Mesh:
+    """What members tell of their links, the last word of each; `barred` are taken for dead and left out of every path."""
+
+    __slots__ = ("_adjacent", "_digest", "_trees", "barred", "changes", "told")
+
+    def __init__(self) -> None:
+        self.told: dict[NodeId, MeshLinks] = {}
+        self.barred: dict[NodeId, Nanos] = {}
+        """Since when."""
+        self.changes = 0
+        """How often the graph has changed."""
+        self._digest = 0
+        self._adjacent: dict[NodeId, dict[NodeId, Nanos]] | None = None
+        self._trees: dict[NodeId, Tree] = {}
+
+    def put(self, links: MeshLinks) -> bool:
+        """Whether it is news."""
+        before = self.told.get(links.origin)
+        if before is not None and before.seq >= links.seq:
+            return False
+        if before is not None:
+            self._digest ^= _hash(before)
+        self._digest ^= _hash(links)
+        self.told[links.origin] = links
+        if before is None or before.links != links.links:
+            self._changed()
+        return True
+
+    def keep(self, members: Collection[NodeId]) -> None:
+        """Forgets all others."""
+        for origin in [one for one in self.told if one not in members]:
+            self._digest ^= _hash(self.told.pop(origin))
+            self._changed()
+        for node in [one for one in self.barred if one not in members]:
+            del self.barred[node]
+
+    def bar(self, node: NodeId, now: Nanos) -> None:
+        if node not in self.barred:
+            self.barred[node] = now
+            self._changed()
+
+    def unbar(self, node: NodeId) -> None:
+        if self.barred.pop(node, None) is not None:
+            self._changed()
+
+    def digest(self) -> int:
+        """Equal where the same was told; 32 bits."""
+        return self._digest
+
+    def _changed(self) -> None:
+        self.changes += 1
+        self._adjacent = None
+        self._trees.clear()
+
+    def adjacent(self) -> dict[NodeId, dict[NodeId, Nanos]]:
+        """The graph: who is linked with whom, and the round trip (the longer one, where the ends differ)."""
+        if self._adjacent is None:
+            said = {origin: {one.node: one.rtt for one in links.links} for origin, links in self.told.items()}
+            self._adjacent = {
+                a: {b: max(rtt, said[b][a]) for b, rtt in links.items() if b in said and a in said[b] and b not in self.barred}
+                for a, links in said.items()
+                if a not in self.barred
+            }
+        return self._adjacent
+
+    def tree(self, source: NodeId) -> Tree:
+        """Kept until the graph changes."""
+        found = self._trees.get(source)
+        if found is None:
+            found = self._trees[source] = shortest(self.adjacent(), source)
+        return found
+
+    def wanted(self, me: NodeId, rtts: Mapping[NodeId, Nanos], bound: float, away: Collection[NodeId]) -> NodeId:
+        """The nearest member to which the way over the mesh is too long; empty if there is none. Not those `away`."""
+        over = self.tree(me).delay
+        far = [
+            (rtt, node)
+            for node, rtt in rtts.items()
+            if node not in away and node not in self.barred and over.get(node, inf) > SLACK * bound * rtt
+        ]
+        return min(far)[1] if far else ""
+
+    def spare(self, me: NodeId, bound: float, of: Iterable[NodeId]) -> NodeId:
+        """The longest of this member's links with `of` that nobody needs; empty if all are needed."""
+        graph = self.adjacent()
+        own = graph.get(me, {})
+        for rtt, node in sorted(((own[node], node) for node in of if node in own), reverse=True):
+            if shortest(graph, me, without=node).delay.get(node, inf) <= bound * rtt:
+                return node
+        return ""
+
+
+def shortest(graph: Mapping[NodeId, Mapping[NodeId, Nanos]], source: NodeId, without: NodeId = "") -> Tree:
+    """Dijkstra's, the same everywhere: among equals the name decides. `without`: as if the source had no link with it."""
+    delay: dict[NodeId, Nanos] = {}
+    children: dict[NodeId, list[NodeId]] = {}
+    heap: list[tuple[Nanos, NodeId, NodeId]] = [(0, source, "")]
+    while heap:
+        far, node, parent = heapq.heappop(heap)
+        if node in delay:
+            continue
+        delay[node] = far
+        if parent:
+            children.setdefault(parent, []).append(node)
+        for other, rtt in graph.get(node, {}).items():
+            if other not in delay and not (node == source and other == without):
+                heapq.heappush(heap, (far + rtt, other, node))
+    return Tree(delay, children)
+
+
+def _hash(links: MeshLinks) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{links.origin} {links.seq}".encode(), digest_size=4).digest(), "big")
