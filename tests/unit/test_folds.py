@@ -71,6 +71,7 @@ def test_a_record_is_what_its_json_reads_back_as() -> None:
             False,
         ),
         events.ServiceChanged("web", False, "it ended"),
+        events.UpdateDelivered("web", "198.18.0.1", 0, 7, 300),
         events.ProgramChanged("web", "ready", took=5),
         events.Shipped("web", "198.18.0.1", 10_240, 5),
     ]

@@ -132,7 +132,7 @@ class Client:
         if cache.config.hedge:
             pending.hedge_at = ctx.now + cache.config.hedge
         if self._replica.serves(event.app) and not self._replica.takes_time(event.app):
-            self._replica.served += 1
+            self._replica.served_itself(event)
             self._finish(pending, "ok", ctx.me, ctx.now, 0, SELF)
         elif event.deadline <= ctx.now:
             self._finish(pending, "deadline")
@@ -285,7 +285,7 @@ class Client:
         ctx = self._ctx
         if self._replica.serves(pending.event.app):  # appointed meanwhile
             if not self._replica.takes_time(pending.event.app):
-                self._replica.served += 1
+                self._replica.served_itself(pending.event)
                 self._finish(pending, "ok", ctx.me, ctx.now, 0, SELF)
                 return
             if ctx.me not in pending.tried and self._by_myself(pending):

@@ -260,6 +260,22 @@ class ServiceChanged:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateDelivered:
+    """A replica has, in its turn, what another one or itself has published."""
+
+    kind: ClassVar[str] = "update"
+    app: AppId
+    source: NodeId
+    life: int
+    """The source's incarnation; versions begin anew with 1 in each."""
+    version: int
+    bytes: int
+    """Of content."""
+    missed: int = 0
+    """Updates just before it that nobody keeps any more."""
+
+
 # What the runtime notices of programs; recorded like the core's own
 
 
@@ -297,6 +313,7 @@ Notice = (
     | HostsDivided
     | RequestDone
     | ServiceChanged
+    | UpdateDelivered
     | ProgramChanged
     | Shipped
 )

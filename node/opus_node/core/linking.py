@@ -148,6 +148,9 @@ class Linking:
 
     # What the rest asks
 
+    def entries(self) -> int:
+        return len(self._members) + sum(len(told.links) for told in self.mesh.told.values())
+
     def rtt(self, node: NodeId) -> Nanos:
         return self.rtts.get(node, UNKNOWN)
 

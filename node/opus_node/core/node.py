@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 from opus_node.core import levels
 from opus_node.core.agent import AgentRole, Links
@@ -73,6 +73,7 @@ from opus_node.core.prober import Prober
 from opus_node.core.replica import Replica
 from opus_node.core.replies import Replies
 from opus_node.core.sets import newer
+from opus_node.core.spreads import AmongReplicas, Spreads
 from opus_node.core.steward import Stewards
 from opus_node.core.swim import ALIVE, LEFT, Swim
 from opus_node.core.types import SECOND, AppId, Nanos, NodeConfig, NodeId
@@ -113,7 +114,8 @@ class NodeCore:
         self._seeds: tuple[NodeId, ...] = ()
         self._prober = Prober(ctx)
         self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
-        self._replica = Replica(ctx, self._agent_id, self._deliver)
+        self._spreads = Spreads(ctx, self._prober)
+        self._replica = Replica(ctx, self._agent_id, self._deliver, self._spreads.wrote)
         self._replies = Replies()
         self._taken = Once(ctx)
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
@@ -158,6 +160,7 @@ class NodeCore:
             Surveyed: self._on_surveyed,
             AgentReport: self._on_agent_report,
             AgentOrder: self._on_agent_order,
+            **dict.fromkeys(get_args(AmongReplicas), self._spreads.on),
         }
 
     # The door
@@ -253,6 +256,7 @@ class NodeCore:
             sum(len(level.attachment.ways) for level in self._levels)
             + sum(len(cache.entries) for cache in self._client.caches.values())
             + len(replica.serving)
+            + self._spreads.entries()
             + sum(level.role.entries() for level in self._levels if level.role is not None)
         )
         return Snapshot(
@@ -313,6 +317,7 @@ class NodeCore:
         if not newer(new, before):
             return
         self._replica.learn(new)
+        self._spreads.learn(new)
         for level in self._levels:
             if level.role is not None:
                 level.role.learned(new, before)
@@ -367,6 +372,7 @@ class NodeCore:
     def _learn_as_agent(self, one: ReplicaSet, before: ReplicaSet | None) -> None:
         """What this node knew as a replica is news to its role."""
         self._replica.learn(one)
+        self._spreads.learn(one)
         for level in self._levels:
             if level.role is not None:
                 level.role.learned(one, before)

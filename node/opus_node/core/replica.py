@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from opus_node.core.context import Context
-from opus_node.core.events import RoleChanged, Served
+from opus_node.core.events import Request, RoleChanged, Served
 from opus_node.core.messages import (
     BUSY,
     AppointReply,
@@ -52,14 +52,22 @@ class Serving:
 
 
 class Replica:
-    __slots__ = ("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "programs", "served", "serving", "work")
+    __slots__ = ("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "_wrote", "programs", "served", "serving", "work")
 
-    def __init__(self, ctx: Context, agent: Callable[[], NodeId], deliver: Callable[[Reply | RouteRefuse], None]) -> None:
-        """`agent()` is whom this node is attached to, `deliver` brings an answer to its client, perhaps this node's own."""
+    def __init__(
+        self,
+        ctx: Context,
+        agent: Callable[[], NodeId],
+        deliver: Callable[[Reply | RouteRefuse], None],
+        wrote: Callable[[Request | RouteRequest], None],
+    ) -> None:
+        """`agent()` is whom this node is attached to, `deliver` brings an answer to its client, perhaps this node's own, `wrote`
+        hears of each write that is answered here."""
         self._ctx = ctx
         self._deliver = deliver
         self._agent = agent
         self._divided = tuple(app.name for app in ctx.config.apps if app.divided)
+        self._wrote = wrote
         self.serving: dict[AppId, Serving] = {}
         self.served = 0
         self._beat_timer: Timer | None = None
@@ -173,6 +181,12 @@ class Replica:
         self.served += 1
         return self._reply(message, ctx.now, message.reply_bytes, b"")
 
+    def served_itself(self, request: Request) -> None:
+        """A request of this node's own that took no time."""
+        self.served += 1
+        if request.write:
+            self._wrote(request)
+
     def take(self, message: RouteRequest) -> bool:
         """Lay a request before the program, or put it in the line; False if there are too many before it."""
         return self.programs.ask(message) if self.programs.has(message.app) else self.work.admit(message)
@@ -209,6 +223,8 @@ class Replica:
         return self._reply(message, asked.arrived_at, event.reply_bytes, event.content)
 
     def _reply(self, message: RouteRequest, arrived_at: Nanos, payload: int, content: bytes) -> Reply:
+        if message.write:
+            self._wrote(message)
         return Reply(
             message.app,
             message.client,

@@ -36,7 +36,7 @@ class Spread:
     """One application's, at one of its replicas. `deliver(update, missed)`: once each, in order; `missed` were before it and are
     gone."""
 
-    __slots__ = ("_ctx", "_deliver", "_grafts", "_lazy", "_lazy_timer", "_links", "_pushes", "app", "updates")
+    __slots__ = ("_ctx", "_deliver", "_grafts", "_known", "_lazy", "_lazy_timer", "_links", "_pushes", "app", "updates")
 
     def __init__(self, ctx: Context, prober: Prober, app: AppId, bound: float, deliver: Callable[[Update, int], None]) -> None:
         """`bound`: how much longer than the direct one the way from any member to any other may be; above 1."""
@@ -44,6 +44,8 @@ class Spread:
         self._deliver = deliver
         self.app = app
         self.updates = Updates(app)
+        self._known: tuple[NodeId, ...] | None = None
+        """The other members, as of when this one last was one or ceased to be; None: it has never been."""
         self._links = Linking(ctx, prober, app, bound, self._hello, self._linked)
         self._pushes = Pushes(ctx, self._links, self._send)
         self._grafts = Grafts(ctx, self._links, self.updates)
@@ -54,6 +56,8 @@ class Spread:
     def learn(self, members: Sequence[NodeId]) -> None:
         """The set of replicas is this from now on; without this node in it, it takes no part."""
         was, now = self._links.active, self._ctx.now
+        if was or self._ctx.me in members:
+            self._known = tuple(node for node in members if node != self._ctx.me)
         if self._ctx.me in members and not was:
             self.updates.join(now)
         self.updates.of(members, now)
@@ -63,12 +67,16 @@ class Spread:
             self._grafts.clear()
 
     def publish(self, content: bytes) -> Update | None:
-        """None: this node is no member, or there is more than MOST of it."""
-        if not self._links.active or len(content) > MOST:
+        """None: this node has never been a member, or there is more than MOST of it. Who has left hands it to some who are."""
+        if self._known is None or len(content) > MOST:
             return None
         update = self.updates.publish(self._ctx.me, self._ctx.incarnation, content)
         self._deliver(update, 0)
-        self._forward(update, "")
+        if self._links.active:
+            self._forward(update, "")
+        else:
+            for other in self._ctx.rng.sample(self._known, min(LAZY, len(self._known))):
+                self._ctx.send(other, update)
         return update
 
     @property
@@ -76,12 +84,18 @@ class Spread:
         """In the mesh."""
         return tuple(sorted(self._links.links))
 
+    def entries(self) -> int:
+        """What the tables hold: members, links, streams."""
+        return self._links.entries() + len(self.updates.streams)
+
     def on(self, source: NodeId, message: Message) -> None:
         """Everything that is said among the replicas of this application."""
         links = self._links
         if not links.active:
             if isinstance(message, MeshAsk):
                 self._ctx.send(source, MeshAnswer(self.app, False))
+            elif isinstance(message, Want):
+                self._on_want(source, message)
             return
         links.heard(source)
         match message:
@@ -90,9 +104,7 @@ class Spread:
             case Have():
                 self._on_have(source, message)
             case Want():
-                for mark in message.marks:
-                    for update in self.updates.since(mark, AT_ONCE):
-                        self._ctx.send(source, update)
+                self._on_want(source, message)
             case MeshHello():
                 links.on_hello(source, message)
                 if message.marks != self.updates.digest(self._ctx.now):
@@ -118,6 +130,11 @@ class Spread:
             self._deliver(update, update.version - come - 1)
             self._grafts.delivered(update.source)
             self._forward(update, source)
+
+    def _on_want(self, source: NodeId, message: Want) -> None:
+        for mark in message.marks:
+            for update in self.updates.since(mark, AT_ONCE):
+                self._ctx.send(source, update)
 
     def _forward(self, update: Update, came_from: NodeId) -> None:
         for child in self._links.children(update.source):

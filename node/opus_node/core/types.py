@@ -71,6 +71,8 @@ class AppConfig:
     """What it is worth, by what its users feel; None: nobody said so."""
     floor: int = 0
     """With a utility: hosts that it is promised."""
+    spread: float = 0.0
+    """Above 1: replicas tell each other of writes, on ways that are at most so much longer than the direct ones (`mesh`)."""
 
     @property
     def divided(self) -> bool:

@@ -5,7 +5,8 @@
                             a greater life: as if v were 0; a smaller one: old
 
 A stream's last updates are kept for others that lack them; who has been away for longer goes on behind the gap, and hears how
-many it missed. What those published who have left is forgotten some time after them; until then a newcomer is told of it.
+many it missed. What those published who have left is kept for a time after them, and a newcomer told of it; how far their streams
+had come is remembered, so that nothing is delivered twice should they return.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ MOST = 1 << 16
 NEWCOMER: Nanos = 60 * SECOND
 """For so long a member hears of those who left before it came, and they are told to such."""
 FORGET: Nanos = 600 * SECOND
-"""So long after its source has left a stream is forgotten: ten times as long as anybody would take it for news."""
+"""So long after its source has left nothing of a stream is kept any more."""
+STREAMS = 1024
+"""Remembered of those who have left."""
 
 
 class Taken(Enum):
@@ -61,15 +64,14 @@ class Stream:
 
 
 class Updates:
-    """All streams at one member. Whom it has never heard of it takes for a source only while that is a member, or it is new
-    itself."""
+    """All streams at one member. It takes for sources who are or were members while it was one, and, while it is new itself,
+    others."""
 
-    __slots__ = ("_joined_at", "_members", "app", "streams")
+    __slots__ = ("_joined_at", "app", "streams")
 
     def __init__(self, app: AppId) -> None:
         self.app = app
         self.streams: dict[NodeId, Stream] = {}
-        self._members: Collection[NodeId] = ()
         self._joined_at: Nanos = 0
 
     def join(self, now: Nanos) -> None:
@@ -77,14 +79,19 @@ class Updates:
 
     def of(self, members: Collection[NodeId], now: Nanos) -> None:
         """Who may publish from now on."""
-        self._members = members
         for source, stream in list(self.streams.items()):
             if source in members:
                 stream.left_at = None
             elif stream.left_at is None:
                 stream.left_at = now
             elif now - stream.left_at > FORGET:
-                del self.streams[source]
+                stream.kept.clear()
+                stream.size = 0
+        for source in members:
+            self.streams.setdefault(source, Stream())
+        left = sorted((stream.left_at, source) for source, stream in self.streams.items() if stream.left_at is not None)
+        for _, source in left[: max(0, len(left) - STREAMS)]:
+            del self.streams[source]
 
     def publish(self, source: NodeId, life: int, content: bytes) -> Update:
         stream = self.streams.setdefault(source, Stream())
@@ -113,7 +120,7 @@ class Updates:
 
     def known(self, source: NodeId, now: Nanos) -> bool:
         """Whether anything of `source` is or could be news here."""
-        return source in self.streams or source in self._members or now - self._joined_at < NEWCOMER
+        return source in self.streams or now - self._joined_at < NEWCOMER
 
     def mark(self, source: NodeId) -> Mark:
         """How far this member has come; nothing heard: life 0, version 0."""
@@ -156,4 +163,4 @@ def behind(one: Mark, other: Mark) -> bool:
 
 
 def _told(stream: Stream, now: Nanos) -> bool:
-    return stream.left_at is None or now - stream.left_at < NEWCOMER
+    return stream.version > 0 and (stream.left_at is None or now - stream.left_at < NEWCOMER)
