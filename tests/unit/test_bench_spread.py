@@ -10,6 +10,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from opus_controller.bench.overlay.rows import lines
 from opus_controller.bench.overlay.run import Results
 from opus_controller.bench.spread import ideals, instances, table
 from opus_controller.cli._app import run
@@ -68,9 +69,9 @@ def test_the_figures_of_one_seed_and_their_rows() -> None:
     assert all(len(one) == 11 for kind in table.SILENCES for one in figures[kind]), "a third of 16 is five"
     results = Results(range(1, 2))
     results.figures["20 random"][1] = results.figures["bound 2"][1] = figures
-    lines = table.lines(table.all_rows(TINY), results)
-    assert {line.row.name for line in lines} == {"cost", "delay", "degree", "silent", "bounds"}
-    assert all(line.estimate.count for line in lines)
+    found = lines(table.all_rows(TINY), results)
+    assert {line.row.name for line in found} == {"cost", "delay", "degree", "silent", "bounds"}
+    assert all(line.estimate.count for line in found)
 
 
 def test_mistakes_end_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

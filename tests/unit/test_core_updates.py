@@ -37,7 +37,8 @@ def test_in_order_each_once_and_gaps_are_told() -> None:
 def test_whatever_order_with_duplicates(seed: int) -> None:
     _, updates = published(10)
     rng = Random(seed)
-    mine, delivered = member("s", "me"), []
+    mine = member("s", "me")
+    delivered: list[int] = []
     while len(delivered) < 10:
         one = rng.choice(updates)
         if mine.take(one, 0) is Taken.NEXT:
