@@ -56,9 +56,10 @@ UNITS = 48
 """Hosts considered at most, besides those that serve: of each application and place in turn the nearest."""
 STEP: Nanos = 10 * MILLISECOND
 """Round trips are told apart by so much, and chances to die by their first digit: most hosts of a place are alike then, and what
-was worked out for one holds for all. Without that a thousand forecasts are too few for 25 hosts."""
-EFFORT = 1_000
-"""Forecasts at most, about: 0.2 s of a core. What is left to gain is gained at the next decision."""
+was worked out for one holds for all. Without that a thousand forecasts were too few for 25 hosts."""
+EFFORT = 500
+"""Forecasts at most, about: 0.1 s of a core, in which the node does nothing else. What is left to gain is gained at the next
+decision (ADR 43 has figures)."""
 
 
 @dataclass(frozen=True, slots=True)
