@@ -20,8 +20,8 @@ from operator import sub
 
 Column = Sequence[float]
 """Of one candidate: what serving each point by it costs."""
-Point = tuple[Sequence[float], Sequence[int]]
-"""What each candidate costs it, and the candidates, the least dear first."""
+Point = Sequence[float]
+"""What being served by each candidate costs it."""
 _State = tuple[float, float, int, int]
 
 SWAPS = 64
@@ -82,22 +82,17 @@ def swapped(
 ) -> list[int]:
     """`chosen` after the best swap, again and again while one saves more than `worth`; those that stay keep their order.
 
-    `points`: the columns as `by_point` gives them, if they are at hand.
+    `points`: the columns turned round, if they are at hand.
     """
     if not chosen or len(columns) <= len({*chosen, *barred}):
         return list(chosen)
-    search = _Swaps(by_point(columns) if points is None else points, chosen, dues, barred)
+    search = _Swaps(list(zip(*columns, strict=True)) if points is None else points, chosen, dues, barred)
     for _ in range(SWAPS):
         saved, out, into = search.best()
         if into < 0 or saved <= max(worth, ROUNDING * search.cost):
             break
         search.swap(out, into)
     return search.chosen
-
-
-def by_point(columns: Sequence[Column]) -> list[Point]:
-    everyone = range(len(columns))
-    return [(row, sorted(everyone, key=row.__getitem__)) for row in zip(*columns, strict=True)]
 
 
 class _Swaps:
@@ -111,7 +106,9 @@ class _Swaps:
         self._points = points
         self._dues = dues
         self._barred = frozenset(barred)
-        self._states = [self._state(row) for row, _ in points]
+        self._states = [self._state(row) for row in points]
+        self._near: list[tuple[float, list[int]]] = [(-inf, []) for _ in points]
+        """By point: (cost, all candidates that would serve it for less)."""
         self._saved = [0.0] * len(dues)
         self._spared = [[0.0] * len(dues) for _ in chosen]
         for i in range(len(points)):
@@ -137,17 +134,25 @@ class _Swaps:
 
     def _weigh(self, i: int, sign: int) -> None:
         """Add what a point says of each candidate that would serve it better than its second best, or take it back."""
-        row, nearest = self._points[i]
+        row = self._points[i]
         first, second, by, _ = self._states[i]
         saved, spared = self._saved, self._spared[by]
-        for c in nearest:
+        for c in self._nearer(i, second):
             cost = row[c]
             if cost >= second:
-                break
+                continue
             if cost < first:
                 saved[c] += sign * (first - cost)
                 cost = first
             spared[c] += sign * (second - cost)
+
+    def _nearer(self, i: int, bound: float) -> list[int]:
+        """Candidates that would serve a point for less than `bound`, and perhaps others: a row is searched anew only for more."""
+        least, found = self._near[i]
+        if least < bound:
+            found = [c for c, cost in enumerate(self._points[i]) if cost < bound]
+            self._near[i] = (bound, found)
+        return found
 
     def best(self) -> tuple[float, int, int]:
         """(what it saves, position in `chosen`, candidate); the candidate is -1 if none saves anything."""
@@ -168,7 +173,7 @@ class _Swaps:
 
     def swap(self, out: int, into: int) -> None:
         self.chosen[out] = into
-        for i, (row, _) in enumerate(self._points):
+        for i, row in enumerate(self._points):
             _, second, by, after = self._states[i]
             if by == out or after == out or row[into] < second:
                 self._weigh(i, -1)
@@ -188,7 +193,7 @@ def placed(
 
     Two searches, since each alone may end in a corner: swaps from what is there, and swaps from the greedy choice.
     """
-    points = by_point(columns)
+    points = list(zip(*columns, strict=True))
     anew = swapped(columns, greedy(columns, count, dues, (), barred), dues, 0.0, barred, points)
     if not keep:
         return anew

@@ -117,6 +117,7 @@ class Landscape:
         self._agents = self._between_agents()
 
         self.coarse = sum(len(one.rtts) for one in self._clusters) > POINTS
+        self._radii = [max(one.rtts, default=0.0) for one in self._clusters]
         self._weights = [[self.demand[one.agent] * share for share in one.shares] for one in self._clusters]
 
     @cached_property
@@ -220,26 +221,30 @@ class Landscape:
 
     def _rows(self, one: Candidate, bases: Sequence[float], hope: float = 1.0) -> list[list[float]]:
         """By agent, ms from each of its nodes to a candidate; `hope` is for guesses from coordinates."""
+        away = self._agents[self.home[one.node]]
+        nearby = _nearby(away)
+        return [
+            self._row(one, cluster, base, straight <= nearby, hope)
+            for cluster, straight, base in zip(self._clusters, away, bases, strict=True)
+        ]
+
+    def _row(self, one: Candidate, cluster: Cluster, base: float, near: bool, hope: float) -> list[float]:
+        """Of the nodes of one agent, which is `base` away from the candidate."""
         home = self._by_agent[self.home[one.node]]
         position = home.index[one.node]
-        away = self._agents[home.agent]
-        nearby = sorted(away)[min(len(away), max(NEARBY, len(away) // 4)) - 1]
-        found = []
-        for cluster, straight, base in zip(self._clusters, away, bases, strict=True):
-            if cluster is home:
-                row = list(home.between[position])
-            elif straight <= nearby:
-                guesses = zip(cluster.rtts, cluster.guessed(home)[position], strict=True)
-                row = [
-                    (ms if ms < base + rtt else base + rtt) if (ms := hope * guess) > base - rtt else base - rtt
-                    for rtt, guess in guesses
-                ]
-            else:
-                row = [rtt + base for rtt in cluster.rtts]
-            for i, ms in cluster.abroad.get(one.node, ()):
-                row[i] = ms
-            found.append(row)
-        return found
+        if cluster is home:
+            row = list(home.between[position])
+        elif near:
+            guesses = zip(cluster.rtts, cluster.guessed(home)[position], strict=True)
+            row = [
+                (ms if ms < base + rtt else base + rtt) if (ms := hope * guess) > base - rtt else base - rtt
+                for rtt, guess in guesses
+            ]
+        else:
+            row = [rtt + base for rtt in cluster.rtts]
+        for i, ms in cluster.abroad.get(one.node, ()):
+            row[i] = ms
+        return row
 
     def _column(self, one: Candidate, coarse: bool, scenarios: Sequence[_Scenario]) -> list[float]:
         """A column for `kmedian`."""
@@ -269,13 +274,14 @@ class Landscape:
             return {}
         rows = {one.node: self._rows(one, self._bases(one)) for one in serving}
         now = [list(map(min, *each)) if len(each) > 1 else each[0] for each in zip(*rows.values(), strict=True)]
-        hopes = {one.node: self._hopes(one) for one in self.candidates}
+        longest = [max(each, default=0.0) for each in now]
         gains = sorted(
-            (-self._gain(hopes[one.node], now), one.node)
+            (-self._gain(one, now, longest), one.node)
             for one in self.candidates
             if one.node not in rows and one.node not in self._barred
         )
         rivals = [node for _, node in gains[: ERRANDS_FOR * len(serving)]]
+        hopes = {node: self._hopes(self.candidates[self.index[node]]) for node in (*rows, *rivals)}
         found: dict[NodeId, dict[NodeId, list[NodeId]]] = {}
         for k, cluster in enumerate(self._clusters):
             for i, one in enumerate(cluster.summary.candidates):
@@ -290,10 +296,23 @@ class Landscape:
     def _hopes(self, one: Candidate) -> list[list[float]]:
         return self._rows(one, self._bases(one), 1 / GUESS)
 
-    def _gain(self, rows: Sequence[Sequence[float]], now: Sequence[Sequence[float]]) -> float:
+    def _gain(self, one: Candidate, now: Sequence[Sequence[float]], longest: Sequence[float]) -> float:
+        """What may be hoped to be saved by a candidate; `longest` is the greatest of `now`, by agent.
+
+        No guess is shorter than the triangle inequality allows, so most agents' nodes need no closer look: they have nothing to
+        hope for, unless they have measured the candidate.
+        """
+        home = self.home[one.node]
+        away = self._agents[home]
+        nearby = _nearby(away)
         saved = 0.0
-        for weights, row, serving in zip(self._weights, rows, now, strict=True):
-            saved += sum([weight * (ms - hope) for weight, hope, ms in zip(weights, row, serving, strict=True) if hope < ms])
+        for k, (cluster, base) in enumerate(zip(self._clusters, self._bases(one), strict=True)):
+            near = away[k] <= nearby
+            least = base - self._radii[k] if near else base
+            if least >= longest[k] and cluster.agent != home and one.node not in cluster.abroad:
+                continue
+            each = zip(self._weights[k], self._row(one, cluster, base, near, 1 / GUESS), now[k], strict=True)
+            saved += sum([weight * (ms - hope) for weight, hope, ms in each if hope < ms])
         return saved
 
     # What may happen
@@ -327,6 +346,11 @@ class _Scenario:
         self.region = region
         self.draw = draw
         self.points = points
+
+
+def _nearby(away: Sequence[float]) -> float:
+    """ms: agents so near count as NEARBY."""
+    return sorted(away)[min(len(away), max(NEARBY, len(away) // 4)) - 1]
 
 
 @lru_cache(maxsize=4096)

@@ -189,8 +189,17 @@ class Ways:
     def best(self, other_than: NodeId) -> Way | None:
         """Of those measured that answer and have room."""
         now = self._ctx.now
-        able = [way for way in self if way.agent != other_than and way.rtt.samples and not way.silent and way.full_until <= now]
-        return min(able, key=lambda way: (self.cost(way), way.agent), default=None)
+        found: Way | None = None
+        least: tuple[Nanos, NodeId] = (0, "")
+        for way in self.by_agent.values():
+            if way.agent == other_than or not way.rtt.samples or way.silent or way.full_until > now:
+                continue
+            if found is not None and way.rtt.srtt > least[0]:
+                continue  # its round trip alone costs more
+            cost = (self.cost(way), way.agent)
+            if found is None or cost < least:
+                found, least = way, cost
+        return found
 
     def spare(self, way: Way) -> Nanos:
         """What this node would lose if this agent were no more; 0: unknown."""
