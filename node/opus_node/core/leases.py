@@ -163,7 +163,9 @@ class Leases:
         return tuple(AgentHint(member.node, member.rtt.srtt, member.at) for member in best)
 
     def _cost(self, held: Held, member: Member, share: dict[AppId, float], trust: float = 1.0) -> Nanos:
-        delay = sum(share[app] * member.delays.get(app, 0) for app in share) if share else 0
+        delay = 0.0
+        for app, part in share.items():
+            delay += part * member.delays.get(app, 0)
         return int(trust * _guess(held, member) + TOWARDS_REPLICAS * delay)
 
     def offer(self, member: Member) -> None:
@@ -192,5 +194,9 @@ def _guess(held: Held, member: Member) -> Nanos:
     By the triangle inequality nobody is nearer than d to a node whose ring around this agent is d off the other's (Meridian's
     rings: Wong, Slivkins, Sirer, SIGCOMM 2005).
     """
-    ring = abs(member.rtt.delay() - held.rtt)
-    return max(ring, min(expected(held.at, member.at), member.rtt.delay() + held.rtt))
+    here, there = held.rtt, member.rtt.delay()
+    ring = there - here if there > here else here - there
+    guess = expected(held.at, member.at)
+    if guess <= ring:
+        return ring
+    return guess if guess < there + here else there + here

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from opus_node.core.kmedian import greedy, placed, total
 from opus_node.core.landscape import Landscape
@@ -32,6 +33,7 @@ MORE_ASKED = 1.1
 """... and so much more must be asked for where others would be."""
 
 
+@lru_cache(maxsize=1 << 14)
 def score(app: AppId, node: NodeId) -> int:
     """Rendezvous hashing (Thaler, Ravishankar 1998): the same everywhere, under any PYTHONHASHSEED."""
     return int.from_bytes(hashlib.blake2b(f"{app}|{node}".encode(), digest_size=8).digest(), "big")
