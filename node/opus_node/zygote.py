@@ -156,8 +156,6 @@ class Zygote:
         self._clients: set[Client] = set()
         self._running = True
         self._selector = selectors.DefaultSelector()
-        self._listener = _listen(path)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._wakeup, wakeup_write = socket.socketpair()
         for end in (self._wakeup, wakeup_write):
             end.setblocking(False)
@@ -167,6 +165,8 @@ class Zygote:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_end)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)  # only so that the wakeup descriptor is written
+        self._listener = _listen(path)  # who finds the socket may end this at once, and the socket has to go then
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         if exit_with is not None:
             self._end_with(exit_with)
 
