@@ -49,9 +49,9 @@ def without(*kinds: type[Message]) -> Callable[[object], bool]:
     return lambda send: not isinstance(send.message, kinds)  # type: ignore[attr-defined]
 
 
-def quiet_net(names: tuple[str, ...], seeds: tuple[str, ...], replicas: int) -> CoreNet:
+def quiet_net(names: tuple[str, ...], seeds: tuple[str, ...], replicas: int, *, nodes_per_agent: int = 22) -> CoreNet:
     """Round trips: 1 ms in a place, 60 ms between a and b, 100 ms to c."""
-    config = NodeConfig(apps=(AppConfig(APP, replicas),))
+    config = NodeConfig(apps=(AppConfig(APP, replicas),), nodes_per_agent=nodes_per_agent)
     net = CoreNet(sites({("a", "b"): 60.0, ("a", "c"): 100.0, ("b", "c"): 100.0}), config=config, seed="story", seeds=seeds)
     net.boot_all(seeds)
     net.boot_all(name for name in names if name not in seeds)
@@ -88,6 +88,24 @@ def promotion() -> CoreNet:
     net.log_filter = without(*CHATTER, Appoint, AppointReply)
     net.run(6 * SECOND)
     return net
+
+
+def split() -> CoreNet:
+    """Six nodes come to an agent that is to have three, and has one: the crowd makes it split. Two are promoted, three move."""
+    net = quiet_net(("a-1", "a-2"), ("a-1",), 1, nodes_per_agent=3)
+    net.run(12 * SECOND)
+    net.log = []
+    net.log_filter = without(*CHATTER, Appoint, AppointReply)
+    tell(net, f"six more boot; agents are {net.agents()}, replicas are {net.replicas()}")
+    net.boot_all(f"a-{number}" for number in range(3, 9))
+    net.run_for(3 * SECOND)
+    tell(net, f"in the end: agents are {net.agents()}, with {nodes_of(net)} nodes; replicas are {net.replicas()}")
+    return net
+
+
+def nodes_of(net: CoreNet) -> list[int]:
+    """How many nodes each agent has, in the order of the agents."""
+    return [net.snapshot(agent).nodes for agent in net.agents()]
 
 
 def replica_loss() -> CoreNet:
@@ -164,7 +182,7 @@ def zone_of(net: CoreNet, head: str, level: int = 1) -> list[str]:
     return [] if role is None else sorted(role.leases.table)
 
 
-STORIES = {story.__name__: story for story in (join, promotion, replica_loss, steward_loss, partition_and_heal, head_loss)}
+STORIES = {story.__name__: story for story in (join, promotion, split, replica_loss, steward_loss, partition_and_heal, head_loss)}
 
 
 @pytest.mark.parametrize("name", STORIES)
