@@ -45,10 +45,10 @@ groups:
 """
 SCENARIO = """\
 name: observed
-description: A power-off, a site cut off and healed, a link changed and healed, a service's replica lost
+description: A power-off, a site cut off and healed, a link changed and healed, a pause, a strain, a flood, a crash
 topology: four.yaml
 settle: 8s
-duration: 90s
+duration: 118s
 seed: 1
 seeds: [a-1]
 applications:
@@ -64,7 +64,10 @@ timeline:  # the first when replicas have found their places: what a new one tel
   - {at: 32s, name: loss, power-off: a replica of web}
   - {at: 44s, name: cut, partition: a site without replicas of web, for: 8s}
   - {at: 60s, name: slow, link: a <-> c, add: {rtt: 100ms, loss: 20%}, for: 10s}
-  - {at: 74s, name: death, crash: a replica of page}
+  - {at: 74s, name: nap, pause: a replica of web, for: 6s}
+  - {at: 83s, name: lame, strain: a replica of web, cpu: 50%, for: 6s}
+  - {at: 92s, name: rush, flood: a replica of web, rate: 20/s, for: 6s}
+  - {at: 102s, name: death, crash: a replica of page}
 expectations: []
 """
 LAG_S = 10.0
@@ -263,6 +266,16 @@ def test_a_changed_link_shows_what_is_asked_and_what_is_measured(kept: Look, obs
     assert rise(lost, "a", "c") == pytest.approx(1 - 0.8**2, abs=1e-6)
     dropped = promdata.find("network", "Packets dropped")
     assert max(kept.points(dropped, before, cause="loss")) == 0 < max(kept.points(dropped, during, cause="loss"))
+
+
+@pytest.mark.parametrize("name", ["cut", "slow", "nap", "lame", "rush"])
+def test_a_fault_is_in_force_from_when_it_occurs_until_it_is_over(kept: Look, observed: Observed, name: str) -> None:
+    began = observed.faults[name]["at"]
+    (over,) = [one["at"] for other, one in observed.faults.items() if other in (f"heal-{name}", f"resume-{name}")]
+    in_force = promdata.find("overview", "Faults in force")
+    assert kept.points(in_force, (kept.start, began - 1), name=name) == []
+    assert max(kept.points(in_force, (began, over), name=name)) == 1
+    assert set(kept.points(in_force, (over + 2 * SCRAPE_S, kept.end), name=name)) == {0}
 
 
 def test_a_lost_replica_of_a_service_shows_and_so_does_what_takes_its_place(kept: Look, observed: Observed) -> None:

@@ -102,6 +102,16 @@ def test_the_fold_knows_who_is_up_and_what_is_in_force() -> None:
     assert fold.host_states()["a", "down"] == 0
 
 
+@pytest.mark.parametrize("kind", ["strain", "flood"])
+def test_what_is_laid_on_hosts_and_paths_is_exposed_until_it_is_healed(kind: str) -> None:
+    run = a_run()
+    run.fault(7, kind, "bad", target="a-1", victims=["a-1"])
+    series = f'opus_fault_active{{fault="{kind}",name="bad",target="a-1"}}'
+    assert f"{series} 1.0" in shown(fold_of(run)).splitlines()
+    run.heal(8, "bad")
+    assert f"{series} 0.0" in shown(fold_of(run)).splitlines()
+
+
 def test_faults_told_one_by_one_are_bounded() -> None:
     run = a_run()
     for n in range(500):

@@ -23,6 +23,8 @@ MOST_FAULTS = 200
 """Of the latest are told one by one: churn may have thousands."""
 _VECTORS = 16
 _LAID = ("partition", "link", "strain", "flood")
+LASTING = ("crash", "power-off", "pause", *_LAID)
+"""Kinds of faults of which what they did goes on until something ends it."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,8 @@ class RunFold:
                 return not hosts <= state.up
             case "pause":
                 return bool(hosts & state.paused)
-            case "partition" | "link" | "strain" | "flood":
+            case _:
                 return fault.name in self._laid
-        return False
 
     def host_states(self) -> Counter[tuple[str, str]]:
         """(site, up, paused or down) to hosts."""

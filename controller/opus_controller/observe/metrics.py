@@ -16,7 +16,7 @@ from prometheus_client.core import Metric
 
 from opus_controller.engine.observer import Observed, PathSeen
 from opus_controller.engine.validity import LIMITS
-from opus_controller.observe.fold import RunFold
+from opus_controller.observe.fold import LASTING, RunFold
 
 SECOND = 1_000_000_000
 _PATH = ("source", "target", "source_site", "target_site")
@@ -145,8 +145,7 @@ def _run(about: About, fold: RunFold, now_ns: int) -> Iterator[Metric]:
     faults = {(fault.name, fault.kind, fault.target): fault for fault in fold.faults}
     when = {labels: about.origin_unix_s + fault.t_ns / SECOND for labels, fault in faults.items()}
     yield _make.of("opus_fault_timestamp_seconds", when)
-    lasting = ("crash", "power-off", "pause", "partition", "link")
-    active = {labels: float(fold.in_force(fault)) for labels, fault in faults.items() if fault.kind in lasting}
+    active = {labels: float(fold.in_force(fault)) for labels, fault in faults.items() if fault.kind in LASTING}
     yield _make.of("opus_fault_active", active)
     yield _make.of("opus_faults_total", {(kind,): n for kind, n in fold.fault_counts.items()})
 
