@@ -137,10 +137,11 @@ def test_without_root_auto_runs_in_sim_and_names_the_command_for_real_hosts(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/opus", "run"])
     assert run(["run", LEARN, "--out", str(tmp_path / "out"), "--json"]) == 0
     output, lines = said(capsys)
     assert json.loads(output)["runtime"] == "sim"
-    assert f"for real hosts: sudo opus run {LEARN} --runtime netns" in lines
+    assert f"for real hosts: sudo .venv/bin/opus run {LEARN} --runtime netns" in lines
     assert run(["run", LEARN, "--runtime", "netns", "--out", str(tmp_path / "other")]) == 3
     assert "sudo" in said(capsys)[1][-1]
 

@@ -65,8 +65,13 @@ def choose_runtime(asked: RuntimeName, links: LinksName, *, scenario: str, hop_c
         return choose_real(asked, links)
     except PlatformError as reason:
         chosen = _sim(str(reason))
-        command = f"{'' if os.geteuid() == 0 else 'sudo '}opus run {scenario} --runtime netns"
+        command = f"{'' if os.geteuid() == 0 else 'sudo '}{_program()} run {scenario} --runtime netns"
         return replace(chosen, announcement=(*chosen.announcement, f"for real hosts: {command}"))
+
+
+def _program() -> str:
+    """As it was started: sudo's PATH does not have that of a virtual environment."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "opus" else "opus"
 
 
 def choose_real(asked: RuntimeName, links: LinksName) -> Chosen:
