@@ -1,4 +1,4 @@
-"""Bare hosts for measuring links: namespaces without programs, the userspace links between them, probes and pumps.
+"""Bare hosts for measuring links: namespaces without programs, the links between them, probes and pumps.
 
 Times of arrival are the kernel's own stamps: how late this process wakes up is no part of any figure. All hosts share one clock.
 """
@@ -22,7 +22,8 @@ from opus_controller.model.network import Network
 from opus_controller.model.plan import Host, HostAbilities, PathTable
 from opus_controller.model.shapes import AccessLink, PathShape
 from opus_controller.net import namespaces, stamps
-from opus_controller.net.links import LinkCounters
+from opus_controller.net.links import LinkCounters, Links
+from opus_controller.net.netem import NetemLinks
 from opus_controller.net.userspace import UserspaceLinks
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ IP_AND_UDP = 28
 class Bare:
     """Hosts h0, h1, ... each a site of its own, linked."""
 
-    def __init__(self, run: str, links: UserspaceLinks, hosts: int) -> None:
+    def __init__(self, run: str, links: Links, hosts: int) -> None:
         self.links = links
         self._run = run
         self._hosts = hosts
@@ -70,12 +71,16 @@ class Bare:
 
 
 @contextmanager
-def bare_hosts(count: int, *, offloads: bool = True) -> Iterator[Bare]:
-    """`count` linked hosts; gone at the end. PlatformError where that cannot be done."""
+def bare_hosts(count: int, *, offloads: bool = True, netem: bool = False) -> Iterator[Bare]:
+    """`count` linked hosts; gone at the end. `offloads`: of the userspace links. PlatformError where that cannot be done."""
     run = namespaces.new_run()
     names = [namespaces.host_namespace(run, f"h{i}") for i in range(count)]
     with tempfile.TemporaryDirectory(prefix="opus-bench-") as place:
-        links = UserspaceLinks(Path(place), exit_with=os.getpid(), offloads=offloads, seed="bench")
+        links: Links
+        if netem:
+            links = NetemLinks(run, seed=1)
+        else:
+            links = UserspaceLinks(Path(place), exit_with=os.getpid(), offloads=offloads, seed="bench")
         try:
             namespaces.create(names)
             bare = Bare(run, links, count)

@@ -107,7 +107,8 @@ def register(app: typer.Typer) -> None:
         for part in ("hop", "hosts", "links", "sim") if what is What.all else (what.value,):
             print(f"bench {part} ...", file=sys.stderr, flush=True)
             rows_of = _part(part, counts, links.value, runtime.value)()
-            if part in stored.KEPT and (part != "hosts" or runtime is RuntimeName.netns):
+            told = runtime is RuntimeName.netns if part == "hosts" else part != "links" or links is not LinksName.netem
+            if part in stored.KEPT and told:
                 stored.save(part, rows_of)
             measured += rows_of
         if as_json:
@@ -225,7 +226,7 @@ def _part(part: str, counts: list[int], links: str, runtime: str) -> Callable[[]
     table: dict[str, Callable[[], list[Row]]] = {
         "hop": lambda: hop.run(links=links),
         "hosts": lambda: real.run(counts, links, runtime),
-        "links": carried.run,
+        "links": lambda: carried.run(links),
         "sim": sim.run,
     }
     return table[part]
