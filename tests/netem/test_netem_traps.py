@@ -48,11 +48,6 @@ def wan(live: LiveNetwork, *command: str) -> str:
     return subprocess.run(["ip", "netns", "exec", name, *command], capture_output=True, text=True, check=True).stdout
 
 
-def backlog_drops() -> int:
-    """Packets that came to no qdisc: the queue of received ones was full, as the kernel stalled (softnet_stat, column 2)."""
-    return sum(int(line.split()[1], 16) for line in Path("/proc/net/softnet_stat").read_text().splitlines())
-
-
 def change(live: LiveNetwork, shape: PathShape) -> None:
     live.links.apply(replace(live.network, overrides={("a", "b"): shape}))
 
@@ -72,13 +67,11 @@ def test_a_limit_that_is_too_small_is_seen_as_overflow(tmp_path: Path, monkeypat
     """Drops that nobody asked for are counted as such, apart from the asked-for loss on the same path."""
     monkeypatch.setattr(netem_desired, "with_limit", lambda options, rate: replace(options, limit=1000))
     with live_network("netem", two(PathShape(delay_ns=800 * MS, loss=0.1)), tmp_path) as live:
-        before = backlog_drops()
         seen = send(live, 2500, 0)
-        elsewhere = backlog_drops() - before
         found = live.links.counters()["b"]
         assert found.overflow > 100, "1250 if all come in the 0.8 s for which the first waits; a busy machine is slower"
         assert 0.05 < found.lost / 2500 < 0.15
-        assert found.overflow + found.lost == 2500 - sum(seen.arrived) - elsewhere
+        assert found.overflow + found.lost == 2500 - sum(seen.arrived)
 
 
 # --- super-packets ---
