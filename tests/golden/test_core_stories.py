@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ from opus_node.core.messages import (
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
 HERE = Path(__file__).parent
+PLAIN = NodeConfig()
 
 CHATTER = (Ping, Ack, Nack, PingReq, Sync, Summary, Probe, ProbeReply, ReplicaBeat, BeatReply)
 """Background, left out where the story is about something else."""
@@ -49,9 +51,9 @@ def without(*kinds: type[Message]) -> Callable[[object], bool]:
     return lambda send: not isinstance(send.message, kinds)  # type: ignore[attr-defined]
 
 
-def quiet_net(names: tuple[str, ...], seeds: tuple[str, ...], replicas: int, *, nodes_per_agent: int = 22) -> CoreNet:
+def quiet_net(names: tuple[str, ...], seeds: tuple[str, ...], replicas: int, settings: NodeConfig = PLAIN) -> CoreNet:
     """Round trips: 1 ms in a place, 60 ms between a and b, 100 ms to c."""
-    config = NodeConfig(apps=(AppConfig(APP, replicas),), nodes_per_agent=nodes_per_agent)
+    config = replace(settings, apps=(AppConfig(APP, replicas),))
     net = CoreNet(sites({("a", "b"): 60.0, ("a", "c"): 100.0, ("b", "c"): 100.0}), config=config, seed="story", seeds=seeds)
     net.boot_all(seeds)
     net.boot_all(name for name in names if name not in seeds)
@@ -92,7 +94,7 @@ def promotion() -> CoreNet:
 
 def split() -> CoreNet:
     """Six nodes come to an agent that is to have three, and has one: the crowd makes it split. Two are promoted, three move."""
-    net = quiet_net(("a-1", "a-2"), ("a-1",), 1, nodes_per_agent=3)
+    net = quiet_net(("a-1", "a-2"), ("a-1",), 1, NodeConfig(nodes_per_agent=3))
     net.run(12 * SECOND)
     net.log = []
     net.log_filter = without(*CHATTER, Appoint, AppointReply)

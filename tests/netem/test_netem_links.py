@@ -60,9 +60,8 @@ def test_three_hosts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
                 text = inside(live, "a", "ping", "-q", "-c", "5", "-i", "0.2", live.hosts[target].address)
                 least = float(text.rsplit("=", 1)[1].split("/")[0])
                 assert asked <= least <= asked + 5
-        rates = [median(_tcp_rate(live, "a", "b")) for _ in range(3)]  # a machine that stalls makes it less, then more
-        assert max(rates) > 85 * MBIT
-        assert min(rates) < 105 * MBIT
+        best = max(median(_tcp_rate(live, "a", "b")) for _ in range(3))  # a busy machine only makes it less
+        assert 85 * MBIT < best < 105 * MBIT
         found = live.links.counters()
         text = subprocess.run(
             ["ip", "netns", "exec", namespaces.wan_namespace(live.run), "tc", "-s", "qdisc"],

@@ -42,5 +42,4 @@ def test_how_exact_netem_is_can_be_printed(tmp_path: Path) -> None:
     median = found["netem: round-trip error, median of 2400 over 10 to 300 ms"]
     assert 0 < median < found["netem: round-trip error, p99"]
     assert median < 5, "half of the shortest: whatever the machine does, this is not the delay that was asked for"
-    print(json.dumps(found))
     assert namespaces.runs() == []

@@ -103,7 +103,7 @@ def test_the_fold_knows_who_is_up_and_what_is_in_force() -> None:
 
 
 @pytest.mark.parametrize("kind", ["strain", "flood"])
-def test_what_is_laid_on_hosts_and_paths_is_exposed_until_it_is_healed(kind: str) -> None:
+def test_a_strain_or_a_flood_is_exposed_until_it_is_healed(kind: str) -> None:
     run = a_run()
     run.fault(7, kind, "bad", target="a-1", victims=["a-1"])
     series = f'opus_fault_active{{fault="{kind}",name="bad",target="a-1"}}'
