@@ -31,7 +31,10 @@ def lacks() -> str:
 
 def machine(job: Path, place: Path) -> Machine:
     """The kernel, with its first process: `uml_init`."""
+    # The kernel and the programs in it are processes that take turns, thousands of times a second: on one cpu each turn is
+    # a switch, across two it waits for the other to wake up, which costs half the guest's time and the links' timers.
     kernel = [
+        "taskset", "--cpu-list", str(max(os.sched_getaffinity(0))),
         "linux.uml", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", f"mem={MEMORY >> 20}M", "quiet", "loglevel=3",
         "con0=null,fd:1", "con=null", f"uml_dir={place}", "umid=guest",
         f"PYTHONPATH={TESTS}", f"init={sys.executable}", "--", "-m", "helpers.uml_init", str(job), str(MODULES_DIRECTORY),

@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 from helpers.fidelity.live import LiveNetwork, live_network, network_of
 from helpers.fidelity.prober import Flow, probe
-from helpers.fidelity.rates import _tcp_rate
+from helpers.fidelity.rates import tcp_rate
 from helpers.netem_state import NetemState
 from opus_controller.model.network import Cut, Network
 from opus_controller.model.plan import Host
@@ -60,7 +60,7 @@ def test_three_hosts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
                 text = inside(live, "a", "ping", "-q", "-c", "5", "-i", "0.2", live.hosts[target].address)
                 least = float(text.rsplit("=", 1)[1].split("/")[0])
                 assert asked <= least <= asked + 5
-        best = max(median(_tcp_rate(live, "a", "b")) for _ in range(3))  # a busy machine only makes it less
+        best = max(median(tcp_rate(live, "a", "b")) for _ in range(3))  # a busy machine only makes it less
         assert 85 * MBIT < best < 105 * MBIT
         found = live.links.counters()
         text = subprocess.run(
@@ -85,7 +85,7 @@ def test_access_links_get_narrow_and_wide_again(tmp_path: Path) -> None:
         namespaces.delete(name)
         namespaces.create([name])
         live.links.attach("a", namespaces.path_of(name))
-        assert 3.6 * MBIT < median(_tcp_rate(live, "a", "c")) < 4.2 * MBIT
+        assert 3.6 * MBIT < median(tcp_rate(live, "a", "c")) < 4.2 * MBIT
         with NetemState(live) as kernel:
             assert kernel.differs(narrow) == []
             live.links.apply(wide)

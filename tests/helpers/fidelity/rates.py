@@ -2,7 +2,8 @@
 
 Rates count IP packets, headers included, and no framing below. UDP: packets of 1,200 B offered at 1.25 times the rate,
 judged from the times of arrival. TCP, for 100 Mbit/s: a stream carries 1,448 B of data in each packet of 1,500 B, so the rate
-of IP packets is 1500/1448 of what the receiver reads; a busy machine only makes it less, so the best of three counts.
+of IP packets is 1500/1448 of what arrives, by the kernel's times of arrival; a busy machine only makes it less, so the best
+of three counts.
 Queues: 80 packets of 1,000 B at once.
 """
 
@@ -10,13 +11,13 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from opus_controller.model.shapes import AccessLink, Direction, PathShape
+from opus_controller.net import stamps
 
 from helpers.fidelity import judges
 from helpers.fidelity.judges import Judgement
@@ -29,8 +30,10 @@ _PACKET = 1200
 _OFFERED = 1.25
 _QUEUE_PACKET = 1000
 _TCP_FRAMING = 1500 / 1448
-_TCP_PIECES = 6
-_PIECE_S = 0.25
+_WARM_UP_NS = 750 * MS
+_PIECES, _PIECE_NS = 80, 25 * MS
+_BUFFER = 8 << 20
+_READ = 1 << 14
 _STREAMS = 3
 _TRIES, _BURST_NS = 8, 16 * MS
 """A burst takes no longer than this, in which the queue lets two packets out."""
@@ -43,7 +46,8 @@ BUCKET = 2 * 1514 + 3 * _QUEUE_PACKET
 class Rates:
     flows: dict[str, Observation]
     streams: dict[str, list[float]]
-    """Bits of IP packets per second, in pieces of 250 ms."""
+    """Bits of IP packets per second, in pieces of 25 ms: a link's bucket makes up for 4 ms that its machine stood still, not more,
+    and most pieces hold no such moment."""
 
     def judge(self, name: str, flow: str) -> Judgement:
         return PROPERTIES[name].judge(self, flow)
@@ -63,7 +67,7 @@ def _rate(asked: int) -> Callable[[Rates, str], Judgement]:
 def _stream(asked: int) -> Callable[[Rates, str], Judgement]:
     def judge(found: Rates, flow: str) -> Judgement:
         pieces = found.streams[flow]
-        return judges.rate_of(pieces, asked, int(sum(pieces) * _PIECE_S / 12_000))
+        return judges.rate_of(pieces, asked, int(sum(pieces) * _PIECE_NS / 1e9 / 12_000))
 
     return judge
 
@@ -114,7 +118,7 @@ def measure(kind: str, directory: Path) -> Rates:
         for i, (name, (_, rate, _)) in enumerate(_LINKS.items()):
             source, target = f"s{i}", f"t{i}"
             if "tcp" in name:
-                streams[name] = max((_tcp_rate(live, source, target) for _ in range(_STREAMS)), key=median)
+                streams[name] = max((tcp_rate(live, source, target) for _ in range(_STREAMS)), key=median)
             else:
                 flows[name] = _measure(
                     live, _burst(name, source, target) if "queue" in name else _offer(name, source, target, rate)
@@ -141,9 +145,10 @@ def _burst(name: str, source: str, target: str) -> Flow:
     return Flow(name, source, target, 80, 0, _QUEUE_PACKET)
 
 
-def _tcp_rate(live: LiveNetwork, source: str, target: str) -> list[float]:
+def tcp_rate(live: LiveNetwork, source: str, target: str) -> list[float]:
     """Bits of IP packets per second of a stream, once it is at its rate."""
     server, client = live.tcp(target), live.tcp(source)
+    stamps.ask(server)  # what it accepts has them from the first packet on
     server.bind((live.hosts[target].address, 5001))
     server.listen(1)
     client.connect((live.hosts[target].address, 5001))
@@ -172,14 +177,19 @@ def _pour(sock: socket.socket, ended: threading.Event) -> None:
 
 
 def _read(sock: socket.socket) -> list[float]:
-    """Bits of data per second in each piece, the first three left out."""
-    buffer = bytearray(1 << 18)
+    """Bits of data per second in each piece, after a warm-up; by when data came, however late they are read."""
+    buffer = bytearray(_BUFFER)  # all that has come: the stamp is that of the last packet read
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _READ)  # not woken for every packet: that is a load of its own
     pieces: list[float] = []
-    counted, since = 0, time.monotonic()
-    while len(pieces) < 3 + _TCP_PIECES:
-        counted += sock.recv_into(buffer)
-        now = time.monotonic()
-        if now - since >= _PIECE_S:
-            pieces.append(counted * 8 / (now - since))
-            counted, since = 0, now
-    return pieces[3:]
+    counted = began = since = 0
+    while len(pieces) < _PIECES:
+        length, ancillary, _, _ = sock.recvmsg_into([buffer], 64)
+        counted += length
+        at = stamps.read(ancillary)
+        assert at is not None
+        began = began or at
+        if at - began >= _WARM_UP_NS and at - since >= _PIECE_NS:
+            if since:
+                pieces.append(counted * 8e9 / (at - since))
+            counted, since = 0, at
+    return pieces
