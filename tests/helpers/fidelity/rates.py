@@ -46,8 +46,8 @@ BUCKET = 2 * 1514 + 3 * _QUEUE_PACKET
 class Rates:
     flows: dict[str, Observation]
     streams: dict[str, list[float]]
-    """Bits of IP packets per second, in pieces of 25 ms: a link's bucket makes up for 4 ms that its machine stood still, not more,
-    and most pieces hold no such moment."""
+    """Bits of IP packets per second, in pieces of 25 ms: for 4 ms that the machine stood still a link's bucket makes up, for more
+    it does not, and most pieces hold no such moment."""
 
     def judge(self, name: str, flow: str) -> Judgement:
         return PROPERTIES[name].judge(self, flow)
