@@ -25,7 +25,7 @@ LOG_MOST: Final = 1 << 20
 """Bytes of a service's output kept for the life of a node; what comes after is read and thrown away."""
 LINE_MOST: Final = 4096
 FIRST_TO_GO: Final = 1000
-"""Of /proc/PID/oom_score_adj (proc(5)). Where a host's memory runs out it is the program's end, however big the node beside it is:
+"""Of /proc/PID/oom_score_adj (proc(5)). Where a host's memory runs out it is the program's end, however big its node is:
 a host outlives what it runs."""
 
 
