@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,9 +83,12 @@ def brought_up(directory: Path, runtime: str) -> Iterator[state.RunState]:
     assert leftovers(run) == {}
 
 
-def start_run(path: Path, out: Path, runtime: str = "netns") -> subprocess.Popen[str]:
-    """`opus run` of a scenario on real hosts, in the background."""
-    command = [*OPUS, "run", str(path), "--runtime", runtime, "--links", "userspace", "--out", str(out), "--json"]
+def start_run(
+    path: Path, out: Path, runtime: str = "netns", settings: Sequence[str] = (), links: str = "userspace"
+) -> subprocess.Popen[str]:
+    """`opus run` of a scenario on real hosts, in the background; `settings` are KEY=VALUE."""
+    command = [*OPUS, "run", str(path), "--runtime", runtime, "--links", links, "--out", str(out), "--json"]
+    command += [f"--set={setting}" for setting in settings]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
 
 

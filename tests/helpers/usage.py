@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,6 +41,36 @@ def usage(run: RunState) -> Usage:
         descriptors={name: _descriptors(pid) for name, pid in own.items()},
         memory_mb={name: _kilobytes(pid, "status", "VmRSS:") / 1024 for name, pid in own.items()},
     )
+
+
+SPARE_FD = 10
+"""A file that is just being read, a host that is just coming: nobody's leak."""
+RING_FD = 2
+"""Of the shaper a host: its TUN device and its control."""
+
+
+def piled_up(seen: Sequence[Usage], *, hosts: int, processes: int, minutes: float) -> list[str]:
+    """What grew that churn has no reason to make grow; empty if nothing did. `seen`: over so many minutes, the first once all is
+    under way. `processes`: of a host that is up."""
+    first, found = seen[0], []
+    for used in seen:
+        bounds = {
+            "namespaces": (used.namespaces, hosts),
+            "processes of hosts": (used.nodes, hosts * processes),
+            # It holds a stream to each host that is up, and nothing for one that is away.
+            "descriptors of the controller": (
+                used.descriptors["controller"] - used.nodes // processes,
+                first.descriptors["controller"] - first.nodes // processes + SPARE_FD,
+            ),
+            "descriptors of the zygote": (used.descriptors["zygote"], first.descriptors["zygote"] + SPARE_FD),
+            "descriptors of the shaper": (used.descriptors["shaper"], RING_FD * hosts + SPARE_FD),
+            # A node learns peers and caches replicas at first; ten generations of leaking nodes would be far beyond.
+            "MB of a process": (used.node_pss_mb / max(used.nodes, 1), 1.3 * first.node_pss_mb / max(first.nodes, 1)),
+            # The record's own figures grow with time: 1 MB a minute was measured, none of it by hosts that return.
+            **{f"MB of the {name}": (mb, first.memory_mb[name] + 5 + 3 * minutes) for name, mb in used.memory_mb.items()},
+        }
+        found += [f"{what}: {is_:g}, at most {most:g}" for what, (is_, most) in bounds.items() if is_ > most]
+    return found
 
 
 def machine() -> dict[str, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from helpers.netns_runs import events, leftovers, opus, start_run, state_of, until
 from opus_controller.net import namespaces
 
 pytestmark = pytest.mark.netem
@@ -30,6 +32,31 @@ def test_a_run_over_netem(tmp_path: Path) -> None:
     assert result["hops"]["max"] <= 2
     assert ended.returncode == 4 or result["requests"]["availability"] > 0.9
     assert result["facts"]["links"]["netem_qdiscs"] >= 9
+    assert namespaces.runs() == []
+
+
+def test_gc_after_kill_9_removes_links_of_netem_and_nothing_else(tmp_path: Path) -> None:
+    """Interfaces and qdiscs lie in the run's namespaces: none may stay, nor a namespace that is named almost like one go."""
+    out, interfaces = tmp_path / "out", set(os.listdir("/sys/class/net"))
+    process = start_run(ROOT / "scenarios" / "learn.yaml", out, settings=["duration=600s"], links="netem")
+    run = until("a request", lambda: state_of(process) if events(out, "request") else None)
+    near = [f"opus-{run.run}0-berlin-1", f"opus-{run.run}.wan2"]
+    namespaces.create(near)
+    try:
+        process.kill()
+        process.communicate(timeout=30)
+        wan = [name for name in namespaces.of_run(run.run) if "wan" in name]
+        assert len(wan) == 1, "kill -9 leaves the links' namespace for gc to remove"
+        done = opus("gc")
+        assert done.returncode == 0, done.stderr
+        assert run.run in done.stdout
+        assert leftovers(run) == {}
+        assert set(os.listdir("/sys/class/net")) == interfaces
+        for name in near:
+            namespaces.run_inside(namespaces.path_of(name), lambda: None)
+    finally:
+        for name in near:
+            namespaces.delete(name)
     assert namespaces.runs() == []
 
 

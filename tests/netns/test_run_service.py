@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.netns_runs import leftovers, opus, start_run, state_of, until
+from helpers.netns_runs import events, leftovers, opus, result_of, start_run, state_of, until
 from helpers.service_runs import programs, ready, served_through_failures, written
 
 pytestmark = [
@@ -24,6 +24,47 @@ NGINX = """\
 
 def test_a_stock_nginx_answers_through_failures_and_runs_only_where_replicas_are(tmp_path: Path) -> None:
     served_through_failures(tmp_path, NGINX, "nginx", "netns")
+
+
+TCP = """\
+name: spoken
+topology: tiny-net.yaml
+settle: 6s
+duration: 20s
+seed: 1
+applications:
+  - name: line
+    replicas: 2
+    service:
+      {command: [python3, "{files}/program.py", "{port}", tcp], port: 9000, protocol: tcp, files: line, request: "hi {key}\\n"}
+seeds: [a-1, b-1]
+workload: [{clients: all, app: line, total_rate: 15/s, deadline: 2s}]
+timeline: [{at: 11s, name: loss, power-off: the busiest replica of line}]
+expectations: [availability >= 99% outside 2s after faults]
+"""
+
+
+def test_a_tcp_service_goes_on_answering_when_a_replica_loses_its_power(tmp_path: Path) -> None:
+    out, path = tmp_path / "out", written(tmp_path / "in", NGINX, duration=20)
+    path.write_text(TCP)
+    process = start_run(path, out)
+    run = until("a run's state", lambda: state_of(process))
+    addresses = {host.name: host.address for host in run.plan().hosts}
+    result = result_of(process)
+    (loss,) = events(out, "fault")
+    (victim,) = loss["victims"]
+    asked, lost = events(out, "request"), addresses[victim]
+    before = [e for e in asked if e["done_at"] < loss["t"]]
+    after = [e for e in asked if e["issued_at"] > loss["t"] + 2e9]
+    assert lost in {e["replica"] for e in before}, "it had answered"
+    assert len(after) > 50
+    assert [e for e in (*before, *after) if e["outcome"] != "ok"] == []
+    assert lost not in {e["replica"] for e in after}
+    assert len({e["replica"] for e in after}) >= 2, "and another has taken its place"
+    (told,) = result["services"]
+    assert (told["app"], told["ended"], told["failed"]) == ("line", 0, 0)
+    assert told["started"] >= 3
+    assert leftovers(run) == {}
 
 
 def test_what_a_host_runs_dies_with_its_controller(tmp_path: Path) -> None:

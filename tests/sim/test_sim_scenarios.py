@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from helpers.shipped import SCENARIOS, impossible
 from opus_controller.engine.play import play
 from opus_controller.engine.record import RunRecord
 from opus_controller.model.compile import compile_plan
@@ -16,10 +17,28 @@ from opus_controller.report.build import build
 from opus_controller.report.run import read
 from opus_controller.runtimes.sim import SimRuntime
 
-SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
-REAL = {"memory": "simulated hosts have no memory to take"}
-"""Scenarios that want what the simulator does not have, and its word on that; the lanes with real hosts run them."""
-HERE = [path for path in SCENARIOS if path.stem not in REAL]
+REFUSED = {
+    "sim": {"memory": "simulated hosts have no memory to take"},
+    "netns": {"slow-disks": "hosts' disks lie in this machine's memory, or are all of them one, and cannot be slow"},
+    "docker": {
+        "full-disks": "containers share the engine's disk, and none has a size of its own",
+        "slow-disks": "hosts' disks lie in this machine's memory, or are all of them one, and cannot be slow",
+    },
+}
+"""Scenarios that want what a runtime does not have, and its word on that; the lanes of the others play them."""
+REAL = REFUSED["sim"]
+HERE = [path for name, path in SCENARIOS.items() if name not in REAL]
+
+
+@pytest.mark.parametrize("runtime", REFUSED)
+def test_no_other_scenario_is_refused(runtime: str) -> None:
+    refused = {name: why for name in SCENARIOS if (why := impossible(name, runtime))}
+    assert refused.keys() == REFUSED[runtime].keys()
+    assert [name for name, why in REFUSED[runtime].items() if why not in refused[name]] == []
+
+
+def test_every_scenario_can_be_played_somewhere() -> None:
+    assert set.intersection(*(set(refused) for refused in REFUSED.values())) == set()
 
 
 @pytest.mark.parametrize("path", HERE, ids=[path.stem for path in HERE])

@@ -255,6 +255,22 @@ async def test_stopping_ends_all_of_its_group_and_what_ignores_sigterm(tmp_path:
     await until(lambda: not alive(child), "its child gone")
 
 
+@played
+async def test_it_is_what_the_kernel_ends_where_memory_runs_out(tmp_path: Path) -> None:
+    """With all that it starts: it stands before the node in the kernel's own order, however small it is."""
+    (tmp_path / "pid").touch()
+    program = await Program.start(("sh", "-c", "sleep 0.5; sleep 1000 & echo $! >pid; wait"), tmp_path, {}, ProgramLog("web"))
+    child = await until(lambda: (tmp_path / "pid").read_text().strip(), "what it started")
+    assert badness(child) > badness("self") + 500
+    program.kill()
+    await program.ended
+
+
+def badness(pid: str) -> int:
+    """Of proc(5): in thousandths of the memory there is, twice over."""
+    return int(Path(f"/proc/{pid}/oom_score").read_text())
+
+
 def test_output_is_kept_as_lines_and_bounded(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log = ProgramLog("web", most=100)

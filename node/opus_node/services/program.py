@@ -24,6 +24,9 @@ GRACE: Final = 3.0
 LOG_MOST: Final = 1 << 20
 """Bytes of a service's output kept for the life of a node; what comes after is read and thrown away."""
 LINE_MOST: Final = 4096
+FIRST_TO_GO: Final = 1000
+"""Of /proc/PID/oom_score_adj (proc(5)). Where a host's memory runs out it is the program's end, however big its node is:
+a host outlives what it runs."""
 
 
 class Running(Protocol):
@@ -102,6 +105,7 @@ class Program:
             )
         except OSError as error:
             raise LocalError(f"{command[0]}: {error.strerror}") from error
+        _first_to_go(process.pid)
         return Program(process, log)
 
     async def stop(self) -> None:
@@ -134,3 +138,9 @@ class Program:
         assert output is not None
         while data := await output.read(1 << 16):
             self._log.write(data)
+
+
+def _first_to_go(pid: int) -> None:
+    """With all that it starts from here on."""
+    with suppress(OSError):  # it has ended already
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(FIRST_TO_GO))
