@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from helpers.corenet import CoreNet, plain, six_regions
 from opus_node.core.events import AgentLost, Attached, Leave, MemberChanged, Receive, ReplicaSetDecided, RoleChanged
-from opus_node.core.messages import Appoint, Lease, LeaseReply, Ping, Promote, ReplicaSet
+from opus_node.core.messages import Ack, Appoint, Lease, LeaseReply, Ping, Promote, ReplicaSet
 from opus_node.core.types import MILLISECOND, SECOND, NodeId
 
 Way = Callable[[CoreNet, NodeId], None]
@@ -61,7 +61,8 @@ def test_a_replica_that_leaves_is_replaced_at_once_and_missed_by_nobody() -> Non
         since = net.now
         times = lose(net, victim, way)
         found[way] = (times, replaced_after(net, victim, since))
-        assert victim not in net.replicas() and len(net.replicas()) == 3
+        assert victim not in net.replicas()
+        assert len(net.replicas()) == 3
         assert not net.broken
         if way is leave:
             assert net.left[victim] - since < SECOND
@@ -72,7 +73,8 @@ def test_a_replica_that_leaves_is_replaced_at_once_and_missed_by_nobody() -> Non
     assert times[-1] < SECOND, "no request fails, none waits for a time-out"
     usual = 150 * MILLISECOND
     assert sum(time > usual for time in times) <= sum(time > usual for time in silent_times) / 4
-    assert times[-1] <= silent_times[-1] and sum(times) < sum(silent_times)
+    assert times[-1] <= silent_times[-1]
+    assert sum(times) < sum(silent_times)
 
 
 def test_an_agent_that_leaves_hands_its_nodes_over() -> None:
@@ -85,7 +87,8 @@ def test_an_agent_that_leaves_hands_its_nodes_over() -> None:
     assert not suspected(net, since)
     assert not [one for one in told if isinstance(one.notice, AgentLost)], "they moved and did not lose it"
     moved = {one.node: one.at for one in told if isinstance(one.notice, Attached)}
-    assert set(nodes) <= set(moved) and all(net.snapshot(node).agent not in ("", victim) for node in nodes)
+    assert set(nodes) <= set(moved)
+    assert all(net.snapshot(node).agent not in ("", victim) for node in nodes)
     assert times[-1] < SECOND
     assert net.left[victim] - since < SECOND
 
@@ -101,8 +104,11 @@ def test_a_steward_that_leaves_is_followed_by_its_heir() -> None:
         for t in net.told
         if t.at >= since and isinstance(t.notice, RoleChanged) and t.notice.role == "steward" and t.notice.active
     )
-    assert took.at - since < 300 * MILLISECOND and took.node != steward
-    assert net.stewards() == [took.node] and len(net.replicas()) == 3 and steward not in net.replicas()
+    assert took.at - since < 300 * MILLISECOND
+    assert took.node != steward
+    assert net.stewards() == [took.node]
+    assert len(net.replicas()) == 3
+    assert steward not in net.replicas()
     assert not suspected(net, since)
     assert times[-1] < SECOND
     assert not net.broken
@@ -133,7 +139,8 @@ def test_who_has_left_comes_back() -> None:
     net.boot(agent)
     since = net.now
     net.load(10 * SECOND, 20 * MILLISECOND)
-    assert net.snapshot(agent).is_agent and all(one.outcome == "ok" for one in net.outcomes(since) if one.done_at < net.now)
+    assert net.snapshot(agent).is_agent
+    assert all(one.outcome == "ok" for one in net.outcomes(since) if one.done_at < net.now)
     views = [told.notice for told in net.told if told.at >= since and isinstance(told.notice, MemberChanged)]
     assert {one.state for one in views if one.member == agent} == {"alive"}
 
@@ -153,7 +160,8 @@ def test_many_leave_at_once(share: float) -> None:
     assert max(at - since for at in net.left.values()) <= 2 * SECOND
     done = net.outcomes(since, stay)
     assert sum(one.outcome == "ok" for one in done) >= 0.999 * len(done)
-    assert len(net.replicas()) == 3 and not net.broken
+    assert len(net.replicas()) == 3
+    assert not net.broken
 
 
 def test_while_it_lingers_it_takes_up_nothing_new() -> None:
@@ -168,6 +176,9 @@ def test_while_it_lingers_it_takes_up_nothing_new() -> None:
         ready = core.step(Receive(asker, message), net.now)
         assert not [one for one in ready.notices if isinstance(one, RoleChanged)]
     (answer,) = [s.message for s in core.step(Receive(asker, Lease(7, 0, 0, 0, 1.0, 1, 1, 1, ())), net.now).sends]
-    assert isinstance(answer, LeaseReply) and not answer.accepted and answer.agents
+    assert isinstance(answer, LeaseReply)
+    assert not answer.accepted
+    assert answer.agents
     (ack,) = [s.message for s in core.step(Receive(asker, Ping(3, (), ())), net.now).sends]
+    assert isinstance(ack, Ack)
     assert [(one.member, one.state) for one in ack.updates] == [(agent, "left")]

@@ -144,8 +144,8 @@ class AgentRole:
             self.stewards.consider()
 
     def stop(self, *, leaving: bool = False) -> None:
-        """Steps down: agents hear `left`, nodes where to go, requests under way are handed back. `leaving`: soon nobody is here to
-        say so again, so all agents hear it now."""
+        """Steps down: agents hear `left`, nodes where to go, requests under way are handed back. `leaving`: soon nobody is here
+        to say so again, so all agents hear it now."""
         heirs = self.stewards.leave() if leaving and self.stewards is not None else ()
         for timer in (self._tick_timer, self._summary_timer):
             if timer is not None:

@@ -168,8 +168,8 @@ class Attachment:
         self.agent = agent
 
     def leave(self, agents: Iterable[NodeId]) -> None:
-        """This node goes: it is nobody's any more, and looks for nobody. Its ways in and `agents` are kept, for requests under way
-        and for those who ask."""
+        """This node goes: it is nobody's any more, and looks for nobody. Its ways in and `agents` are kept, for requests under
+        way and for those who ask."""
         if self.agent not in ("", self._ctx.me):
             self._ctx.send(self.agent, Release())
         self._halt()

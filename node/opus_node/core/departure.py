@@ -18,6 +18,8 @@ MOST: Nanos = 2 * SECOND
 LINGER: Nanos = 500 * MILLISECOND
 """For which agents and replicas stay when nothing holds them: a message sent before its sender has heard arrives within that, the
 longest terrestrial round trip and some more."""
+SENT_BY: Nanos = 500 * MILLISECOND
+"""What it has said last is to be sent within this, where a connection must be made first: whoever drives the core waits."""
 LOOK: Nanos = 50 * MILLISECOND
 
 
