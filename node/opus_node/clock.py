@@ -109,6 +109,7 @@ class ClockedCore:
             tuple(self._noticed(notice) for notice in ready.notices),
             None if ready.wake_at is None else max(now, clock.true(ready.wake_at)),
             tuple(self._served(serve) for serve in ready.serves),
+            ready.left,
         )
 
     def snapshot(self) -> Snapshot:

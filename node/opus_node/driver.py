@@ -67,6 +67,8 @@ class Driver:
         self._on_serve = on_serve
         self._on_reply = on_reply
         self._failed = False
+        self.left = asyncio.Event()
+        """Set when the core says that its node has gone, as `Leave` asked."""
         self._clock: HostClock | None = None
         self._loop = asyncio.get_running_loop()
         self._wake_at: Nanos | None = None
@@ -148,6 +150,8 @@ class Driver:
             self._on_reply(reply)
         for serve in ready.serves:
             self._on_serve(serve)
+        if ready.left:
+            self.left.set()
         self._wake_at = ready.wake_at
         if ready.wake_at is not None and (self._timer is None or ready.wake_at < self._timer_at):
             self._arm(ready.wake_at)

@@ -1,7 +1,7 @@
 """`python -m opus_node.main --control-dir DIR [--listen ADDRESS:PORT]`: one node, waiting on its control socket to be booted.
 
-Exit status: 0 asked to end (SIGTERM, SIGINT) · 2 bad options or environment (one line on stderr) · 70 the node broke
-(traceback in the log).
+Exit status: 0 asked to leave (SIGTERM: others are told first) or to end (SIGINT, a second SIGTERM) · 2 bad options or
+environment (one line on stderr) · 70 the node broke (traceback in the log).
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def run(options: Options) -> int:
 async def _serve(options: Options) -> int:
     node = NodeProcess(options.address, options.port, directory=options.control_dir)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, node.end)
+    loop.add_signal_handler(signal.SIGTERM, node.leave)
+    loop.add_signal_handler(signal.SIGINT, node.end)
     server = control_server(Control(node), options.control_dir)
     await server.start()
     if await node.ended is not None:  # and the traceback is in the log

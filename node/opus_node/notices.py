@@ -32,6 +32,11 @@ class NoticeRing:
         """Number of the newest line; 0 before the first."""
         return self._first + len(self._lines) - 1
 
+    @property
+    def unsent(self) -> bool:
+        """Whether some line was sent to no watcher yet, if there has been any."""
+        return 0 < self._sent < self.last
+
     def append(self, line: bytes) -> None:
         """`line` without a line break."""
         self._lines.append(line)

@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,7 +15,8 @@ from types import FrameType
 
 from opus_node.clients import Clients
 from opus_node.clock import ClockTold
-from opus_node.core.events import METER_EVERY, Boot, Metered, Notice, RoleChanged, Snapshot, Wake
+from opus_node.core.departure import MOST, SENT_BY
+from opus_node.core.events import METER_EVERY, Boot, Leave, Metered, Notice, RoleChanged, Snapshot, Wake
 from opus_node.core.types import SECOND, AppId, Nanos, NodeConfig, NodeId
 from opus_node.driver import Core, Driver
 from opus_node.errors import LocalError
@@ -28,6 +30,12 @@ from opus_node.transport import PORT, Transport, TransportSettings, TransportSta
 from opus_node.workload import WorkloadSpec
 
 log = logging.getLogger(__name__)
+
+LEAVES_S = MOST / SECOND
+SENT_S = SENT_BY / SECOND
+TOLD_S = 1.0
+"""For a watcher to fetch the last notices: it gathers them for a fifth of a second."""
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,7 @@ class NodeProcess:
         self._services: Services | None = None
         self._serving: set[tuple[str, AppId]] = set()
         self._meter_timer: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Task[None] | None = None
 
     async def boot(self, spec: BootSpec) -> None:
         """Listen, then join. LocalError if it was booted before, or cannot listen."""
@@ -140,6 +149,28 @@ class NodeProcess:
         """End the process in good order."""
         if not self.ended.done():
             self.ended.set_result(None)
+
+    def leave(self) -> None:
+        """End the process in good order when others know of it and all it has said is sent, or a few seconds later in any case;
+        asked once more, or not booted: at once."""
+        if self._leaving is not None or self._booted is None:
+            self.end()
+        elif not self.ended.done():
+            log.info("asked to leave")
+            self._leaving = asyncio.get_running_loop().create_task(self._leave(self._booted), name="leave")
+
+    async def _leave(self, booted: Booted) -> None:
+        driver = booted.driver
+        booted.clients.stop()
+        try:
+            driver.feed(Leave())
+        except Exception:  # noqa: BLE001  (reported, and the process ends by it)
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(driver.left.wait(), LEAVES_S + SENT_S)
+        await _until(lambda: booted.transport.queued()[0] == 0, SENT_S)
+        await _until(lambda: not driver.notices.unsent, TOLD_S)
+        self.end()
 
     async def close(self) -> None:
         if self._booted is not None:
@@ -227,6 +258,14 @@ class NodeProcess:
             self._services.kill()
         if not self.ended.done():
             self.ended.set_result(error)
+
+
+async def _until(fact: Callable[[], bool], timeout_s: float) -> None:
+    """Or until so long has passed."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while not fact() and loop.time() < deadline:  # noqa: ASYNC110  (counters of others, who tell of no change)
+        await asyncio.sleep(LOOK_S)
 
 
 class _Source:

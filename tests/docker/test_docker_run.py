@@ -18,7 +18,7 @@ pytestmark = pytest.mark.docker
 FAULTS = (
     "[{at: 6s, name: loss, power-off: a replica of web}, {at: 9s, name: back, restart: same as loss},"
     " {at: 8s, name: cut, partition: site c, for: 2s}, {at: 10s, name: nap, pause: [b-1], for: 1500ms},"
-    " {at: 13s, name: killed, crash: [a-2]}]"
+    " {at: 11s, name: gone, leave: [c-2], for: 2s}, {at: 13s, name: killed, crash: [a-2]}]"
 )
 LIMITS = "\n    abilities: {cpu: 0.5, memory: 80MB, processes: 99}\n"
 CHURN = "churn: {sessions: {distribution: exponential, median: 6s}, downtimes: {distribution: exponential, median: 4s}}\n"
@@ -58,7 +58,9 @@ def test_a_run_from_scenario_to_verdict(tmp_path: Path, client: docker.DockerCli
     victims = {fault["name"]: fault["victims"] for fault in result["faults"] if fault["name"]}
     told = {(event["host"], event["cause"]) for event in events(out) if event["kind"] in ("host_up", "host_down")}
     (lost,) = victims["loss"]
-    assert {(lost, "power-off"), (lost, "restart"), ("a-2", "crash")} <= told
+    assert {(lost, "power-off"), (lost, "restart"), ("c-2", "leave"), ("c-2", "restart"), ("a-2", "crash")} <= told
+    assert "asked to leave" in (out / "logs" / "c-2.log").read_text()
+    assert result["died"] == [], "it ended by itself, with exit code 0"
     assert not {host for host, cause in told if cause in ("died", "returned")}, "what the run itself does is no news"
     after = [event for event in events(out, "request") if event["host"] in (lost, "b-1") and event["issued_at"] > 11.6e9]
     assert after, "hosts that were restarted or paused go on"

@@ -17,6 +17,7 @@ from opus_node.core.events import (
     Boot,
     ClientReply,
     Event,
+    Leave,
     Notice,
     Receive,
     Request,
@@ -74,6 +75,8 @@ class CoreNet:
         """Of hosts that have a clock of their own when they boot."""
         self.lives: dict[NodeId, int] = {}
         self.dead: set[NodeId] = set()
+        self.left: dict[NodeId, Nanos] = {}
+        """When those went that were asked to."""
         self.told: list[Told] = []
         self.log: list[str] | None = None
         self.starts: Callable[[NodeId], Nanos | None] = lambda node: None
@@ -115,6 +118,11 @@ class CoreNet:
             self.dead.add(node)
             self._wakes.pop(node, None)
             self._asked = {key: value for key, value in self._asked.items() if key[0] != node}
+
+    def leave(self, *nodes: NodeId) -> None:
+        """Asks them to go; each is dead as soon as it says that it may be."""
+        for node in nodes:
+            self._step(node, Leave())
 
     def live(self) -> list[NodeId]:
         return [node for node in self.cores if node not in self.dead]
@@ -215,7 +223,10 @@ class CoreNet:
         self.replied += [(node, reply) for reply in ready.replies]
         for reply in ready.replies:
             self._reply(node, reply)
-        if ready.wake_at is None:
+        if ready.left:
+            self.left[node] = self.now
+            self.power_off(node)
+        elif ready.wake_at is None:
             self._wakes.pop(node, None)
         elif self._wakes.get(node) != ready.wake_at:
             at = max(ready.wake_at, self.now)

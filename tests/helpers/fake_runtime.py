@@ -119,6 +119,9 @@ class FakeRuntime:
     async def crash(self, hosts: Iterable[str]) -> None:
         self._call("crash", tuple(hosts))
 
+    async def dismiss(self, hosts: Iterable[str]) -> None:
+        self._call("dismiss", tuple(hosts))
+
     async def power_off(self, hosts: Iterable[str], network: Network) -> None:
         self.networks.append(network)
         self._call("power_off", tuple(hosts))

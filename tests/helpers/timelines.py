@@ -11,7 +11,8 @@ from opus_controller.model.shapes import HostChange, ShapeChange
 HOSTS = [f"{site}-{number}" for site in "abc" for number in (1, 2)]
 SITES = "abc"
 LAID = Partition | LinkChange | Strain
-STRONGEST = ["pause", "crash", "power-off"]
+STRONGEST = ["pause", "leave", "crash", "power-off"]
+"""The last one counts."""
 
 some_hosts = st.lists(st.sampled_from(HOSTS), min_size=1, max_size=3, unique=True).map(tuple)
 changes = st.one_of(

@@ -72,7 +72,7 @@ def test_one_answer_each_and_bounded_tables(
     net.run_for(2 * SECOND)
     for node in net.live():
         assert sum(count for (one, _, _), count in answers.items() if one == node) == asked[node]
-        assert net.cores[node]._replica.work._waiting == 0, "who stood in the line was served, whoever still wanted it"
+        assert net.cores[node]._replica.work.waiting == 0, "who stood in the line was served, whoever still wanted it"
 
 
 def _befall(net: CoreNet, deed: str) -> None:
@@ -90,7 +90,7 @@ def _bounded(net: CoreNet) -> None:
         core = net.cores[node]
         line = core._replica.work
         longest = net.config.apps[0].queue // SERVICE + 1
-        assert line._waiting <= longest + 1
+        assert line.waiting <= longest + 1
         assert len(core._client._pending) <= 1024
         for pending in core._client._pending.values():
             assert pending.sheds <= len(pending.flights), "each try is turned away once"

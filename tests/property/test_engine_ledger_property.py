@@ -21,6 +21,8 @@ from opus_controller.model.network import Network
 from opus_controller.model.plan import Fault, HostFault, LinkChange, Partition, Strain
 from opus_controller.model.shapes import NOTHING_TAKEN, HostChange, PathShape
 
+DEADLY = {"leave", "crash", "power-off"}
+
 
 class Machine(FakeRuntime):
     """Holds what the hosts have been told to be, as a machine would."""
@@ -50,6 +52,9 @@ class Machine(FakeRuntime):
 
     async def crash(self, hosts: Any) -> None:
         self._all(hosts, ("up", "paused"), "dead")
+
+    async def dismiss(self, hosts: Any) -> None:
+        self._all(hosts, ("up",), "dead")
 
     async def power_off(self, hosts: Any, network: Network) -> None:
         self.network = network
@@ -82,7 +87,7 @@ def _in_force(faults: list[Fault]) -> list[tuple[str, str]]:
         elif one.same_as:
             claims = [claim for claim in claims if claim[0] != one.same_as]
         else:
-            claims = [claim for claim in claims if not (claim[2] in one.target.hosts and claim[1] in ("crash", "power-off"))]
+            claims = [claim for claim in claims if not (claim[2] in one.target.hosts and claim[1] in DEADLY)]
     return [(kind, host) for _, kind, host in claims]
 
 
@@ -90,7 +95,7 @@ def _check(faults: list[Fault], machine: Machine) -> None:
     claims = _in_force(faults)
     for host in HOSTS:
         kinds = {kind for kind, claimed in claims if claimed == host}
-        wanted = "dead" if kinds & {"crash", "power-off"} else "paused" if kinds else "up"
+        wanted = "dead" if kinds & DEADLY else "paused" if kinds else "up"
         assert machine.state[host] == wanted, (host, kinds)
         assert (host in machine.network.down) == ("power-off" in kinds), (host, kinds)
     left = [one for one in faults if getattr(one, "name", "") not in healed(faults)]

@@ -158,6 +158,13 @@ def test_ways_of_leaving_by_share_and_without_a_word_in_silence(tmp_path: Path) 
     ways = Counter(kind for _, kind, hosts in moves(mixed.churn) for _ in hosts)
     assert stats.binomtest(ways["crash"], ways["crash"] + ways["power-off"], 0.25).pvalue > ENOUGH
     assert {life.left_by for life in mixed.churn.lives} == {"", "crash", "power-off"}
+    shares = "{crash: 25%, power-off: 45%, leave: 30%}"
+    graceful = churned(tmp_path, f"{{{churn}, departures: {shares}}}", hosts=300, duration="1h")
+    assert graceful.churn is not None
+    left = Counter(kind for _, kind, hosts in moves(graceful.churn) for _ in hosts)
+    assert stats.binomtest(left["leave"], left.total() - left["return"], 0.3).pvalue > ENOUGH
+    assert left["crash"] == ways["crash"], "those who leave are some of those that went in silence"
+    assert stays(graceful) == stays(mixed)
     for plan, kind in ((silent, "power-off"), (crashing, "crash")):
         assert plan.churn is not None
         assert {k for _, k, _ in moves(plan.churn)} == {kind, "return"}

@@ -12,6 +12,7 @@ from opus_controller.cli._names import complete_faults, complete_sites, complete
 from opus_controller.cli._output import JsonOption, print_json, print_table
 from opus_controller.cli._runs import RunOption, need_root
 from opus_controller.model.errors import ScenarioError
+from opus_controller.model.units import format_share, parse_share
 
 if TYPE_CHECKING:
     from opus_controller.engine.runtime import Record
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
         help="Break a living testbed by hand, and make it whole again.", no_args_is_help=True, rich_markup_mode=None
     )
     app.add_typer(fault, name="fault")
-    for command in (kill, restart, pause, resume, cut, shape, strain, churn, flood, heal, clear):
+    for command in (kill, leave, restart, pause, resume, cut, shape, strain, churn, flood, heal, clear):
         fault.command()(command)
     fault.command("list")(list_)
 
@@ -51,8 +52,13 @@ def kill(
     _strike({"power-off" if power_off else "crash": _phrase(who)}, {"for": for_, "name": name}, run, as_json=as_json)
 
 
+def leave(who: Who, for_: For = None, name: Named = None, run: RunOption = None, as_json: JsonOption = False) -> None:
+    """Ask hosts' nodes to go: they tell whoever counts on them, and end by themselves."""
+    _strike({"leave": _phrase(who)}, {"for": for_, "name": name}, run, as_json=as_json)
+
+
 def restart(who: Who, name: Named = None, run: RunOption = None, as_json: JsonOption = False) -> None:
-    """Start dead hosts anew: by name, or "same as" a kill."""
+    """Start dead hosts anew: by name, or "same as" a kill or a leave."""
     _strike({"restart": _phrase(who)}, {"name": name}, run, as_json=as_json)
 
 
@@ -165,7 +171,11 @@ def churn(
         "exponential"
     ),
     sessions_shape: Annotated[float | None, typer.Option("--shape", help="Of weibull, lognormal or pareto.")] = None,
-    power_off: Annotated[bool, typer.Option("--power-off", help="Hosts leave in silence.")] = False,
+    power_off: Annotated[bool, typer.Option("--power-off", help="Hosts go in silence.")] = False,
+    graceful: Annotated[
+        str | None,
+        typer.Option("--graceful", help="The share of departures in which the node says so first: 30%.", metavar="SHARE"),
+    ] = None,
     for_: For = None,
     name: Named = None,
     run: RunOption = None,
@@ -177,7 +187,7 @@ def churn(
         return {"distribution": distribution, "mean": mean} | ({} if sessions_shape is None else {"shape": sessions_shape})
 
     asked: dict[str, Any] = {"hosts": _phrase(who), "sessions": lasting(sessions), "downtimes": lasting(downtimes)}
-    asked |= {"departures": "power-off" if power_off else "crash"}
+    asked |= {"departures": _departures("power-off" if power_off else "crash", graceful)}
     asked |= _given({"for": for_, "name": name})
     need_root("breaking hosts and links")
     _show(ask_controller(run, {"do": "churn", "churn": asked})["struck"][0], as_json=as_json)
@@ -225,6 +235,17 @@ def list_(run: RunOption = None, as_json: JsonOption = False) -> None:
         print_table(
             ("name", "kind", "target", "by"), [(one["name"], one["kind"], one["target"] or "-", one["by"]) for one in found]
         )
+
+
+def _departures(silent: str, graceful: str | None) -> str | dict[str, str]:
+    """`silent`, but for the share that leaves."""
+    if graceful is None:
+        return silent
+    try:
+        share = parse_share(graceful)
+    except ValueError as error:
+        raise ScenarioError(f"--graceful: {error}") from None
+    return {"leave": graceful, silent: format_share(1 - share)}
 
 
 def _phrase(who: list[str]) -> str:

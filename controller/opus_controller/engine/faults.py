@@ -49,7 +49,7 @@ class Refused(PlatformError):
         self.record = record
 
 
-UNDONE: dict[str, tuple[Want, ...]] = {"restart": (Want.CRASHED, Want.OFF), "resume": (Want.PAUSED,)}
+UNDONE: dict[str, tuple[Want, ...]] = {"restart": (Want.LEFT, Want.CRASHED, Want.OFF), "resume": (Want.PAUSED,)}
 """Which claims an event takes back."""
 
 
@@ -203,17 +203,19 @@ class Faults:
         for host, state in before.items():
             if state is not after[host]:
                 moves.setdefault((state.dead, after[host]), []).append(host)
+        if woken := [host for host, state in before.items() if state is Want.PAUSED and after[host] is Want.LEFT]:
+            await self._runtime.resume(woken)  # a process that stands still can tell nobody
         for (dead, new), moved in moves.items():
             await self._move(tuple(moved), dead, new)
         return Settled(
-            changed=tuple(host for host in before if min(before[host], Want.CRASHED) is not min(after[host], Want.CRASHED)),
+            changed=tuple(host for host in before if _alike(before[host]) is not _alike(after[host])),
             downs=tuple(host for host in before if after[host].dead and not before[host].dead),
             ups=tuple(host for host in before if before[host].dead and not after[host].dead),
         )
 
     @staticmethod
     def _possible(wanted: Want, state: Want, revive: bool) -> Want:
-        return max(wanted, Want.CRASHED) if state.dead and not revive else wanted
+        return max(wanted, min(state, Want.CRASHED)) if state.dead and not revive else wanted
 
     async def _move(self, hosts: tuple[str, ...], dead: bool, new: Want) -> None:
         runtime, network = self._runtime, self.ledger.network
@@ -223,6 +225,8 @@ class Faults:
             await runtime.power_off(hosts, network)
         elif new is Want.CRASHED:
             await runtime.crash(hosts)
+        elif new is Want.LEFT:
+            await runtime.dismiss(hosts)
         elif new is Want.PAUSED:
             if dead:
                 await self._start(hosts, network)
@@ -323,3 +327,8 @@ class Faults:
             {"source": source, "target": target, "shape": self.ledger.shape(source, target).model_dump(mode="json")}
             for source, target in layer.pairs
         ]
+
+
+def _alike(state: Want) -> Want:
+    """Dead hosts are, however they died."""
+    return Want.CRASHED if state.dead else state

@@ -2,6 +2,7 @@
 
     a host is    off      while a power-off claims it
     else         crashed  while a crash claims it
+    else         left     while a leave claims it: dead as well, but it has said so
     else         paused   while a pause claims it
     else         up
 
@@ -31,15 +32,16 @@ class Want(IntEnum):
 
     UP = 0
     PAUSED = 1
-    CRASHED = 2
-    OFF = 3
+    LEFT = 2
+    CRASHED = 3
+    OFF = 4
 
     @property
     def dead(self) -> bool:
-        return self >= Want.CRASHED
+        return self >= Want.LEFT
 
 
-CLAIMS: dict[str, Want] = {"pause": Want.PAUSED, "crash": Want.CRASHED, "power-off": Want.OFF}
+CLAIMS: dict[str, Want] = {"pause": Want.PAUSED, "leave": Want.LEFT, "crash": Want.CRASHED, "power-off": Want.OFF}
 """What each kind of host fault claims."""
 
 

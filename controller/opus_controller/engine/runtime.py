@@ -15,7 +15,7 @@ Record = Mapping[str, Any]
 
 Kinds from nodes are the core's notices (`kind` of each class in opus_node.core.events, its fields by name, peers as
 node identities); kinds from the engine are "fault" {"name", "fault", "target", "victims", "undoes"}, "churn" {"change":
-"crash", "power-off" or "return", "hosts", "skipped", "due_t", "done_t"}, "refused" {"name", "fault", "why"}, "host_up",
+"crash", "power-off", "leave" or "return", "hosts", "skipped", "due_t", "done_t"}, "refused" {"name", "fault", "why"}, "host_up",
 "host_down" {"cause"}, "workload_start", "end". Kind "sample" goes to samples/hosts.ndjson instead: {"entries", "state_bytes",
 "is_agent", "nodes", "requests_served", "requests_routed", "requests_shed", "control_bytes_sent", "control_bytes_received", ...},
 counters cumulated since the host's boot.
@@ -81,8 +81,8 @@ class Health:
 class Runtime(Protocol):
     """A plan's hosts, alive. Only `sleep_until` lets virtual time pass.
 
-    crash, power_off and restart of different hosts may overlap, those of one host never do. Each is given the whole network as
-    desired at its call; the last one given is what is to be in force.
+    crash, dismiss, power_off and restart of different hosts may overlap, those of one host never do. Each is given the whole
+    network as desired at its call; the last one given is what is to be in force.
     """
 
     @property
@@ -105,6 +105,10 @@ class Runtime(Protocol):
 
     async def crash(self, hosts: Iterable[str]) -> None:
         """Kill the processes; their kernels reset connections."""
+
+    async def dismiss(self, hosts: Iterable[str]) -> None:
+        """Ask the nodes to leave; returns when they have been asked. Each tells others what they should know and ends by
+        itself, within seconds; a restart waits for that. They count as dead from now on. Not of paused hosts."""
 
     async def power_off(self, hosts: Iterable[str], network: Network) -> None:
         """Put `network` (with the hosts `down`) in force, then kill: peers see silence."""

@@ -62,7 +62,7 @@ class Turnover:
     sessions: Lifetimes
     downtimes: Lifetimes
     departures: Mapping[str, float]
-    """crash or power-off, and its share."""
+    """crash, power-off or leave, and its share."""
     for_ns: int | None
 
     def departure(self, rng: Random) -> str:

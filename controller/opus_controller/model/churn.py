@@ -39,8 +39,9 @@ Draws = Callable[[str], Random]
 """A stream of randomness for a purpose, always the same for the same purpose."""
 Static = Callable[[KeyPath, Sequence[Selector], str], tuple[str, ...]]
 """The hosts that selectors under these keys mean, drawn for a purpose; none if they are wrong, which has been told then."""
-Kind = Literal["crash", "power-off", "return"]
-Left = Literal["", "crash", "power-off"]
+Way = Literal["crash", "power-off", "leave"]
+Kind = Literal["crash", "power-off", "leave", "return"]
+Left = Literal["", "crash", "power-off", "leave"]
 Span = tuple[int, int]
 
 
@@ -287,11 +288,13 @@ class ChurnCompiler:
             yield at, "return" if not up else "power-off" if at in dark else next(ways)
             up = not up
 
-    def _ways(self, entry: _Entry, host: str, purpose: str) -> Iterator[Literal["crash", "power-off"]]:
+    def _ways(self, entry: _Entry, host: str, purpose: str) -> Iterator[Way]:
         """How a host leaves, each time."""
         rng = self._draws(f"churn/{entry.name}/{host}/{purpose}")
+        shares = entry.form.departures
         while True:
-            yield "crash" if rng.random() < entry.form.departures["crash"] else "power-off"
+            drawn = rng.random()
+            yield "crash" if drawn < shares["crash"] else "leave" if drawn >= 1 - shares["leave"] else "power-off"
 
 
 def _downtimes(form: ChurnForm, sessions: Lifetimes) -> Lifetimes | None:

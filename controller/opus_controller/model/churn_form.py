@@ -33,7 +33,7 @@ from opus_controller.model.selector_fields import Selectors
 from opus_controller.model.selectors import Selector, parse_selector
 from opus_controller.model.units import SECOND, shown
 
-DEPARTURES: Final = ("crash", "power-off")
+DEPARTURES: Final = ("crash", "power-off", "leave")
 REGIONAL: Final = ("partition", "power-off")
 
 _FILE_SHARING_SHAPE: Final = 0.59
@@ -173,7 +173,7 @@ def _trace(value: object) -> object:
 def _departures(value: object) -> dict[str, float]:
     if isinstance(value, str):
         value = {value: "100%"}
-    allowed = f"{' or '.join(DEPARTURES)}, or shares of them, such as {{crash: 30%, power-off: 70%}}"
+    allowed = f"{', '.join(DEPARTURES)}, or shares of them, such as {{crash: 30%, power-off: 70%}}"
     if not isinstance(value, dict) or not value:
         raise ValueError(f"{shown(value)} is no way to leave; allowed: {allowed}")
     for kind in value:
@@ -222,7 +222,8 @@ class ChurnForm(Form):
             }
         ),
     ] = Field(default_factory=lambda: _departures("power-off"))
-    """How they leave: power-off (silence), crash (the kernel resets connections), or shares of both."""
+    """How they go: power-off (silence), crash (the kernel resets connections), leave (the node says so first), or shares of
+    these: {power-off: 70%, leave: 30%}."""
     regional: RegionalForm | None = None
     start: Duration | None = None
     """Since the origin; the end of `settle` unless given. Until then those that are up stay up."""

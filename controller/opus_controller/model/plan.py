@@ -219,7 +219,7 @@ class Target(Frozen):
 
 
 class HostFault(Frozen):
-    kind: Literal["crash", "power-off", "restart", "pause", "resume"]
+    kind: Literal["crash", "power-off", "leave", "restart", "pause", "resume"]
     at_ns: int
     name: str = ""
     """Label by which a later event refers to the same victims ("restart what `loss-1` killed"). Compiled plans name every
@@ -302,8 +302,8 @@ class Life(Frozen):
 
     host: HostName
     up: bool = True
-    left_by: Literal["", "crash", "power-off"] = ""
-    """How an absent host left: after a crash its kernel refuses, after a power-off there is silence."""
+    left_by: Literal["", "crash", "power-off", "leave"] = ""
+    """How an absent host left: after a crash or a leave its kernel refuses, after a power-off there is silence."""
     age_ns: int = Field(default=0, ge=0)
     """For how long it has been up, or absent, at the origin. Hosts that never leave are as old as the oldest of the others."""
     sessions: int = Field(default=0, ge=0)
@@ -316,7 +316,7 @@ class Life(Frozen):
 
 class ChurnEvent(Frozen):
     at_ns: int
-    kind: Literal["crash", "power-off", "return"]
+    kind: Literal["crash", "power-off", "leave", "return"]
     hosts: tuple[HostName, ...]
     """Several: a region's outage takes them all in the same instant."""
 

@@ -38,11 +38,12 @@ from opus_controller.model.topology_form import ShapeForm
 from opus_controller.model.units import SECOND, shown
 from opus_controller.model.utility_form import UtilityForm
 
-HOST_FAULTS: Final = ("crash", "power-off", "restart", "pause", "resume")
+HOST_FAULTS: Final = ("crash", "power-off", "leave", "restart", "pause", "resume")
 ACTIONS: Final = (*HOST_FAULTS, "partition", "heal", "link", "strain", "flood")
 UNDONE_BY: Final = {
     "crash": "restart",
     "power-off": "restart",
+    "leave": "restart",
     "pause": "resume",
     "partition": "heal",
     "link": "heal",
@@ -237,6 +238,8 @@ class EventForm(Form):
     """The process dies; its kernel resets connections."""
     power_off: Selectors | None = Field(default=None, alias="power-off")
     """The links are cut, then the process dies: silence."""
+    leave: Selectors | None = None
+    """The node is asked to go: it tells whoever counts on it, serves until others do, and ends by itself within seconds."""
     restart: Selectors | None = None
     pause: Selectors | None = None
     resume: Selectors | None = None

@@ -167,7 +167,7 @@ class TimelineCompiler:
                 f"the event {shown(name)} {when}; {suggestion(name, earlier)}allowed: {listed(earlier) or 'none so far'}"
             )
         step, victims = self._past[name]
-        needed = {"restart": ("crash", "power-off"), "resume": ("pause",)}.get(kind, HOST_FAULTS)
+        needed = {"restart": ("crash", "power-off", "leave"), "resume": ("pause",)}.get(kind, HOST_FAULTS)
         if step.kind not in needed:
             raise ValueError(f"{shown(name)} is a {step.kind}, which a {kind} cannot follow; allowed: a {' or '.join(needed)}")
         return victims

@@ -8,7 +8,7 @@ from typing import Literal, cast
 from opus_controller.model.plan import Fault, Flood, Heal, HostFault, Partition, Strain, Target
 from opus_controller.model.scenario_form import UNDONE_BY
 
-HostFaultKind = Literal["crash", "power-off", "restart", "pause", "resume"]
+HostFaultKind = Literal["crash", "power-off", "leave", "restart", "pause", "resume"]
 
 
 def undoing(name: str, kind: str, at_ns: int, by: str, hosts: tuple[str, ...] = ()) -> Fault:

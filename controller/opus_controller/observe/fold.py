@@ -23,7 +23,7 @@ MOST_FAULTS = 200
 """Of the latest are told one by one: churn may have thousands."""
 _VECTORS = 16
 _LAID = ("partition", "link", "strain", "flood")
-LASTING = ("crash", "power-off", "pause", *_LAID)
+LASTING = ("crash", "power-off", "leave", "pause", *_LAID)
 """Kinds of faults of which what they did goes on until something ends it."""
 
 
@@ -102,7 +102,7 @@ class RunFold:
         state = self.world.final
         hosts = self.world.geometry.hosts(fault.victims)
         match fault.kind:
-            case "crash" | "power-off":
+            case "crash" | "power-off" | "leave":
                 return not hosts <= state.up
             case "pause":
                 return bool(hosts & state.paused)

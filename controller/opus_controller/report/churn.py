@@ -47,6 +47,7 @@ def summary(plan: Plan, events: Iterable[Mapping[str, Any]], up: Track, until: i
         hosts=sum(life.churns_from_ns is not None for life in plan.churn.lives),
         crashes=_hosts(moves, "crash"),
         power_offs=_hosts(moves, "power-off"),
+        leaves=_hosts(moves, "leave"),
         returns=_hosts(moves, "return"),
         skipped=sum(len(e["skipped"]) for e in moves),
         alive=_alive(up, began, until),

@@ -148,6 +148,8 @@ class ChurnResult(Part):
     crashes: int
     power_offs: int
     returns: int
+    leaves: int = 0
+    """Departures in which the node said so first."""
     skipped: int
     """Departures and returns of hosts that a fault held dead, or that had died by themselves."""
     alive: Alive

@@ -119,7 +119,7 @@ def victims(fault: FaultResult, most: int) -> str:
 
 def churn(what: ChurnResult, hosts: int) -> str:
     """ "12 power-offs, 5 crashes, 15 returns; 24.2 of 30 hosts up (20 to 28); sessions median 172 s"."""
-    moves = [(what.power_offs, "power-off"), (what.crashes, "crash"), (what.returns, "return")]
+    moves = [(what.power_offs, "power-off"), (what.crashes, "crash"), (what.leaves, "leave"), (what.returns, "return")]
     told = ", ".join(count(n, noun) if noun != "crash" or n == 1 else f"{n:,} crashes" for n, noun in moves if n)
     up = f"{number(what.alive.mean)} of {hosts:,} hosts up ({number(what.alive.min)} to {number(what.alive.max)})"
     medians = [("sessions", what.sessions), ("absences", what.downtimes)]

@@ -229,7 +229,7 @@ class World:
     def _fault(self, state: State, change: Mapping[str, Any], *, note: bool) -> None:
         victims = self.geometry.hosts(change.get("victims", ()))
         match change["fault"]:
-            case "crash" | "power-off":
+            case "crash" | "power-off" | "leave":
                 for host in victims:
                     state.forget(host)
             case "pause":

@@ -37,7 +37,7 @@ from opus_node.core.prober import Prober
 from opus_node.core.promotion import Promotion
 from opus_node.core.relay import Relay
 from opus_node.core.sets import ReplicaSets
-from opus_node.core.steward import Stewards
+from opus_node.core.steward import ANNOUNCED, Stewards
 from opus_node.core.summaries import EARLY, EVERY, Summaries
 from opus_node.core.survey import Witness
 from opus_node.core.swim import DEAD, Member, Swim
@@ -143,8 +143,10 @@ class AgentRole:
         if self.stewards is not None:
             self.stewards.consider()
 
-    def stop(self) -> None:
-        """Steps down: agents hear `left`, nodes where to go, requests under way are handed back."""
+    def stop(self, *, leaving: bool = False) -> None:
+        """Steps down: agents hear `left`, nodes where to go, requests under way are handed back. `leaving`: soon nobody is here
+        to say so again, so all agents hear it now."""
+        heirs = self.stewards.leave() if leaving and self.stewards is not None else ()
         for timer in (self._tick_timer, self._summary_timer):
             if timer is not None:
                 timer.cancel()
@@ -155,7 +157,10 @@ class AgentRole:
             self.relay.stop()
         if self.stewards is not None:
             self.stewards.stop()
-        self.peers.leave()
+        if leaving:
+            self.peers.leave(ANNOUNCED, heirs)
+        else:
+            self.peers.leave()
 
     def _tick(self, _: object) -> None:
         ctx = self._ctx

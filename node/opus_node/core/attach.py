@@ -82,6 +82,7 @@ class Attachment:
         "_lease_seq",
         "_lease_timer",
         "_leases",
+        "_leaving",
         "_lookout",
         "_near",
         "_next_seed",
@@ -133,6 +134,7 @@ class Attachment:
         self._handed_from: Way | None = None
         """The agent that named others, while those are measured."""
         self._lease_retried = False
+        self._leaving = False
         self._rounds = 0
         self._leases = 0
         self._lease_seq = 0
@@ -161,6 +163,23 @@ class Attachment:
         """This node becomes an agent itself, `agent`, or, where agents attach, is none any more: empty."""
         if self.agent not in ("", self._ctx.me) and not agent:
             self._ctx.send(self.agent, Release())
+        self._halt()
+        self.ways.by_agent = {}
+        self.agent = agent
+
+    def leave(self, agents: Iterable[NodeId]) -> None:
+        """This node goes: it is nobody's any more, and looks for nobody. Its ways in and `agents` are kept, for requests under
+        way and for those who ask."""
+        if self.agent not in ("", self._ctx.me):
+            self._ctx.send(self.agent, Release())
+        self._halt()
+        self._find_nonce += 1
+        self._leaving = True
+        self.agent = ""
+        for agent in agents:
+            self.ways.add(agent)
+
+    def _halt(self) -> None:
         for timer in (self._search_timer, self._lease_timer, self._silence_timer):
             if timer is not None:
                 timer.cancel()
@@ -169,8 +188,6 @@ class Attachment:
         self._recovering = False
         self._picked = []
         self._lookout.stop()
-        self.ways.by_agent = {}
-        self.agent = agent
 
     # Finding
 
@@ -514,7 +531,7 @@ class Attachment:
 
     def nudge(self) -> None:
         """A client waits and there is no agent: do not sit out the backoff."""
-        if self.agent or self._asking or self._recovering:
+        if self.agent or self._asking or self._recovering or self._leaving:
             return
         timer = self._search_timer
         if timer is None or timer.run is None or timer.when > self._ctx.now + NUDGE:

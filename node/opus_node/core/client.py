@@ -100,6 +100,11 @@ class Client:
         """Of this node's own agent, if it is one: its clients use the agent's table."""
         self.refused = 0
 
+    @property
+    def waiting(self) -> int:
+        """Requests that have no answer yet."""
+        return len(self._pending)
+
     def tend(self, until: Nanos) -> None:
         """To be called now and then; not again before `until`."""
         if self._ctx.config.direct and self.relay is None:

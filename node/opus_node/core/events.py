@@ -1,4 +1,4 @@
-"""What enters and leaves the core: eight events in, one `Ready` out.
+"""What enters and leaves the core: nine events in, one `Ready` out.
 
 The shape is etcd/raft's Step and Ready with aioquic's explicit clock: whoever drives the core (a process on a
 real network, the simulator, a test) does everything in `Ready` in order, and calls `step(Wake(), now)` at `wake_at`.
@@ -82,6 +82,12 @@ class Wake:
     """`wake_at` has come. Harmless at any other time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """This node is to go, and not in silence: it lays down what it is, tells whoever counts on it, and says `Ready.left` when
+    nobody has to miss it. Once; nothing new is to be asked of it after."""
+
+
 METER_EVERY: Nanos = 10 * SECOND
 
 
@@ -93,7 +99,7 @@ class Metered:
     """Sent and received since the process began."""
 
 
-Event = Boot | Receive | Unreachable | Request | ServiceHealth | Served | Wake | Metered
+Event = Boot | Receive | Unreachable | Request | ServiceHealth | Served | Wake | Metered | Leave
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +336,8 @@ class Ready:
     """The one absolute time at which the core wants a `Wake`; it replaces the last one. None: nothing is pending."""
     serves: tuple[Serve, ...] = ()
     """For this host's programs."""
+    left: bool = False
+    """The node has gone, as `Leave` asked: once all this has been sent, its process may end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -432,7 +432,7 @@ class BeatReply:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSilent:
-    """An agent to the steward: this replica did not answer me."""
+    """An agent to the steward: this replica did not answer me. A replica of itself: it goes, and will be silent."""
 
     app: AppId
     epoch: int

@@ -18,9 +18,11 @@ from opus_node.core.agent import AgentRole, Links
 from opus_node.core.attach import Attachment
 from opus_node.core.client import Client
 from opus_node.core.context import Context
+from opus_node.core.departure import LINGER, Departure
 from opus_node.core.events import (
     Boot,
     Event,
+    Leave,
     Metered,
     Ready,
     Receive,
@@ -111,6 +113,8 @@ class NodeCore:
     def __init__(self, node_id: NodeId, config: NodeConfig, rng: Random) -> None:
         ctx = self._ctx = Context(node_id, config, rng)
         self._booted = False
+        self._departure: Departure | None = None
+        """Once it was asked to go."""
         self._seeds: tuple[NodeId, ...] = ()
         self._prober = Prober(ctx)
         self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
@@ -189,6 +193,8 @@ class NodeCore:
                 self._metered(event.control_bytes)  # type: ignore[union-attr]
             elif kind is ServiceHealth:
                 self._replica.programs.on_health(event)  # type: ignore[arg-type]
+            elif kind is Leave and self._departure is None:
+                self._leave()
         elif isinstance(event, Boot):
             self._boot(event)
         return self._ready()
@@ -196,9 +202,10 @@ class NodeCore:
     def _ready(self) -> Ready:
         ctx = self._ctx
         wake_at = ctx.timers.next()
+        left = self._departure is not None and self._departure.over
         if not (ctx.sends or ctx.notices or ctx.replies or ctx.serves):
-            return Ready((), (), (), wake_at)
-        ready = Ready(tuple(ctx.sends), tuple(ctx.replies), tuple(ctx.notices), wake_at, tuple(ctx.serves))
+            return Ready((), (), (), wake_at, (), left)
+        ready = Ready(tuple(ctx.sends), tuple(ctx.replies), tuple(ctx.notices), wake_at, tuple(ctx.serves), left)
         ctx.sends.clear()
         ctx.serves.clear()
         if ctx.notices:
@@ -230,6 +237,17 @@ class NodeCore:
             if late > SLEPT and level.role is not None:
                 level.role.slept(late)
         ctx.timers.fire(ctx.now)
+
+    def _leave(self) -> None:
+        """Nobody is to find out by silence: agents and nodes of its own are told, stewards, and whoever it is a node of."""
+        served = self._role is not None or bool(self._replica.active())
+        for level in reversed(self._levels):
+            level.attachment.leave(self._lay_down(level, leaving=True))
+        self._replica.leave()
+        self._departure = Departure(self._ctx, self._is_held, LINGER if served else 0)
+
+    def _is_held(self) -> bool:
+        return self._replica.busy() or self._client.waiting > 0
 
     def _metered(self, control_bytes: int) -> None:
         ctx, role = self._ctx, self._role
@@ -378,22 +396,28 @@ class NodeCore:
                 level.role.learned(one, before)
 
     def _step_down(self, number: int) -> None:
-        level, ctx = self._levels[number], self._ctx
-        role = level.role
-        if role is None or (number + 1 < len(self._levels) and self._levels[number + 1].role is not None):
+        level = self._levels[number]
+        if level.role is None or (number + 1 < len(self._levels) and self._levels[number + 1].role is not None):
             return
+        level.attachment.start(self._seeds, self._lay_down(level))
+
+    def _lay_down(self, level: Level, *, leaving: bool = False) -> list[NodeId]:
+        """Ends the role on a level; other agents there, as many as a node keeps."""
+        ctx, number, role = self._ctx, level.ctx.level, level.role
+        if role is None:
+            return []
         level.ctx.agent_incarnation += 1
         agents = [agent for agent in role.peers.agents() if agent != ctx.me]
-        role.stop()
+        role.stop(leaving=leaving)
         level.role = None
-        if number + 1 < len(self._levels):
+        if number + 1 < len(self._levels) and not leaving:
             self._levels[number + 1].attachment.stop("")
         if not number:
             self._routed += role.relay.routed
             self._shed += role.relay.shed
             self._client.relay = None
         ctx.notices.append(RoleChanged(_name(number), False))
-        level.attachment.start(self._seeds, agents[: ctx.config.known_agents])
+        return agents[: ctx.config.known_agents]
 
     def _rise(self, number: int) -> None:
         """There is no head to attach to: this node is one, until there are others."""
@@ -403,7 +427,7 @@ class NodeCore:
 
     def _on_promote(self, source: NodeId, message: Promote) -> None:
         level = self._at(message)
-        if level is None or level.role is not None:
+        if level is None or level.role is not None or self._departure is not None:
             return
         if message.level and self._levels[message.level - 1].role is None:
             return  # it has stepped down since
@@ -583,6 +607,9 @@ class NodeCore:
     def _on_replica_silent(self, source: NodeId, message: ReplicaSilent) -> None:
         stewards = self._stewards()
         if stewards is not None and message.app in stewards.acting_for():
+            if message.replica == source:
+                stewards.on_leaving(message.app, source)
+                return
             stewards.on_replica_silent(message.app, message.replica)
         elif any(level.role is not None and source in level.role.leases.table for level in self._levels[1:]):
             self._silent(message.app, message.replica)

@@ -59,6 +59,11 @@ class Programs:
         """Whether somebody else should serve `app`: it has been unready for too long."""
         return not self.ready(app) and self._ctx.now - self._since.get(app, self._ctx.now) >= PATIENCE
 
+    @property
+    def waiting(self) -> int:
+        """Requests before the programs."""
+        return len(self._asked)
+
     def on_health(self, event: ServiceHealth) -> None:
         if event.app not in self._names:
             return

@@ -19,6 +19,7 @@ from opus_node.core.messages import (
     BeatReply,
     ReplicaBeat,
     ReplicaSet,
+    ReplicaSilent,
     Reply,
     RouteAck,
     RouteRefuse,
@@ -52,7 +53,10 @@ class Serving:
 
 
 class Replica:
-    __slots__ = ("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "_wrote", "programs", "served", "serving", "work")
+    __slots__ = (
+        *("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "_leaving", "_wrote"),
+        *("programs", "served", "serving", "work"),
+    )
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Replica:
         self._wrote = wrote
         self.serving: dict[AppId, Serving] = {}
         self.served = 0
+        self._leaving = False
         self._beat_timer: Timer | None = None
         self.programs = Programs(ctx)
         self.work = Work(ctx, self._worked)
@@ -105,6 +110,8 @@ class Replica:
             role = self.serving[new.app] = Serving(new)
         role.replica_set = new
         role.unanswered = 0
+        if member and self._leaving:
+            self._tell_leaving(new)
         if new.app in self._divided:
             self._serve_one()
         else:
@@ -118,7 +125,7 @@ class Replica:
             self._act(role, role.replica_set.app == served)
 
     def _act(self, role: Serving, active: bool) -> None:
-        if role.active == active:
+        if role.active == active or (active and self._leaving):
             return
         role.active = active
         if not active:
@@ -136,8 +143,23 @@ class Replica:
     def answer_appoint(self, source: NodeId, known: ReplicaSet, app: AppId) -> None:
         """After learning: tells the steward whether this node serves under the greatest set it knows."""
         role = self.serving.get(app)
-        able = role is not None and role.active and not self.programs.hopeless(app)
+        able = role is not None and role.active and not self._leaving and not self.programs.hopeless(app)
         self._ctx.send(source, AppointReply(app, known.epoch, able))
+
+    def leave(self) -> None:
+        """This node goes: its stewards are to put others in its place. Until they have (it hears so as any other member that is
+        retired) it serves, and for the grace after."""
+        self._leaving = True
+        for app in self.active():
+            self._tell_leaving(self.serving[app].replica_set)
+
+    def _tell_leaving(self, known: ReplicaSet) -> None:
+        if known.steward != self._ctx.me:
+            self._ctx.send(known.steward, ReplicaSilent(known.app, known.epoch, self._ctx.me))
+
+    def busy(self) -> bool:
+        """Whether somebody counts on this node: a set it is in, or a request before its program or in the line."""
+        return bool(self.active()) or self.work.waiting > 0 or self.programs.waiting > 0
 
     # Beats
 
@@ -148,7 +170,7 @@ class Replica:
         if not self.serving:
             return
         for app, role in self.serving.items():
-            if not role.active or self.programs.hopeless(app):
+            if not role.active or self._leaving or self.programs.hopeless(app):
                 continue
             steward = role.replica_set.steward
             if steward != ctx.me:

@@ -732,6 +732,30 @@ class Stewards:
         if watch is not None and not watch.asks and replica in known.members:
             self._ask(replica, watch, known)
 
+    def on_leaving(self, app: AppId, replica: NodeId) -> None:
+        """A member says itself that it goes: nothing is to be waited for."""
+        desk, known = self.desks.get(app), self._sets.get(app)
+        if desk is None or known is None or not desk.acting or known.steward != self._ctx.me or replica not in known.members:
+            return
+        desk.excluded[replica] = self._ctx.now + EXCLUDED
+        cause = f"{replica} leaves"
+        if app in self._divided:
+            self._division.hurry()
+            self._divide(cause)
+        else:
+            keep = tuple(node for node in known.members if node != replica)
+            self._change(app, desk, known, keep, self._fresh(desk), cause)
+
+    def leave(self) -> tuple[NodeId, ...]:
+        """This agent goes: others serve where it has served under its own stewardship, as long as it knows who could. Its heirs:
+        they take over when they hear of it."""
+        for app in self.acting_for():
+            self.on_leaving(app, self._ctx.me)
+        agents = [agent for agent in self._swim.agents() if agent != self._ctx.me]
+        if not agents:
+            return ()
+        return tuple(first_of(NAME if app in self._divided else app, agents) for app in self.acting_for())
+
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -48,6 +48,8 @@ SYNC_EVERY = 10
 """Probe periods between two anti-entropy exchanges; of digests, and of all that is known only where those differ."""
 DIGEST_BYTES = 6
 RELAYED = 256
+TOLD_OF_LEAVING = 4
+"""Agents, by one that stays as a node and answers for itself."""
 GREETED = 8
 """Agents pinged at once when a Sync tells that the other side takes them for dead where this one does not, or the reverse."""
 
@@ -221,10 +223,11 @@ class Swim:
             member = self.members[node] = Member(node, incarnation, self._ctx.now)
             member.state = DEAD
 
-    def leave(self) -> None:
-        """Tells a few agents; gossip tells the rest."""
-        others = [node for node in self._agents if node != self._ctx.me]
-        for node in self._ctx.rng.sample(others, min(4, len(others))):
+    def leave(self, most: int = TOLD_OF_LEAVING, first: Iterable[NodeId] = ()) -> None:
+        """Tells `first`, and so many other agents; gossip tells the rest."""
+        told = [node for node in dict.fromkeys(first) if node != self._ctx.me]
+        others = [node for node in self._agents if node != self._ctx.me and node not in told]
+        for node in (*told, *self._ctx.rng.sample(others, min(most, len(others)))):
             self._ctx.send(node, Sync(False, (self._self_update(LEFT),), ()))
         for member in self.members.values():
             if member.suspicion is not None:

@@ -26,14 +26,15 @@ Done = Callable[[RouteRequest, Nanos], None]
 
 
 class Work:
-    __slots__ = ("_apps", "_ctx", "_done", "_free_at", "_meter", "_waiting", "shed", "turned_away")
+    __slots__ = ("_apps", "_ctx", "_done", "_free_at", "_meter", "shed", "turned_away", "waiting")
 
     def __init__(self, ctx: Context, done: Done) -> None:
         self._ctx = ctx
         self._done = done
         self._apps: dict[AppId, AppConfig] = {app.name: app for app in ctx.config.apps if app.service_time and not app.program}
         self._free_at: Nanos = 0
-        self._waiting = 0
+        self.waiting = 0
+        """Requests in the line."""
         self._meter = Meter(0) if self._apps else None
         self.shed = 0
         """Turned away since boot."""
@@ -53,18 +54,18 @@ class Work:
             self._meter.add(cost, ctx.now)
         start = max(ctx.now, self._free_at)
         wait = start - ctx.now
-        too_long = wait > self._apps[message.app].queue or self._waiting >= LINE
+        too_long = wait > self._apps[message.app].queue or self.waiting >= LINE
         if too_long or (wait + cost > message.left and wait):
             self.shed += 1
             self.turned_away[message.app] += 1
             return False
         self._free_at = start + cost
-        self._waiting += 1
+        self.waiting += 1
         ctx.timers.at(self._free_at, self._worked, (message, ctx.now))
         return True
 
     def _worked(self, what: tuple[RouteRequest, Nanos]) -> None:
-        self._waiting -= 1
+        self.waiting -= 1
         self._done(*what)
 
     def provides(self, app: AppId) -> int:

@@ -118,7 +118,7 @@ class Zone:
         if updates and updates[0].member != self._ctx.me:
             self._ctx.send(updates[0].member, Sync(False, (MemberUpdate(self._ctx.me, ALIVE, 0, ""),), ()))
 
-    def leave(self) -> None:
+    def leave(self, most: int = 0, first: Iterable[NodeId] = ()) -> None:
         """Whoever is promoted or steps down tells its head, which tells the others."""
 
     def slept(self) -> None:

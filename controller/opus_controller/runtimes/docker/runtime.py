@@ -363,7 +363,7 @@ class DockerRuntime(HostsRuntime):
             log.warning("%s: %s was started again: it is wired, shaped and booted again", self.run, name)
             await nodes.returned(name)
             self.state.save()
-        elif (stray := Process.of(seen.pid)) is not None:
+        elif not nodes.is_leaving(name) and (stray := Process.of(seen.pid)) is not None:
             log.warning("%s: %s was started again, but this run has killed it: killed again", self.run, name)
             stray.signal(signal.SIGKILL)
 

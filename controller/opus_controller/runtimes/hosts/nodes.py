@@ -19,7 +19,7 @@ from opus_controller.model.history import Histories
 from opus_controller.model.plan import Host, Plan, Workload
 from opus_controller.model.shapes import NOTHING_TAKEN, HostChange
 from opus_controller.runtimes.hosts.control import READY_S, NodeControl, Tap, Watch, boot_request
-from opus_controller.runtimes.hosts.machine import last_lines
+from opus_controller.runtimes.hosts.machine import in_thread, last_lines
 from opus_controller.runtimes.hosts.processes import Process, ended_how, wait_gone
 from opus_controller.runtimes.hosts.state import RunState
 
@@ -33,6 +33,9 @@ STATUS_S = 3.0
 CANCEL_AGAIN_S = 0.2
 CLOCK_READS_NS = 1_000_000_000
 """By which a clock that drifts may be elsewhere when its host says what it reads: a tenth of the time for an answer."""
+LEAVES_S = 15.0
+"""For a node that was asked to leave to end by itself: it takes three seconds at most, on a machine that has time for it, and its
+programs as long as they may."""
 ENDED_S = 20.0
 """For a killed process to be gone."""
 NODE_PORT = 7000
@@ -67,6 +70,8 @@ class Node:
     wanted: bool = False
     """It is to live: started and not killed by this run. A host that is wanted and not alive has died by itself."""
     paused: bool = False
+    leaving: asyncio.Task[None] | None = None
+    """Sees out one that was asked to leave."""
     status: control_pb2.StatusReply = field(default_factory=control_pb2.StatusReply)
     """The last one."""
     dropped_before: int = 0
@@ -258,6 +263,39 @@ class Nodes:
             wait_gone(found, 1.0)
             programs = self.programs(name)
 
+    def dismiss(self, hosts: Iterable[str]) -> None:
+        """SIGTERM: they tell others and end by themselves. From now on they count as dead; what they still say is heard."""
+        loop = asyncio.get_running_loop()
+        for name in hosts:
+            node, process = self._nodes[name], self._state.hosts[name].node
+            node.alive = node.wanted = False
+            if process is not None and process.signal(signal.SIGTERM):
+                node.leaving = loop.create_task(self._see_out(name, process), name=f"leave {name}")
+            else:
+                self._histories.ended(name, self._now())
+
+    async def _see_out(self, name: str, process: Process) -> None:
+        """Until it has ended, which is brought about if it does not."""
+        gone = await in_thread(lambda: wait_gone([process], LEAVES_S))
+        if not gone:
+            process.signal(signal.SIGKILL)
+            self._died[name] = f"did not end within {LEAVES_S:.0f} s of being asked to leave, and was killed"
+        self._histories.ended(name, self._now())
+        await in_thread(lambda: self._kill_programs(name, self.programs(name)))
+        await self._bury(name)
+
+    def is_leaving(self, name: str) -> bool:
+        """Whether it was asked to leave, and has not ended yet as far as known."""
+        leaving = self._nodes[name].leaving
+        return leaving is not None and not leaving.done()
+
+    async def gone(self, hosts: Iterable[str]) -> None:
+        """Until those that were asked to leave have."""
+        for name in hosts:
+            leaving, self._nodes[name].leaving = self._nodes[name].leaving, None
+            if leaving is not None:
+                await leaving
+
     async def bury(self, hosts: Iterable[str]) -> None:
         """Let go of what belonged to dead nodes."""
         await _each(list(hosts), self._bury)
@@ -308,6 +346,8 @@ class Nodes:
         """
         node = self._nodes[name]
         node.ended.set()
+        if node.leaving is not None and status != 0:
+            self._died.setdefault(name, self._told_of_end(name, status, "when it was asked to leave", log))
         if not node.alive:
             return
         node.alive = node.paused = False
@@ -315,12 +355,15 @@ class Nodes:
         self._histories.ended(name, self._now())
         if name in self._returned:
             self._returned.remove(name)
-        how = ended_how(status)
-        lines = log if log is not None else last_lines(Path(self._state.hosts[name].log), LAST_LINES)
-        self._died[name] = "\n".join(part for part in (f"{how} ({why})" if why else how, lines) if part)
+        self._died[name] = self._told_of_end(name, status, f"({why})" if why else "", log)
         burying = asyncio.get_running_loop().create_task(self._bury(name))  # whoever waits for its answer waits in vain
         self._burying.add(burying)
         burying.add_done_callback(self._burying.discard)
+
+    def _told_of_end(self, name: str, status: int, why: str, log: str | None) -> str:
+        how = f"{ended_how(status)} {why}".rstrip()
+        lines = log if log is not None else last_lines(Path(self._state.hosts[name].log), LAST_LINES)
+        return "\n".join(part for part in (how, lines) if part)
 
     async def returned(self, name: str) -> None:
         """Somebody else has started this (dead) host again; `start` is asked to adopt its process, and it goes on as after

@@ -274,6 +274,9 @@ class HostsRuntime(ABC):
         nodes.kill(names)
         await nodes.bury(names)
 
+    async def dismiss(self, hosts: Iterable[str]) -> None:
+        self.nodes.dismiss(hosts)
+
     async def power_off(self, hosts: Iterable[str], network: Network) -> None:
         """Cut and kill in one breath: the cut is in force before the processes' kernels can send a word about their end."""
         names, nodes, links = list(hosts), self.nodes, self.links
@@ -291,6 +294,7 @@ class HostsRuntime(ABC):
         """A fresh namespace, as a reboot leaves no socket: the old one's kernel would go on retransmitting."""
         names, nodes, links, state = list(hosts), self.nodes, self.links, self.state
         self._network = network
+        await nodes.gone(names)
         await nodes.bury(names)
         async with self._linking:
             await in_thread(lambda: links.apply(self.network))
@@ -465,6 +469,7 @@ class HostsRuntime(ABC):
     async def _end_nodes(self) -> None:
         if self._nodes is not None:
             self._nodes.kill(self.state.hosts)
+            await self._nodes.gone(self.state.hosts)
             await self._nodes.bury(self.state.hosts)
         await self._end_hosts()
 
@@ -472,6 +477,7 @@ class HostsRuntime(ABC):
         """Let go of a testbed that stays up (mode up, or opened): nothing of it is touched."""
         await self._stop_watching()
         if self._nodes is not None:
+            await self._nodes.gone(self.state.hosts)
             await self._nodes.bury(self.state.hosts)
         await self._stop_speaking()
 

@@ -92,6 +92,16 @@ class Fabric:
         self._paths.clear()
         self.datagrams.changed()
 
+    def has_unsent(self, host: SimHost) -> bool:
+        """Whether messages of its process wait for connections."""
+        return any(channel.queue for channel in (*host.channels.values(), *host.accepted.values()))
+
+    def left(self, host: SimHost, now: Nanos) -> None:
+        """Its process ends in good order: what it has dialled is closed, what others have dialled is reset."""
+        for channel in list(host.channels.values()):
+            self._close(channel, "sender left")
+        self.crashed(host, now)
+
     def crashed(self, host: SimHost, now: Nanos) -> None:
         """The dead process's kernel resets its connections: the peers that its resets reach learn one way later."""
         for end in (*host.channels.values(), *host.accepted.values()):

@@ -71,6 +71,10 @@ class SimHost:
     powered: bool = True
     """Whether its kernel is there to refuse what comes for a dead process."""
     paused: bool = False
+    leaving: bool = False
+    """Asked to go: it has no clients any more, and ends by itself."""
+    left: bool = False
+    """Its core has gone; what it said last may still wait for a connection."""
     incarnation: int = -1
     """Of the running or last process; -1: never started."""
     wake_at: Nanos | None = None

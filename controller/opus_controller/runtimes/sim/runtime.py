@@ -75,6 +75,10 @@ class SimRuntime:
         for host in self._named(hosts):
             self._living.kill(host, powered=True)
 
+    async def dismiss(self, hosts: Iterable[str]) -> None:
+        for host in self._named(hosts):
+            self._living.dismiss(host)
+
     async def power_off(self, hosts: Iterable[str], network: Network) -> None:
         self._living.fabric.apply(network)
         for host in self._named(hosts):
@@ -171,7 +175,7 @@ def _spec(load: Workload) -> WorkloadSpec:
 
 
 def _live(host: SimHost, core: Core | None, name_of: Mapping[str, str]) -> LiveHost:
-    if core is None:
+    if core is None or host.leaving:
         return LiveHost(host.plan.name, alive=False)
     snapshot = core.snapshot()
     return LiveHost(

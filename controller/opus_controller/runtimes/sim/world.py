@@ -9,8 +9,9 @@ from typing import Any
 
 from opus_node.choices import choosing
 from opus_node.clock import ClockedCore, HostClock
-from opus_node.core.events import METER_EVERY, Boot, Event, Metered, Request, RoleChanged, Wake
-from opus_node.core.types import Abilities, AppConfig, History, Nanos, NodeConfig, NodeId
+from opus_node.core.departure import MOST, SENT_BY
+from opus_node.core.events import METER_EVERY, Boot, Event, Leave, Metered, Request, RoleChanged, Wake
+from opus_node.core.types import MILLISECOND, Abilities, AppConfig, History, Nanos, NodeConfig, NodeId
 from opus_node.core.utility import Utility
 from opus_node.folds import notice_to_record
 from opus_node.workload import Arrival, Arrivals, WorkloadSpec
@@ -31,6 +32,8 @@ from opus_controller.runtimes.sim.trace import Trace
 
 MakeCore = Callable[[NodeId, NodeConfig, Random], Core]
 
+_SENT_LOOK: Nanos = 10 * MILLISECOND
+"""Between two looks for whether all that a leaving node has said is sent."""
 _MOST_STEPS_AT_ONCE = 200_000
 """Of all nodes together, in one instant."""
 
@@ -99,25 +102,50 @@ class World:
             self.step(host, Metered(host.control_sent + host.control_received), now)
 
     def kill(self, host: SimHost, *, powered: bool) -> None:
-        """End the host's process; with `powered` its kernel stays and resets connections."""
-        now = self.agenda.now
+        """End the host's process; with `powered` its kernel stays and resets connections, or, if it has left, closes them."""
+        now, left = self.agenda.now, host.left
         host.powered = powered
         if host.core is None:
             return
         self._histories.ended(host.plan.name, now)
         host.core = None
-        host.paused = False
+        host.paused = host.leaving = host.left = False
         host.waiting.clear()
         host.wake_at = host.woken_at = None
         host.clients = []
         host.serving.clear()
-        if powered:
+        if powered and left:
+            self.fabric.left(host, now)
+        elif powered:
             self.fabric.crashed(host, now)
         else:
             self.fabric.forget(host)
 
+    def dismiss(self, host: SimHost) -> None:
+        """Ask its node to go: it ends by itself, and soon in any case."""
+        if host.core is None or host.leaving:
+            return
+        now = self.agenda.now
+        host.leaving, host.clients = True, []
+        self.agenda.at(now + MOST + SENT_BY, self._end, host, host.incarnation)
+        self.step(host, Leave(), now)
+
+    def _sent(self, now: Nanos, host: SimHost, incarnation: int, by: Nanos) -> None:
+        """Ends a node that has left when all it has said is sent."""
+        if now < by and host.incarnation == incarnation and self.fabric.has_unsent(host):
+            self.agenda.at(now + _SENT_LOOK, self._sent, host, incarnation, by)
+        else:
+            self._end(now, host, incarnation, None)
+
+    def _end(self, now: Nanos, host: SimHost, incarnation: int, _c: None) -> None:
+        if host.core is not None and host.incarnation == incarnation:
+            self.kill(host, powered=True)
+
     def restart(self, host: SimHost) -> None:
+        """One that is leaving goes now."""
         host.powered = True
+        if host.leaving:
+            self.kill(host, powered=True)
         if host.core is None:
             self._boot(self.agenda.now, host, host.incarnation + 1, None)
 
@@ -175,6 +203,9 @@ class World:
                 self._programs.role_changed(host, notice, now)
         for serve in ready.serves:
             self._programs.serve(host, serve, now)
+        if ready.left and not host.left:
+            host.left = True
+            self.agenda.at(now, self._sent, host, host.incarnation, now + SENT_BY)
         wake_at = ready.wake_at
         if wake_at != host.wake_at:
             host.wake_at = wake_at
@@ -218,7 +249,7 @@ class World:
         for name, spec in specs:
             self._specs[name] = (*self._specs.get(name, ()), spec)
         for host in self.hosts.values():
-            if host.core is not None:
+            if host.core is not None and not host.leaving:
                 self._start_clients(host, self.agenda.now)
 
     def flood(self, specs: Iterable[tuple[str, WorkloadSpec]]) -> None:
@@ -228,7 +259,7 @@ class World:
             self._flood[name] = (*self._flood.get(name, ()), spec)
         for name, host in self.hosts.items():
             old, new = before.get(name, ()), self._flood.get(name, ())
-            if host.core is not None and old != new:
+            if host.core is not None and not host.leaving and old != new:
                 host.clients = [client for client in host.clients if client.spec not in old or client.spec in new]
                 self._await_clients(host, [spec for spec in new if spec not in old])
 
@@ -264,7 +295,7 @@ class World:
     def _sample(self, now: Nanos, _a: None, _b: None, _c: None) -> None:
         """What a scrape of every running node's metrics would give."""
         for host in self.hosts.values():
-            if host.core is not None and not host.paused:
+            if host.core is not None and not host.paused and not host.leaving:
                 self.records.append(sample_of(now, host, host.core))
         self.agenda.at(now + self._sample_every, self._sample)
 
