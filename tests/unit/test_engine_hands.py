@@ -200,6 +200,8 @@ def test_a_hand_may_heal_what_the_plan_would_have_healed(tmp_path: Path) -> None
         ({"crash": "c-1"}, "c-1 is down already"),
         ({"restart": "a-1"}, "a-1 is not down"),
         ({"restart": "a replica of web"}, "needs known hosts"),
+        ({"crash": "a-1", "state": "lost"}, "state belongs to a restart, not to"),
+        ({"restart": "c-1", "state": "new"}, '"new"'),
         ({"restart": "same as never"}, 'there has been no crash or power-off "never"'),
         ({"resume": "same as loss"}, 'there has been no pause "loss"'),
         ({"partition": "all"}, "all hosts are on one side"),

@@ -187,8 +187,13 @@ class Faults:
             self.ledger.release(hosts, fault.same_as)
         else:
             self.ledger.release_all(hosts, undone)
+        details: dict[str, Any] = {}
+        if fault.state == "lost":
+            details["state"] = fault.state
+            await self._runtime.lose_state([host for host in hosts if self._is[host].dead])
         settled = await self.settle(hosts, revive=fault.kind == "restart")
-        details = {"skipped": sorted(set(hosts) - set(settled.changed))} if len(settled.changed) < len(hosts) else {}
+        if len(settled.changed) < len(hosts):
+            details["skipped"] = sorted(set(hosts) - set(settled.changed))
         return Struck(
             settled.changed, fault.target.text, undoes=fault.same_as, details=details, downs=settled.downs, ups=settled.ups
         )

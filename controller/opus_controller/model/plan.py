@@ -227,6 +227,8 @@ class HostFault(Frozen):
     target: Target
     same_as: str = ""
     """The `name` of an earlier fault whose victims these are; `target` is then only for reports."""
+    state: Literal["same", "lost"] = "same"
+    """Of a restart: whether a host that is dead by then keeps what lies on its disk and what it knows of its own past."""
 
 
 class Partition(Frozen):

@@ -156,7 +156,8 @@ class TimelineCompiler:
             victims = target.hosts
         self._track(kind, victims, step, same_as, named=not same_as and all(not s.share and not s.count for s in selectors))
         self._past[step.name] = (step, victims)
-        return HostFault(kind=kind, at_ns=step.at, name=step.name, target=target, same_as=same_as)
+        state = (not step.undoes and step.event.state) or "same"
+        return HostFault(kind=kind, at_ns=step.at, name=step.name, target=target, same_as=same_as, state=state)
 
     def _victims_of(self, name: str, kind: HostFaultKind, names: set[str]) -> tuple[str, ...]:
         """Of an earlier event that `kind` can follow."""

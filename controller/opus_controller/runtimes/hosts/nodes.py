@@ -262,11 +262,21 @@ class Nodes:
         """Let go of what belonged to dead nodes."""
         await _each(list(hosts), self._bury)
 
+    async def gone(self, hosts: Iterable[str]) -> None:
+        """Wait until killed processes have ended: from then on they write nothing."""
+        for name in hosts:
+            await asyncio.wait_for(self._nodes[name].ended.wait(), ENDED_S)
+
+    def lose_past(self, hosts: Iterable[str]) -> None:
+        """What dead hosts know of their own."""
+        for name in hosts:
+            self._histories.lost(name)
+
     async def restart(self, hosts: Iterable[str]) -> None:
         """The next incarnation of dead hosts (the first of those that never ran), with the rest of their workload."""
         names = list(hosts)
+        await self.gone(names)
         for name in names:
-            await asyncio.wait_for(self._nodes[name].ended.wait(), ENDED_S)
             self._state.hosts[name].incarnation += self._state.hosts[name].node is not None
         await self.spawn(names)
         await self.boot(names)

@@ -299,6 +299,15 @@ class HostsRuntime(ABC):
         await in_thread(lambda: self._limit(name for name in names if _enforced(self._strains.get(name)) != _enforced(None)))
         state.save()
 
+    async def lose_state(self, hosts: Iterable[str]) -> None:
+        """All that lies in their directories, which are all that a node and its programs can write to for longer than they
+        live. A full disk is full again with nothing on it."""
+        names = list(hosts)
+        await self.nodes.gone(names)
+        await in_thread(lambda: disks.clear(Path(self.state.hosts[name].control_dir) for name in names))
+        await in_thread(lambda: self._limit_disks(name for name in names if _disk(self._strains.get(name)) is not None))
+        self.nodes.lose_past(names)
+
     async def pause(self, hosts: Iterable[str]) -> None:
         await self._pause(list(hosts), paused=True)
 
