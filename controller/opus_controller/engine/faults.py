@@ -269,7 +269,7 @@ class Faults:
         return Struck(hosts, fault.target.text, details={"change": fault.change.model_dump(mode="json", exclude_defaults=True)})
 
     async def _flood(self, fault: Flood, hosts: tuple[str, ...]) -> Struck:
-        asking = sources(self._plan, await self._runtime.live(), hosts) if hosts else ()
+        asking = fault.sources or sources(self._plan, await self._runtime.live(), hosts) if hosts else ()
         if not asking:
             return Struck((), fault.target.text)
         await self._lay(fault, Layer(fault.name, flood=workload(self._plan, fault, asking, self._runtime.now())))

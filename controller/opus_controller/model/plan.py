@@ -294,6 +294,8 @@ class Flood(Frozen):
     """Of all of them together."""
     until_ns: int
     """The end at the latest."""
+    sources: tuple[HostName, ...] = ()
+    """Who asks, where that is known beforehand: in an earlier run they were chosen."""
 
 
 Fault = Annotated[HostFault | Partition | Heal | LinkChange | Strain | Flood, Field(discriminator="kind")]
