@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from opus_controller.engine import fidelity
+from opus_controller.engine import fidelity, needs
 from opus_controller.engine.observer import Observed
 from opus_controller.engine.runtime import Health, LiveHost, Record, RunInfo
 from opus_controller.model.errors import InvalidRun, OpusError, PlatformError
@@ -91,6 +91,10 @@ class HostsRuntime(ABC):
     @abstractmethod
     def _check(self, plan: Plan) -> None:
         """Blocks. PlatformError if this machine or this runtime lacks what the plan's services need."""
+
+    @abstractmethod
+    def _lacking(self, plan: Plan) -> Mapping[str, str]:
+        """Blocks. Cgroup controllers that hosts cannot be limited or stopped by here: why, and what mends it."""
 
     def _beside_of(self, plan: Plan) -> Beside | None:
         """Who starts users' containers beside nodes; None where there are none."""
@@ -169,6 +173,7 @@ class HostsRuntime(ABC):
 
     async def up(self, plan: Plan) -> None:
         await in_thread(lambda: self._check(plan))
+        await in_thread(lambda: needs.check_machine(plan.timeline, lambda: self._lacking(plan)))
         files = raise_file_limit()
         self._state = await in_thread(lambda: states.make(plan, mode=self._mode, runtime=self.kind, record=self._record))
         self._network = Network.of(plan)
