@@ -348,8 +348,9 @@ class Expectation(Frozen):
     """In the figure's unit as result.json has it (a share, ms, s)."""
     app: str = ""
     site: str = ""
+    """Of requests, where their clients are."""
     outside_faults_ns: int | None = None
-    """Leave out requests issued in this span after each fault."""
+    """Leave out requests issued in this span after each fault; of state and control bytes, samples and the time between them."""
     outside_churn: bool = False
     """Departures and returns by churn count as faults for `outside_faults_ns`, too."""
     reachable: bool = False
