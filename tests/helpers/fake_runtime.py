@@ -130,6 +130,9 @@ class FakeRuntime:
         self.networks.append(network)
         self._call("restart", tuple(hosts))
 
+    async def lose_state(self, hosts: Iterable[str]) -> None:
+        self._call("lose_state", tuple(hosts))
+
     async def pause(self, hosts: Iterable[str]) -> None:
         self._call("pause", tuple(hosts))
 

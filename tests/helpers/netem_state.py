@@ -7,6 +7,7 @@ import struct
 from types import TracebackType
 
 from opus_controller.model.network import Network
+from opus_controller.model.plan import Host
 from opus_controller.model.shapes import Direction
 from opus_controller.net import namespaces, tc_qdisc
 from opus_controller.net.namespaces import run_inside
@@ -14,14 +15,14 @@ from opus_controller.net.netem_options import combine, decode, refused
 from opus_controller.net.netem_port import INTERFACE, wan_name
 from opus_controller.net.netem_rates import in_force
 from opus_controller.net.tc_netlink import Netlink, Request, attributes
-from opus_controller.net.tc_qdisc import EGRESS, INGRESS
+from opus_controller.net.tc_qdisc import EGRESS, INGRESS, ROOT
 
 from helpers.fidelity.live import LiveNetwork
 
 _TCMSG = struct.Struct("=BxxxiIII")
 _RTM_GETTFILTER = 46
-_DOWN, _CUT = 5, 10
-"""Priorities of the filters that drop."""
+_DOWN, _CUT, _DOUBLED = 5, 10, 20
+"""Priorities of the filters that drop, and of those that lead to what duplicates."""
 _CLASS, _PATTERN = 0xFFFF, 0xFFF00000
 """Bits of a packet's mark."""
 
@@ -58,7 +59,7 @@ class NetemState:
                 )
                 if cut != network.is_cut(source.name, target.name):
                     wrong.append(f"{pair}: {'cut' if cut else 'not cut'}")
-                leaf = leaves[self._index[f"d{target.index}"], 0x10000 | mark & _CLASS]
+                leaf = leaves[self._place(target, 0x10000 | mark & _CLASS, filters[target.name])]
                 asked = combine(source.access, network.path(source, target), target.access)
                 wrong += [
                     f"{pair}: {line}" for line in refused(asked, leaf.options) if not line.startswith("limit")
@@ -66,6 +67,13 @@ class NetemState:
                 if int(str(decode(leaf.options)["limit"])) < 1000:
                     wrong.append(f"{pair}: room for too few packets")
         return wrong
+
+    def _place(self, target: Host, group: int, filters: set[tuple[int, int, int]]) -> tuple[int, int]:
+        """Interface and parent of the netem that packets of this group meet: a leaf of the receiver's tree, or the netem by
+        itself to which a filter at its port leads those that are duplicated."""
+        if (EGRESS, _DOUBLED, group) in filters:
+            return self._index[f"x{target.index}.{group & _CLASS}"], ROOT
+        return self._index[f"d{target.index}"], group
 
     def _rates(self, network: Network) -> list[str]:
         wrong = []

@@ -12,12 +12,12 @@ import pytest
 from helpers.fake_runtime import FakeRuntime, small_plan
 from helpers.fidelity.live import LiveNetwork, live_network
 from helpers.netem_state import NetemState
-from helpers.timelines import timelines, undoing
-from hypothesis import HealthCheck, Phase, given, settings
+from helpers.timelines import EVERYTHING_ON_ONE_PATH, timelines, undoing
+from hypothesis import HealthCheck, Phase, example, given, settings
 from opus_controller.engine.faults import Faults
 from opus_controller.model.network import Cut, Network
 from opus_controller.model.plan import Fault
-from opus_controller.model.shapes import HostChange, PathShape
+from opus_controller.model.shapes import BurstLoss, HostChange, PathShape
 from opus_controller.net import namespaces
 
 pytestmark = pytest.mark.netem
@@ -47,7 +47,14 @@ class Linked(FakeRuntime):
 
 
 @given(timelines())
-@settings(max_examples=3, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@example(EVERYTHING_ON_ONE_PATH)
+@settings(
+    max_examples=3,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 def test_the_kernel_has_in_force_what_the_rest_asks_for(faults: list[Fault]) -> None:
     plan = small_plan()
     with TemporaryDirectory() as place, live_network("netem", Network.of(plan), Path(place)) as live:
@@ -68,9 +75,11 @@ def test_whatever_else_is_in_force_is_seen(tmp_path: Path) -> None:
     planted = [
         replace(network, hosts=(first.model_copy(update={"access": slow}), *rest)),
         replace(network, overrides={("a", "b"): PathShape(delay_ns=11_000_000)}),
+        replace(network, overrides={("a", "b"): PathShape(delay_ns=10_000_000, duplicate=0.02)}),
+        replace(network, overrides={("b", "c"): PathShape(delay_ns=10_000_000, burst=BurstLoss(p=0.01, r=0.5))}),
         replace(network, cuts=(Cut(frozenset({"a-1"}), frozenset({"c-2"})),)),
         replace(network, down=frozenset({"b-2"})),
     ]
     with live_network("netem", network, tmp_path) as live, NetemState(live) as kernel:
         assert kernel.differs(network) == []
-        assert [len(kernel.differs(other)) for other in planted] == [1, 4, 1, 10]
+        assert [len(kernel.differs(other)) for other in planted] == [1, 4, 4, 4, 1, 10]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from helpers.fake_runtime import FakeRuntime, small_plan
-from helpers.timelines import HOSTS, LAID, STRONGEST, healed, timelines, undoing
+from helpers.timelines import HOSTS, LAID, STRONGEST, changed, healed, timelines, told, undoing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opus_controller.engine.faults import Faults, Refused
@@ -19,7 +19,7 @@ from opus_controller.engine.ledger import Ledger
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Fault, HostFault, LinkChange, Partition, Strain
-from opus_controller.model.shapes import NOTHING_TAKEN, HostChange, PathShape
+from opus_controller.model.shapes import NOTHING_TAKEN, HostChange
 
 DEADLY = {"leave", "crash", "power-off"}
 
@@ -102,34 +102,34 @@ def _check(faults: list[Fault], machine: Machine) -> None:
     _check_strains([one for one in left if isinstance(one, Strain)], machine)
     for source in machine.network.hosts:
         for target in machine.network.hosts:
-            shape = PathShape(delay_ns=10_000_000)
+            changes = []
             cut = bool({source.name, target.name} & machine.network.down)
             for one in left:
                 if isinstance(one, LinkChange):
                     there = (source.site, target.site) == (one.source, one.target)
                     back = one.both_ways and (target.site, source.site) == (one.source, one.target)
-                    shape = one.change.on(shape) if there or back else shape
+                    changes += [one.change] if there or back else []
                 if isinstance(one, Partition):
                     a = set(one.a.hosts)
                     cut |= source.name in a and target.name not in a
                     cut |= one.both_ways and target.name in a and source.name not in a
-            assert machine.network.path(source, target) == shape
+            assert told(machine.network.path(source, target)) == changed(10_000_000, changes)
             assert machine.network.is_cut(source.name, target.name) == cut
 
 
 def _check_strains(left: list[Strain], machine: Machine) -> None:
     for host in machine.network.hosts:
         mine = [one.change for one in left if host.name in one.target.hosts]
-        told = machine.strains.get(host.name, NOTHING_TAKEN)
+        left_to_it = machine.strains.get(host.name, NOTHING_TAKEN)
         cpu = 1.0
         for change in mine:
             cpu *= change.cpu
-        assert told.cpu == cpu
-        assert told.disk == min((change.disk for change in mine if change.disk is not None), default=None)
-        assert told.write_bps == min((change.write_bps for change in mine if change.write_bps), default=None)
-        assert told.clock_ns == sum(change.clock_ns for change in mine)
-        assert told.drift_ppm == sum(change.drift_ppm for change in mine)
-        assert told.memory == min((change.memory for change in mine if change.memory), default=None)
+        assert left_to_it.cpu == cpu
+        assert left_to_it.disk == min((change.disk for change in mine if change.disk is not None), default=None)
+        assert left_to_it.write_bps == min((change.write_bps for change in mine if change.write_bps), default=None)
+        assert left_to_it.clock_ns == sum(change.clock_ns for change in mine)
+        assert left_to_it.drift_ppm == sum(change.drift_ppm for change in mine)
+        assert left_to_it.memory == min((change.memory for change in mine if change.memory), default=None)
         assert host.access.up.rate_bps == min((change.up_bps for change in mine if change.up_bps), default=None)
         assert host.access.down.rate_bps == min((change.down_bps for change in mine if change.down_bps), default=None)
 
@@ -149,7 +149,7 @@ def test_what_is_in_force_is_what_the_rest_asks_for(faults: list[Fault]) -> None
             await hands.strike(fault)
         assert machine.state == dict.fromkeys(HOSTS, "up")
         assert machine.network == Network.of(small_plan())
-        assert {(told.cpu, told.memory) for told in machine.strains.values()} <= {(1.0, None)}
+        assert {(left.cpu, left.memory) for left in machine.strains.values()} <= {(1.0, None)}
 
     asyncio.run(all_of_it())
 
@@ -158,7 +158,7 @@ def test_what_is_in_force_is_what_the_rest_asks_for(faults: list[Fault]) -> None
 @settings(max_examples=150, deadline=None)
 def test_what_the_machine_refuses_is_as_if_it_had_never_been_asked(faults: list[Fault], refused: set[int]) -> None:
     async def all_of_it() -> None:
-        machine, done, gone, told = Machine(), list[Fault](), set[str](), list[str]()
+        machine, done, gone, lines = Machine(), list[Fault](), set[str](), list[str]()
         hands = Faults(small_plan(), machine)
         for k, fault in enumerate(faults):
             if getattr(fault, "undoes", "") in gone:
@@ -169,10 +169,10 @@ def test_what_the_machine_refuses_is_as_if_it_had_never_been_asked(faults: list[
                 done.append(fault)
             except Refused as refusal:
                 gone.add(str(refusal.record["name"]))
-                told.append(str(refusal))
+                lines.append(str(refusal))
             machine.refuses = False
             assert not gone & {*hands.ledger.in_force, *hands.kinds}
             _check(done, machine)
-        assert all(line.endswith("failed, and nothing of it is in force: a-1 cannot be limited") for line in told)
+        assert all(line.endswith("failed, and nothing of it is in force: a-1 cannot be limited") for line in lines)
 
     asyncio.run(all_of_it())

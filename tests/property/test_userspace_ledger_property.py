@@ -12,8 +12,8 @@ from dataclasses import fields
 from typing import Any
 
 from helpers.fake_runtime import FakeRuntime, small_plan
-from helpers.timelines import timelines, undoing
-from hypothesis import given, settings
+from helpers.timelines import EVERYTHING_ON_ONE_PATH, timelines, told, undoing
+from hypothesis import example, given, settings
 from opus_controller.engine.faults import Faults
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Fault
@@ -65,11 +65,9 @@ def differs(shaper: Shaper, network: Network) -> list[str]:
             if (path.enter == path._cut) != network.is_cut(source.name, target.name):
                 wrong.append(f"{source.name} to {target.name}: cut or not")
             shape = network.path(source, target)
-            told = {one.name: getattr(path.shape, one.name) for one in fields(Shape)}
-            burst = shape.burst and (shape.burst.p, shape.burst.r, shape.burst.loss_bad, shape.burst.loss_good)
-            asked_shape = {"delay": shape.delay_ns, "jitter": shape.jitter_ns, "loss": shape.loss, "burst": burst}
-            if any(told[name] != value for name, value in asked_shape.items()):
-                wrong.append(f"{source.name} to {target.name}: {told}")
+            in_force = {one.name: getattr(path.shape, one.name) for one in fields(Shape)}
+            if any(in_force[name] != value for name, value in told(shape).items()):
+                wrong.append(f"{source.name} to {target.name}: {in_force}")
     return wrong
 
 
@@ -82,6 +80,7 @@ def _down(host: Host) -> int | None:
 
 
 @given(timelines())
+@example(EVERYTHING_ON_ONE_PATH)
 @settings(max_examples=60, deadline=None)
 def test_the_shaper_has_in_force_what_the_rest_asks_for(faults: list[Fault]) -> None:
     plan, shaper = small_plan(), Shaper()

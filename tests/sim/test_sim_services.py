@@ -102,6 +102,16 @@ def test_a_host_s_disk_outlives_its_process(tmp_path: Path) -> None:
     assert result.requests.availability == 1.0
 
 
+def test_a_host_that_has_lost_its_state_fetches_its_files_anew(tmp_path: Path) -> None:
+    timeline = "[{at: 20s, name: loss, crash: a replica of web}, {at: 20500ms, name: anew, restart: same as loss, state: lost}]"
+    result, events, _ = played(tmp_path, timeline)
+    anew = next(e for e in of_kind(events, "fault") if e["name"] == "anew")
+    assert anew["state"] == "lost"
+    fetched = [e["t"] for e in of_kind(events, "shipped") if e["host"] == anew["victims"][0]]
+    assert [t > 20 * SECOND for t in fetched[-1:]] == [True]
+    assert (result.requests.availability or 0) > 0.98
+
+
 def test_a_host_whose_disk_is_full_takes_no_files_and_another_serves(tmp_path: Path) -> None:
     timeline = (
         "[{at: 15s, name: full, strain: 'b-1, b-2, b-3, c-1, c-2', disk: 150kB, for: 20s},"

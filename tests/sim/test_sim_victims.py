@@ -26,18 +26,19 @@ def played(plan: Plan, out: Path) -> RecordReader:
 
 
 def victims(reader: RecordReader) -> dict[str, Any]:
-    return {e["name"]: (e["fault"], e["victims"]) for e in reader.events() if e["kind"] == "fault"}
+    return {e["name"]: (e["fault"], e["victims"], e.get("sources")) for e in reader.events() if e["kind"] == "fault"}
 
 
-def test_the_same_victims_in_a_run_that_would_choose_others(tmp_path: Path) -> None:
-    scenario = load_scenario(find("scenarios", "aimed"))
+@pytest.mark.parametrize("name", ["aimed", "flood"])
+def test_the_same_victims_in_a_run_that_would_choose_others(name: str, tmp_path: Path) -> None:
+    scenario = load_scenario(find("scenarios", name))
     first = played(compile_plan(scenario), tmp_path / "first")
     other = compile_plan(scenario, 7)
     chosen = victims(played(other, tmp_path / "other"))
     assert chosen != victims(first), "another seed, other victims: or this test shows nothing"
     fixed = with_victims_of(other, first)
     assert fixed.digest != other.digest
-    assert not any(getattr(fault, "target", None) and fault.target.role for fault in fixed.timeline if fault.kind == "power-off")
+    assert not any(fault.target.role for fault in fixed.timeline if fault.kind in ("power-off", "flood"))
     assert victims(played(fixed, tmp_path / "again")) == victims(first)
 
 

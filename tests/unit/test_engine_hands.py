@@ -7,6 +7,7 @@ import gc
 import json
 import stat
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from opus_controller.engine.runtime import LiveHost, Record, RunInfo
 from opus_controller.model.errors import PlatformError, ScenarioError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import App, Heal, LinkChange, Partition, Plan, Service, Strain, Target
-from opus_controller.model.shapes import HostChange, PathShape, ShapeChange
+from opus_controller.model.shapes import BurstLoss, HostChange, PathShape, ShapeChange
 
 CUT = Partition(
     kind="partition", at_ns=2 * SECOND, name="planned", a=Target(text="site a", hosts=("a-1", "a-2")), b=Target(text="")
@@ -94,6 +95,42 @@ def test_what_overlaps_is_undone_in_any_order_and_ends_in_nothing() -> None:
     on(bed, strike)
     assert bed.runtime.networks[-1] == Network.of(bed.plan)
     assert bed.faults.dead == bed.faults.paused == set()
+
+
+def test_loss_and_bursts_on_one_path_are_healed_in_any_order() -> None:
+    """Laid as a, b, c on the same path, and taken away in each of the six orders: what is left is what the rest asks for."""
+    burst = BurstLoss(p=0.02, r=0.25, loss_bad=0.8, loss_good=0.1)
+    beside = BurstLoss(p=0.02, r=0.25, loss_bad=1 - 0.2 * 0.5, loss_good=1 - 0.9 * 0.5)
+    left: dict[str, dict[str, Any]] = {
+        "abc": {"burst": beside},
+        "ab": {"burst": burst},
+        "ac": {"loss": 0.75},
+        "bc": {"burst": beside},
+        "a": {"loss": 0.25},
+        "b": {"burst": burst},
+        "c": {"loss": 0.5},
+        "": {},
+    }
+
+    async def strike(bed: Bed) -> None:
+        for order in permutations("abc"):
+            await bed.strike(link="a <-> b", set={"loss": "25%"}, name="a" + "".join(order))
+            chain = {"p": "2%", "r": "25%", "loss_bad": "80%", "loss_good": "10%"}
+            await bed.strike(link="a <-> b", set={"burst": chain}, name="b" + "".join(order))
+            await bed.strike(link="a <-> b", add={"loss": "50%"}, name="c" + "".join(order))
+            there = "abc"
+            for gone in ("", *order):
+                await (bed.strike(heal=gone + "".join(order)) if gone else asyncio.sleep(0))
+                there = there.replace(gone, "") if gone else there
+                shape = bed.faults.ledger.shape("a", "b")
+                wanted = PathShape(delay_ns=10_000_000, **left[there])
+                assert shape.loss == pytest.approx(wanted.loss)
+                assert (shape.burst is None) == (wanted.burst is None)
+                if shape.burst is not None and wanted.burst is not None:
+                    assert shape.burst.model_dump() == pytest.approx(wanted.burst.model_dump())
+            assert bed.runtime.networks[-1] == Network.of(bed.plan)
+
+    on(Bed(), strike)
 
 
 def test_for_undoes_it_after_that_time() -> None:
@@ -201,6 +238,8 @@ def test_a_hand_may_heal_what_the_plan_would_have_healed(tmp_path: Path) -> None
         ({"restart": "a-1"}, "a-1 is not down"),
         ({"restart": "a replica of web"}, "needs known hosts"),
         ({"restart": "same as never"}, 'there has been no crash or power-off or leave "never"'),
+        ({"crash": "a-1", "state": "lost"}, "state belongs to a restart, not to"),
+        ({"restart": "c-1", "state": "new"}, '"new"'),
         ({"resume": "same as loss"}, 'there has been no pause "loss"'),
         ({"partition": "all"}, "all hosts are on one side"),
         ({"partition": "a-1", "from": "site a"}, "a-1 is on both sides"),

@@ -86,6 +86,21 @@ def test_restart_takes_the_same_victims_and_lets_them_back_in(tmp_path: Path) ->
     assert [event["host"] for event in reader.events() if event["kind"] == "host_up"][-2:] == ["b-1", "b-2"]
 
 
+def test_only_hosts_that_are_dead_lose_what_they_have_and_before_they_are_back(tmp_path: Path) -> None:
+    both = Target(text="site b", hosts=("b-1", "b-2"))
+    plan = small_plan(
+        kill(2, Target(text="b-1", hosts=("b-1",))),
+        HostFault(kind="restart", at_ns=5 * SECOND, name="anew", target=both, state="lost"),
+        kill(6, Target(text="b-2", hosts=("b-2",))).model_copy(update={"name": "again"}),
+        HostFault(kind="restart", at_ns=7 * SECOND, name="back", target=both),
+    )
+    runtime = FakeRuntime()
+    _, reader = play_it(tmp_path, plan, runtime)
+    done = [(name, hosts) for _, name, hosts in runtime.calls if name in ("lose_state", "restart")]
+    assert done == [("lose_state", ("b-1",)), ("restart", ("b-1",)), ("restart", ("b-2",))]
+    assert [fault.get("state") for fault in faults_of(reader)] == [None, "lost", None, None]
+
+
 def test_partitions_and_link_changes_unwind_in_any_order(tmp_path: Path) -> None:
     slow = PathShape(delay_ns=77)
     change = ShapeChange(put={"delay_ns": 77, "loss": 0.0, "jitter_ns": 0})

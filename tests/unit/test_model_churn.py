@@ -335,3 +335,14 @@ def test_without_churn_nobody_has_a_past(tmp_path: Path) -> None:
     assert plan.churn is None
     assert plan.absent == ()
     assert Histories(plan).began(plan.hosts[0].name, 0) == History()
+
+
+def test_a_host_that_has_lost_its_state_knows_of_no_life_before(tmp_path: Path) -> None:
+    plan = churned(tmp_path, "[]")
+    name = plan.hosts[0].name
+    histories = Histories(plan)
+    histories.ended(name, 100 * SECOND)
+    histories.lost(name)
+    assert histories.began(name, 500 * SECOND) == History()
+    histories.ended(name, 600 * SECOND)
+    assert histories.began(name, 650 * SECOND) == History(sessions=1, up=100 * SECOND, away=50 * SECOND)

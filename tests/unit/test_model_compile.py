@@ -310,11 +310,19 @@ def test_links_get_worse_on_top_of_the_topology_or_in_its_place(tmp_path: Path) 
     assert again == plan
     assert isinstance(again.timeline[1], LinkChange)
     assert again.timeline[1].change.on(there) == one.change.on(there), "as read back from plan.json"
-    with pytest.raises(ScenarioError, match="bursty loss, to which none can be added"):
-        compiled(
-            tmp_path,
-            BASE.replace("six-regions", "lossy-asymmetric") + timeline("at: 9s, link: mobiles -> homes, add: {loss: 1%}"),
-        )
+
+
+def test_loss_added_to_bursts_is_one_more_chance_to_be_lost_in_either_state(tmp_path: Path) -> None:
+    scenario = BASE.replace("six-regions", "lossy-asymmetric") + timeline("at: 9s, link: mobiles -> homes, add: {loss: 10%}")
+    (change,) = compiled(tmp_path, scenario).timeline
+    assert isinstance(change, LinkChange)
+    there = load_topology(find("topologies", "lossy-asymmetric")).shape("mobiles", "homes")
+    assert there.burst is not None
+    burst = change.change.on(there).burst
+    assert burst is not None
+    assert (burst.p, burst.r) == (there.burst.p, there.burst.r), "as often in bursts, and as long"
+    assert 1 - burst.loss_bad == pytest.approx(0.9 * (1 - there.burst.loss_bad))
+    assert 1 - burst.loss_good == pytest.approx(0.9 * (1 - there.burst.loss_good))
 
 
 # What comes with Opus

@@ -61,6 +61,15 @@ def test_read(text: object, meaning: dict[str, object]) -> None:
     assert parsed(text) == meaning
 
 
+def test_what_hosts_hold_and_send_is_of_sites_and_times_and_not_of_applications() -> None:
+    assert parsed("control_bytes_per_s.max <= 200 at site a outside 5s after faults and churn") == {
+        "figure": "control_bytes_per_s.max", "op": "<=", "bound": 200,
+        "site": "a", "outside": 5_000_000_000, "outside_churn": True,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="which hold and send for all applications together; allowed: site, outside"):
+        parse_expectation("state_entries.agent.p50 <= 20 of app web")
+
+
 def test_a_name_for_reports() -> None:
     assert parse_expectation("hops.max <=  2").name == "hops.max <= 2"
     assert parse_expectation({"hops.max": "<= 2", "name": "two hops at most"}).name == "two hops at most"
@@ -82,6 +91,9 @@ def test_a_name_for_reports() -> None:
         "hops.max <= -1",
         "hops.max <= 2 after loss",
         "agents <= 5 where reachable",
+        "agents <= 5 at site a",
+        "control_bytes_per_s.max <= 200 of app web",
+        "state_entries.node.max <= 20 where reachable",
         "recovery_s.max <= 2s outside 2s",
         {"availability": ">= 99%", "hops.max": "<= 2"},
         {"availability": 0.99},

@@ -185,3 +185,26 @@ def test_what_shares_a_process_s_session_is_found_and_nothing_else() -> None:
         leader.wait()
         leader.stdout.close()
     assert made[0].session() == []
+
+
+def test_what_cannot_limit_hosts_here_is_said_with_why(tmp_path: Path) -> None:
+    host = small_plan().hosts[0]
+    for name in ("cpu", "memory"):
+        (tmp_path / name).mkdir()
+    assert cgroups.lacking(host, cgroups.Mounts(cpu=tmp_path / "cpu", memory=tmp_path / "memory")) == {}
+    (only,) = cgroups.lacking(host, cgroups.Mounts(memory=tmp_path / "memory")).items()
+    assert only[0] == "cpu"
+    assert "controller cpu is not mounted" in only[1]
+    assert {*cgroups.lacking(host, cgroups.Mounts())} == {"cpu", "memory"}
+    refused = cgroups.lacking(host, cgroups.Mounts(v2=tmp_path / "nowhere"))["memory"]
+    assert "No such file or directory" in refused
+    assert "docker run --privileged" in refused
+    assert cgroups.has_freezer(V2.format(tmp_path))
+    assert not cgroups.has_freezer(V1.format(tmp_path))
+    assert cgroups.has_freezer(V1.format(tmp_path) + "40 1 0:9 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n")
+
+
+def test_a_host_is_not_said_to_be_slowed_where_no_controller_does_it(tmp_path: Path) -> None:
+    made = cgroups.Limits("0a0b0c0d", cgroups.Mounts(memory=tmp_path)).create(small_plan().hosts[:1])
+    with pytest.raises(PlatformError, match="controller cpu is not mounted"):
+        cgroups.limit(made["a-1"], small_plan().hosts[0].abilities, HostChange(cpu=0.5))

@@ -107,6 +107,33 @@ def test_an_expectation_is_about_the_requests_it_names(tmp_path: Path) -> None:
     assert [expected.ok for expected in result.expectations] == [True, True, True, True, True, False, False, True]
 
 
+def test_state_and_control_bytes_of_a_site_and_outside_faults(tmp_path: Path) -> None:
+    """Samples every 10 s: a-1 sends 100 B/s, and 1,000 B/s in the 10 s after the fault at 30 s, when it holds 50 entries; b-1
+    sends 20 B/s and holds 5."""
+    figures = ("state_entries.node.max", "control_bytes_per_s.max")
+    plan = make_plan(
+        one_way_ms={("a", "b"): 10},
+        hosts={"a": 1, "b": 1},
+        clients=("a-1",),
+        expectations=[
+            expect(figure, "<=", 50, **more)
+            for more in ({}, {"site": "b"}, {"outside_faults_ns": 5 * 10**9}, {"site": "a", "outside_faults_ns": 40 * 10**9})
+            for figure in figures
+        ],
+    )
+    run = FakeRun(plan)
+    run.begin()
+    run.link(31, "a", "b", 20)
+    sent = 0
+    for t in (10, 20, 30, 40, 50):
+        sent += 10_000 if t == 40 else 1_000
+        run.sample(t, "a-1", entries=50 if 31 <= t < 45 else 8, control=sent)
+        run.sample(t, "b-1", entries=5, control=20 * t)
+    result = build(read(run.write(tmp_path / "run")))
+    told = [expected.actual for expected in result.expectations]
+    assert told == [50, pytest.approx(325), 5, pytest.approx(20), 50, pytest.approx(100), 8, pytest.approx(100)]
+
+
 def test_a_run_that_broke_off_is_invalid_and_says_when(tmp_path: Path) -> None:
     result = a_run([], tmp_path, ended=False)
     assert result.verdict == "invalid"

@@ -57,9 +57,17 @@ def leave(who: Who, for_: For = None, name: Named = None, run: RunOption = None,
     _strike({"leave": _phrase(who)}, {"for": for_, "name": name}, run, as_json=as_json)
 
 
-def restart(who: Who, name: Named = None, run: RunOption = None, as_json: JsonOption = False) -> None:
+def restart(
+    who: Who,
+    state: Annotated[
+        str | None, typer.Option("--state", help="lost: with nothing on their disks, and no past; same unless given.")
+    ] = None,
+    name: Named = None,
+    run: RunOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Start dead hosts anew: by name, or "same as" a kill or a leave."""
-    _strike({"restart": _phrase(who)}, {"name": name}, run, as_json=as_json)
+    _strike({"restart": _phrase(who)}, {"state": state, "name": name}, run, as_json=as_json)
 
 
 def pause(

@@ -187,8 +187,13 @@ class Faults:
             self.ledger.release(hosts, fault.same_as)
         else:
             self.ledger.release_all(hosts, undone)
+        details: dict[str, Any] = {}
+        if fault.state == "lost":
+            details["state"] = fault.state
+            await self._runtime.lose_state([host for host in hosts if self._is[host].dead])
         settled = await self.settle(hosts, revive=fault.kind == "restart")
-        details = {"skipped": sorted(set(hosts) - set(settled.changed))} if len(settled.changed) < len(hosts) else {}
+        if len(settled.changed) < len(hosts):
+            details["skipped"] = sorted(set(hosts) - set(settled.changed))
         return Struck(
             settled.changed, fault.target.text, undoes=fault.same_as, details=details, downs=settled.downs, ups=settled.ups
         )
@@ -268,7 +273,7 @@ class Faults:
         return Struck(hosts, fault.target.text, details={"change": fault.change.model_dump(mode="json", exclude_defaults=True)})
 
     async def _flood(self, fault: Flood, hosts: tuple[str, ...]) -> Struck:
-        asking = sources(self._plan, await self._runtime.live(), hosts) if hosts else ()
+        asking = fault.sources or sources(self._plan, await self._runtime.live(), hosts) if hosts else ()
         if not asking:
             return Struck((), fault.target.text)
         await self._lay(fault, Layer(fault.name, flood=workload(self._plan, fault, asking, self._runtime.now())))

@@ -85,10 +85,7 @@ class Hands:
             raise ScenarioError("an event is a mapping, such as {crash: site a}")
         wish = self._compiler.compile(event, self._runtime.now(), self._known())
         needs.check([wish.fault], self._runtime.info, self._apps)
-        try:
-            head = await self._carry_out(wish.fault)
-        except ValueError as error:  # a change that cannot be made to what the path has by now
-            raise ScenarioError(f"{wish.fault.kind}: {error}") from None
+        head = await self._carry_out(wish.fault)
         if not head["victims"] and not head.get("skipped") and wish.fault.kind != "heal":
             if wish.fault.name in self._faults.ledger.in_force:  # a cut that cuts nobody off
                 self._faults.ledger.lift(wish.fault.name)
@@ -116,7 +113,7 @@ class Hands:
             await self._carry_out(fault)
         except Refused:
             return False
-        except (PlatformError, ValueError) as error:
+        except PlatformError as error:
             self._record([{**self._faults.refusal(fault, str(error)), "by": "hand"}])
             return False
         return True

@@ -8,7 +8,8 @@
 
 A fault claims hosts or lies over links under its name; undoing it takes away what is its own and nothing else. So faults
 overlap and end in any order, and what is left is at every instant exactly what the rest asks for. Link changes build on each
-other from the oldest to the youngest: two that each add 80 ms make 160, until one of them is healed.
+other from the oldest to the youngest: two that each add 80 ms make 160, until one of them is healed. What is added stays beside
+whatever is there, also loss beside loss in bursts; of two that set the same, the younger counts until it is healed.
 """
 
 from __future__ import annotations
@@ -156,15 +157,7 @@ class Ledger:
         self._layers = list(layers)
 
     def lay(self, layer: Layer) -> None:
-        """ValueError, and nothing laid, if a change cannot be made to what lies there (independent loss added to bursts)."""
         self._layers.append(layer)
-        try:
-            for pair in layer.pairs:
-                self.shape(*pair)
-            self._host_overrides()
-        except ValueError:
-            self._layers.pop()
-            raise
 
     def lift(self, name: str) -> Layer:
         """Take away the youngest layer called `name`. ScenarioError if none lies there."""

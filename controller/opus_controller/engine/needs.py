@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from opus_controller.engine.runtime import RunInfo
-from opus_controller.model.errors import ScenarioError
-from opus_controller.model.plan import App, Fault, Strain
+from opus_controller.model.errors import PlatformError, ScenarioError
+from opus_controller.model.plan import App, Fault, HostFault, Strain
 
 REAL = ("netns", "docker")
 """Runtimes whose hosts have a memory."""
@@ -17,6 +17,25 @@ def check(faults: Iterable[Fault], info: RunInfo, apps: Sequence[App]) -> None:
     for fault in faults:
         if why := _impossible(fault, info, apps):
             raise ScenarioError(f"{fault.kind} {fault.name!r}: {why}")
+
+
+def check_machine(faults: Iterable[Fault], lacks: Callable[[], Mapping[str, str]]) -> None:
+    """PlatformError for the first fault that this machine cannot bring about: `lacks`, which is asked only if there is something
+    to know, says of cgroup controllers (cpu, memory, freezer) that cannot be used why, and what mends it."""
+    needed = [(fault, controller) for fault in faults for controller in _controllers(fault)]
+    missing = lacks() if needed else {}
+    for fault, controller in needed:
+        if controller in missing:
+            raise PlatformError(f"{fault.kind} {fault.name!r}: {missing[controller]}")
+
+
+def _controllers(fault: Fault) -> tuple[str, ...]:
+    """What real hosts need for it. Where a pause is a signal nothing is said of the freezer."""
+    if isinstance(fault, HostFault):
+        return ("freezer",) if fault.kind == "pause" else ()
+    if not isinstance(fault, Strain):
+        return ()
+    return (*(("cpu",) if fault.change.cpu < 1 else ()), *(("memory",) if fault.change.memory is not None else ()))
 
 
 def _impossible(fault: Fault, info: RunInfo, apps: Sequence[App]) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opus_controller.engine.record import RecordReader
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.plan import Fault, HostFault, Partition, Plan, Strain, Target
+from opus_controller.model.plan import Fault, Flood, HostFault, Partition, Plan, Strain, Target
 
 
 def with_victims_of(plan: Plan, record: RecordReader) -> Plan:
-    """`plan` with the hosts that its events of the same names hit in `record`, in place of roles.
+    """`plan` with the hosts that its events of the same names hit in `record`, in place of roles, and those that flooded them.
 
     Another plan, with another digest: what was chosen while running is now chosen beforehand. ScenarioError if the record has no
     such event (the run broke off before it, or was of another scenario), if the event found nobody, or if a host is not there.
@@ -34,6 +34,11 @@ def _fixed(fault: Fault, hit: Mapping[str, Mapping[str, Any]], hosts: set[str], 
             sides = {side: getattr(fault, side) for side in "ab"}
             fixed = {side: _target(old, event, event[side], hosts, run) if old.role else old for side, old in sides.items()}
             return fault.model_copy(update=fixed)
+        case Flood(target=target):  # whoever is flooded, who asks is always chosen by live state
+            event = _event(fault.name, hit, run)
+            flooded = _target(target, event, event["victims"], hosts, run)
+            asking = _target(target, event, event["sources"], hosts, run).hosts
+            return fault.model_copy(update={"target": flooded if target.role else target, "sources": asking})
     return fault
 
 
@@ -44,7 +49,7 @@ def _event(name: str, hit: Mapping[str, Mapping[str, Any]], run: str) -> Mapping
     return hit[name]
 
 
-def _target(old: Target, event: Mapping[str, Any], victims: tuple[str, ...], hosts: set[str], run: str) -> Target:
+def _target(old: Target, event: Mapping[str, Any], victims: Sequence[str], hosts: set[str], run: str) -> Target:
     if not victims:
         raise ScenarioError(f"{event['name']!r} found nobody to hit in {run}; another run may have victims to take")
     if missing := sorted(set(victims) - hosts):

@@ -117,6 +117,10 @@ class Runtime(Protocol):
         """Start the (dead) hosts' nodes anew with the next incarnation and their workload's rest, under `network`. A host that
         was absent from the beginning starts for the first time."""
 
+    async def lose_state(self, hosts: Iterable[str]) -> None:
+        """These (dead) hosts have nothing on their disks any more, and know nothing of their past: as if others stood in their
+        places. Only incarnations go on, as a clock would have it."""
+
     async def pause(self, hosts: Iterable[str]) -> None: ...
 
     async def resume(self, hosts: Iterable[str]) -> None: ...

@@ -155,9 +155,11 @@ class HandCompiler:
         kind = cast(HostFaultKind, event.action)
         selectors = cast("tuple[Selector, ...]", getattr(event, kind.replace("-", "_")))
         same_as = next((selector.same_as for selector in selectors if selector.same_as), "")
+        keeps = event.state or "same"
         if same_as:
             self._check_same(kind, same_as, selectors, known)
-            return HostFault(kind=kind, at_ns=at_ns, name=name, target=Target(text=f"same as {same_as}"), same_as=same_as)
+            target = Target(text=f"same as {same_as}")
+            return HostFault(kind=kind, at_ns=at_ns, name=name, target=target, same_as=same_as, state=keeps)
         undoes = kind in ("restart", "resume")
         gone = () if undoes else {*known.down, *(known.paused if kind == "pause" else ())}
         target = self._target(selectors, name, gone)
@@ -166,7 +168,7 @@ class HandCompiler:
         state, word = (known.paused, "paused") if kind in ("pause", "resume") else (known.down, "down")
         if target.hosts and not any((host in state) == undoes for host in target.hosts):
             raise ValueError(f"{target.hosts[0]} is {'not ' * undoes}{word}{'' if undoes else ' already'}; see: opus status")
-        return HostFault(kind=kind, at_ns=at_ns, name=name, target=target)
+        return HostFault(kind=kind, at_ns=at_ns, name=name, target=target, state=keeps)
 
     @staticmethod
     def _check_same(kind: HostFaultKind, same_as: str, selectors: Sequence[Selector], known: Known) -> None:

@@ -54,6 +54,9 @@ PER_REQUEST: Final = (
     "recovery_s",
 )
 """Figures made of requests, which app, site, reachable and (but for recovery_s) outside can narrow."""
+PER_HOST: Final = ("state_entries", "control_bytes_per_s")
+"""Figures made of what hosts hold and send, which site and outside can narrow. A host's tables and messages are those of all
+applications together."""
 UTILITY: Final = "utility.share"
 """What was felt / what applications are worth: of all, or of one."""
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
@@ -153,11 +156,14 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
     ops: dict[str, Literal["<=", ">=", "=="]] = {"<=": "<=", ">=": ">=", "==": "==", "≤": "<=", "≥": ">="}
     about = figure.split(".")[0]
     narrows = about in PER_REQUEST and figure != SHED
+    if about in PER_HOST and options.get("app"):
+        raise ValueError(f"{figure} is of hosts, which hold and send for all applications together; allowed: site, outside")
     for option in ("app", "site", "outside", "reachable"):
-        if option == "app" and figure == UTILITY:
+        if (option == "app" and figure == UTILITY) or (option in ("site", "outside") and about in PER_HOST):
             continue
         if options.get(option) and (not narrows or (option == "outside" and about == "recovery_s")):
-            raise ValueError(f"{shown(option)} means nothing for {figure}; allowed for: {', '.join(PER_REQUEST[:-1])}")
+            fitting = (*PER_REQUEST[:-1], *(PER_HOST if option in ("site", "outside") else ()))
+            raise ValueError(f"{shown(option)} means nothing for {figure}; allowed for: {', '.join(fitting)}")
     if options.get("after") and about != "recovery_s":
         raise ValueError(f"'after' names a fault to recover from; allowed for: recovery_s.max, not {figure}")
     outside, churn = _outside(options.get("outside"))

@@ -24,8 +24,8 @@ class History:
 @dataclass
 class _Past:
     is_up: bool
-    since: int
-    """When the session or absence under way began."""
+    since: int | None
+    """When the session or absence under way began; None: of an absence that the host will know nothing of."""
     sessions: int = 0
     up: int = 0
     away: int = 0
@@ -42,15 +42,19 @@ class Histories:
     def began(self, host: str, t: int) -> History:
         """The host's node starts at `t`: what it is to be told."""
         past = self._pasts[host]
-        if not past.is_up:
-            past.away += t - past.since
+        if not past.is_up or past.since is None:
+            past.away += t - past.since if past.since is not None else 0
             past.is_up, past.since = True, t
         return History(max(0, t - past.since), past.sessions, past.up, past.away)
 
     def ended(self, host: str, t: int) -> None:
         """The host's node is gone; no matter how, and no harm if it was gone before."""
         past = self._pasts[host]
-        if past.is_up:
+        if past.is_up and past.since is not None:
             past.sessions += 1
             past.up += t - past.since
             past.is_up, past.since = False, t
+
+    def lost(self, host: str) -> None:
+        """What the (dead) host knew is gone with its disk."""
+        self._pasts[host] = _Past(False, None)

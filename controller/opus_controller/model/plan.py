@@ -227,6 +227,8 @@ class HostFault(Frozen):
     target: Target
     same_as: str = ""
     """The `name` of an earlier fault whose victims these are; `target` is then only for reports."""
+    state: Literal["same", "lost"] = "same"
+    """Of a restart: whether a host that is dead by then keeps what lies on its disk and what it knows of its own past."""
 
 
 class Partition(Frozen):
@@ -292,6 +294,8 @@ class Flood(Frozen):
     """Of all of them together."""
     until_ns: int
     """The end at the latest."""
+    sources: tuple[HostName, ...] = ()
+    """Who asks, where that is known beforehand: in an earlier run they were chosen."""
 
 
 Fault = Annotated[HostFault | Partition | Heal | LinkChange | Strain | Flood, Field(discriminator="kind")]
@@ -344,8 +348,9 @@ class Expectation(Frozen):
     """In the figure's unit as result.json has it (a share, ms, s)."""
     app: str = ""
     site: str = ""
+    """Of requests, where their clients are."""
     outside_faults_ns: int | None = None
-    """Leave out requests issued in this span after each fault."""
+    """Leave out requests issued in this span after each fault; of state and control bytes, samples and the time between them."""
     outside_churn: bool = False
     """Departures and returns by churn count as faults for `outside_faults_ns`, too."""
     reachable: bool = False

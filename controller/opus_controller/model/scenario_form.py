@@ -220,6 +220,11 @@ class WorkloadForm(Form):
         return self
 
 
+STATES: Final = ("same", "lost")
+"""What a restarted host has of what it had."""
+State = Annotated[Literal["same", "lost"], BeforeValidator(choice(*STATES)), WithJsonSchema({"enum": list(STATES)})]
+
+
 class EventForm(Form):
     """Something done to hosts or links at a time: exactly one of the actions."""
 
@@ -241,6 +246,9 @@ class EventForm(Form):
     leave: Selectors | None = None
     """The node is asked to go: it tells whoever counts on it, serves until others do, and ends by itself within seconds."""
     restart: Selectors | None = None
+    state: State | None = None
+    """Of a restart: the host has what it had on its disk and knows what it lived before (same, unless given), or is as
+    one that has never run (lost)."""
     pause: Selectors | None = None
     resume: Selectors | None = None
     partition: Selectors | None = None
@@ -300,6 +308,8 @@ class EventForm(Form):
     def _check_companions(self, action: str) -> None:
         if action != "partition" and (self.from_ is not None or "both_ways" in self.model_fields_set):
             raise ValueError(f"from and both_ways belong to a partition, not to {shown(action)}")
+        if action != "restart" and self.state is not None:
+            raise ValueError(f"state belongs to a restart, not to {shown(action)}; allowed: a restart event of its own")
         if action != "link" and (self.set_ is not None or self.add is not None):
             raise ValueError(f"set and add belong to a link event, not to {shown(action)}")
         taken = [key for key in STRAINS if getattr(self, key) is not None]

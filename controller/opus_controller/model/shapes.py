@@ -43,6 +43,14 @@ class BurstLoss(Frozen):
         bad = self.p / (self.p + self.r)
         return bad * self.loss_bad + (1 - bad) * self.loss_good
 
+    def beside(self, loss: float) -> BurstLoss:
+        """The same chain where packets are lost independently as well, whatever state it is in: a packet passes if both let
+        it pass. Exact, and what either kind of links can carry."""
+        if not loss:
+            return self  # to the last bit
+        lost = {"loss_bad": 1 - (1 - self.loss_bad) * (1 - loss), "loss_good": 1 - (1 - self.loss_good) * (1 - loss)}
+        return self.model_copy(update=lost)
+
 
 class PathShape(Frozen):
     """One direction of a path between two sites (or two hosts), access links not included."""
@@ -84,20 +92,17 @@ class ShapeChange(Frozen):
     add_duplicate: float = Share
     add_reorder: float = Share
     add_corrupt: float = Share
-    """Shares add up, to at most 1."""
+    """Shares add up, to at most 1. Independent loss beside a bursty one is a second chance to be lost in either state."""
 
     def on(self, shape: PathShape) -> PathShape:
-        """`shape` changed. ValueError where loss is to be added to a path whose loss comes in bursts."""
+        """`shape` changed."""
         shape = PathShape.model_validate({**shape.model_dump(), **self.put})
-        if self.add_loss and shape.burst is not None:
-            raise ValueError(
-                "the path has bursty loss, to which none can be added; allowed: set: {loss: ...} or set: {burst: ...}"
-            )
         return shape.model_copy(
             update={
                 "delay_ns": shape.delay_ns + self.add_delay_ns,
                 "jitter_ns": shape.jitter_ns + self.add_jitter_ns,
-                "loss": min(1.0, shape.loss + self.add_loss),
+                "loss": min(1.0, shape.loss + self.add_loss) if shape.burst is None else shape.loss,
+                "burst": None if shape.burst is None else shape.burst.beside(self.add_loss),
                 "duplicate": min(1.0, shape.duplicate + self.add_duplicate),
                 "reorder": min(1.0, shape.reorder + self.add_reorder),
                 "corrupt": min(1.0, shape.corrupt + self.add_corrupt),
@@ -106,7 +111,7 @@ class ShapeChange(Frozen):
 
 
 def composed(shape: PathShape, changes: Iterable[ShapeChange]) -> PathShape:
-    """`shape` after all `changes`, the oldest first. ValueError as in `ShapeChange.on`."""
+    """`shape` after all `changes`, the oldest first."""
     for change in changes:
         shape = change.on(shape)
     return shape

@@ -13,7 +13,6 @@ from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import Fault, Flood, Heal, HostFault, LinkChange, Partition, Strain, Target
 from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
 from opus_controller.model.selectors import ALLOWED_STATIC, Selector
-from opus_controller.model.shapes import composed
 from opus_controller.model.topology import Topology
 from opus_controller.model.undoing import HostFaultKind, flapping
 from opus_controller.model.units import format_duration, shown
@@ -59,8 +58,6 @@ class TimelineCompiler:
         """Host to what has it down or paused: several events may, and each has to be undone."""
         self._laid: dict[str, Step] = {}
         """Partitions, link changes and strains not healed yet."""
-        self._changes: dict[str, LinkChange] = {}
-        """Of these the link changes, the oldest first."""
         self._past: dict[str, tuple[Step, tuple[str, ...]]] = {}
         """Every event so far by name, with its victims as far as known."""
 
@@ -156,7 +153,8 @@ class TimelineCompiler:
             victims = target.hosts
         self._track(kind, victims, step, same_as, named=not same_as and all(not s.share and not s.count for s in selectors))
         self._past[step.name] = (step, victims)
-        return HostFault(kind=kind, at_ns=step.at, name=step.name, target=target, same_as=same_as)
+        state = (not step.undoes and step.event.state) or "same"
+        return HostFault(kind=kind, at_ns=step.at, name=step.name, target=target, same_as=same_as, state=state)
 
     def _victims_of(self, name: str, kind: HostFaultKind, names: set[str]) -> tuple[str, ...]:
         """Of an earlier event that `kind` can follow."""
@@ -244,8 +242,6 @@ class TimelineCompiler:
                 f"the event {shown(undoes)} {what}; {suggestion(undoes, known)}allowed: {listed(known) or 'none in force then'}"
             )
         del self._laid[undoes]
-        if (lifted := self._changes.pop(undoes, None)) is not None:
-            self._check_paths(lifted)
         return Heal(kind="heal", at_ns=step.at, name=step.name, undoes=undoes)
 
     # --- targets ---
@@ -265,20 +261,8 @@ class TimelineCompiler:
 
     def _link(self, step: Step) -> LinkChange:
         change = path_change(step.event, self._sites, name=step.name, at_ns=step.at)
-        self._changes[step.name] = change
-        self._check_paths(change)
         self._laid[step.name] = step
         return change
-
-    def _check_paths(self, changed: LinkChange) -> None:
-        """ValueError where all changes in force cannot be made together to the paths that `changed` is about."""
-        for pair in {(changed.source, changed.target), (changed.target, changed.source)}:
-            composed(self._topology.shape(*pair), [one.change for one in self._changes.values() if pair in _pairs(one)])
-
-
-def _pairs(change: LinkChange) -> set[tuple[str, str]]:
-    one = (change.source, change.target)
-    return {one, one[::-1]} if change.both_ways else {one}
 
 
 def default_name(event: EventForm) -> str:

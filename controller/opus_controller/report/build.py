@@ -113,7 +113,22 @@ def _about(run: Run, wanted: Expectation, whole: Mapping[str, Any], faults: list
     """The figures an expectation is judged by: result.json's, those of requests over its selection, recovery over its faults."""
     narrowed = figures.of(run.judged.where(selection(run, wanted))).model_dump()
     narrowed["requests"] = {**whole["requests"], **narrowed["requests"]}
-    return {**whole, **narrowed, **_recovery(run, wanted, faults), "utility": _utility(wanted, whole)}
+    return {**whole, **narrowed, **_of_hosts(run, wanted), **_recovery(run, wanted, faults), "utility": _utility(wanted, whole)}
+
+
+def _of_hosts(run: Run, wanted: Expectation) -> dict[str, Any]:
+    """State and control bytes of the hosts at the site that is meant, outside the spans that are; nothing if all of it is."""
+    if not wanted.site and wanted.outside_faults_ns is None:
+        return {}
+    there = {host.name for host in run.plan.hosts if wanted.site in ("", host.site)}
+    changes = [*run.world.faults, *(run.world.churn if wanted.outside_churn else ())]
+    left = steady.Left((change.t for change in changes), wanted.outside_faults_ns or 0)
+    samples = [sample for sample in run.steady_samples if sample["host"] in there]
+    held = [sample for sample in samples if not left.out(int(sample["t"]), int(sample["t"]))]
+    return {
+        "state_entries": steady.state_entries(held).model_dump(),
+        "control_bytes_per_s": steady.control_bytes_per_s(steady.control_rates(samples, run.starts, left)).model_dump(),
+    }
 
 
 def _utility(wanted: Expectation, whole: Mapping[str, Any]) -> Mapping[str, Any] | None:

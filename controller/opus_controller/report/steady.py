@@ -18,6 +18,22 @@ def steady(samples: Iterable[Sample], since: int) -> list[Sample]:
     return [sample for sample in samples if sample["t"] >= since]
 
 
+class Left:
+    """Instants (ns, `times` of faults) after each of which `span_ns` are left out."""
+
+    def __init__(self, times: Iterable[int] = (), span_ns: int = 0) -> None:
+        self._times = sorted(times)
+        self._span = span_ns
+
+    def out(self, since: int, until: int) -> bool:
+        """Whether any of that time is: the latest of them counts, the others' spans end earlier."""
+        place = bisect_right(self._times, until) - 1
+        return place >= 0 and self._times[place] + self._span > since
+
+
+NOTHING_LEFT_OUT = Left()
+
+
 def state_entries(samples: Iterable[Sample]) -> result.StateEntries:
     """State: table entries a host holds, over all samples, nodes and agents apart (by what the host was at that time)."""
     node: list[int] = []
@@ -27,11 +43,13 @@ def state_entries(samples: Iterable[Sample]) -> result.StateEntries:
     return result.StateEntries(node=_spread(node), agent=_spread(agent))
 
 
-def control_rates(samples: Iterable[Sample], starts: Mapping[str, Sequence[int]]) -> dict[str, float]:
+def control_rates(
+    samples: Iterable[Sample], starts: Mapping[str, Sequence[int]], left: Left = NOTHING_LEFT_OUT
+) -> dict[str, float]:
     """Control bytes, sent plus received, per second, of each host with two samples or more of one life.
 
     Counters begin anew with each start of the host (`starts`: ns, ascending, by host): the time across one is left out, since
-    nobody counted what was sent between the last sample and the end.
+    nobody counted what was sent between the last sample and the end. So is time of which any is `left` out.
     """
     last: dict[str, tuple[int, int]] = {}
     sums: dict[str, tuple[int, int]] = {}
@@ -40,7 +58,9 @@ def control_rates(samples: Iterable[Sample], starts: Mapping[str, Sequence[int]]
         count = int(sample["control_bytes_sent"]) + int(sample["control_bytes_received"])
         if host in last:
             t0, count0 = last[host]
-            if bisect_right(starts.get(host, ()), t0) == bisect_right(starts.get(host, ()), t) and count >= count0:
+            if bisect_right(starts.get(host, ()), t0) == bisect_right(starts.get(host, ()), t) and not (
+                count < count0 or left.out(t0, t)
+            ):
                 spent, grown = sums.get(host, (0, 0))
                 sums[host] = (spent + t - t0, grown + count - count0)
         last[host] = (t, count)

@@ -81,6 +81,8 @@ class Engine:
         self.version: str = facts.get("ServerVersion", "")
         self.cores: int = facts.get("NCPU", os.cpu_count() or 1)
         self.storage: str = facts.get("Driver", "")
+        self.unable = [name for name, fact in (("cpu", "CpuCfsQuota"), ("memory", "MemoryLimit")) if facts.get(fact) is False]
+        """What it cannot limit on this machine."""
 
     @classmethod
     def find(cls, url: str = "") -> Engine:

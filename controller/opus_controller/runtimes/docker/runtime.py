@@ -113,6 +113,11 @@ class DockerRuntime(HostsRuntime):
                     "(scripts/image.py --base IMAGE), or run an image of your own (image: in place of command:)"
                 )
 
+    def _lacking(self, plan: Plan) -> dict[str, str]:
+        """What the engine says that it cannot do; it stops containers by the freezer."""
+        freezer = {} if cgroups.has_freezer(Path("/proc/self/mountinfo").read_text()) else cgroups.missing("freezer")
+        return {**freezer, **{name: text for limit in self.engine.unable for name, text in cgroups.missing(limit).items()}}
+
     def _beside_of(self, plan: Plan) -> Beside | None:
         if self._beside is None and services.images(plan):
             self._beside = Beside(plan, self.state, lambda: self.engine, self._left)

@@ -19,10 +19,13 @@ from pathlib import Path
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.plan import Host, HostAbilities
 from opus_controller.model.shapes import HostChange
+from opus_controller.net import namespaces
 from opus_controller.runtimes.hosts import shortage
 
 PERIOD_US = 100_000
 """Of the CPU quota: the kernel's default."""
+PROBE_WAIT_S = 0.5
+"""For a cgroup in which nothing has run to be gone."""
 _LIMITS = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us", "memory.max", "memory.limit_in_bytes")
 _ENDLESS = 2.0**62
 CORES_OFF = 0.0101
@@ -58,6 +61,32 @@ def find_mounts(mountinfo: str) -> Mounts:
         elif kind == "cgroup":
             v1.update({option: point for option in options.split(",") if option in ("cpu", "memory")})
     return Mounts(v2=v2) if v2 is not None else Mounts(cpu=v1.get("cpu"), memory=v1.get("memory"))
+
+
+def has_freezer(mountinfo: str) -> bool:
+    """Whether an engine can stop a container's processes by their cgroup: with v2 alone always, else by v1's controller."""
+    kinds = [line.partition(" - ")[2].split(" ", 2) for line in mountinfo.splitlines()]
+    v1 = [options.split(",") for kind, _, options in kinds if kind == "cgroup"]
+    return any("freezer" in options for options in v1) if v1 else any(kind == "cgroup2" for kind, _, _ in kinds)
+
+
+def missing(controller: str, why: str = "") -> dict[str, str]:
+    """One that cannot be used: why (it is not mounted, unless said otherwise), and what mends it."""
+    why = why or f"the cgroup controller {controller} is not mounted on this machine"
+    return {controller: f"{why}; run as root; in a container: docker run --privileged (opus doctor)"}
+
+
+def lacking(host: Host, mounts: Mounts | None = None) -> dict[str, str]:
+    """Controllers of cpu and memory that cannot limit `host` here, see `missing`: tried, and nothing is left of it."""
+    limits = Limits(namespaces.new_run(), mounts)
+    try:
+        cores, memory = in_force(limits.create([host])[host.name])
+    finally:
+        remove(limits.directories, wait_s=PROBE_WAIT_S)
+    return {
+        **({} if cores else missing("cpu", limits.refused)),
+        **({} if memory else missing("memory", limits.refused)),
+    }
 
 
 def _offers(v2: Path, wanted: set[str]) -> bool:
@@ -139,6 +168,10 @@ def limit(directories: Iterable[str], abilities: HostAbilities, strain: HostChan
             if (file := Path(directory, name)).exists():
                 shortage.lower([directory], partial(_write, file, value), f"{file.parent.name}: {value} bytes of memory")
     hold(directories, quota / PERIOD_US, memory)
+    cores_told, memory_told = in_force(directories)
+    for controller, told in (("cpu", cores_told or strain.cpu == 1), ("memory", memory_told or strain.memory is None)):
+        if not told:
+            raise PlatformError(missing(controller)[controller])
 
 
 def _write(file: Path, value: str) -> None:

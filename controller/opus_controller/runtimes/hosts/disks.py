@@ -10,8 +10,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from opus_controller.model.errors import PlatformError
 
 _MS_NOSUID, _MS_NODEV, _MS_REMOUNT = 2, 4, 32
 _MNT_DETACH: Final = 2
@@ -45,6 +49,19 @@ def limit(directory: Path, size: int) -> None:
     disk = os.statvfs(directory)
     if not wanted <= disk.f_blocks * disk.f_frsize < wanted + disk.f_frsize:
         raise OSError(errno.EIO, f"it has {disk.f_blocks * disk.f_frsize} bytes and not {wanted}", str(directory))
+
+
+def clear(directories: Iterable[Path]) -> None:
+    """Nothing is left on these disks, or in these directories where there are no disks. PlatformError if something cannot be
+    removed."""
+    try:
+        for entry in [entry for directory in directories for entry in os.scandir(directory)]:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            elif entry.name != FIRST:
+                os.unlink(entry.path)
+    except OSError as error:
+        raise PlatformError(f"a host's disk cannot be emptied: {error.strerror} ({error.filename})") from error
 
 
 def of_run(state: Path) -> list[Path]:

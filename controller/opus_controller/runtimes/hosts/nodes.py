@@ -289,8 +289,8 @@ class Nodes:
         leaving = self._nodes[name].leaving
         return leaving is not None and not leaving.done()
 
-    async def gone(self, hosts: Iterable[str]) -> None:
-        """Until those that were asked to leave have."""
+    async def left(self, hosts: Iterable[str]) -> None:
+        """Wait until those that were asked to leave have."""
         for name in hosts:
             leaving, self._nodes[name].leaving = self._nodes[name].leaving, None
             if leaving is not None:
@@ -300,11 +300,23 @@ class Nodes:
         """Let go of what belonged to dead nodes."""
         await _each(list(hosts), self._bury)
 
+    async def gone(self, hosts: Iterable[str]) -> None:
+        """Wait until dead hosts' processes have ended: from then on they write nothing."""
+        names = list(hosts)
+        await self.left(names)
+        for name in names:
+            await asyncio.wait_for(self._nodes[name].ended.wait(), ENDED_S)
+
+    def lose_past(self, hosts: Iterable[str]) -> None:
+        """What dead hosts know of their own."""
+        for name in hosts:
+            self._histories.lost(name)
+
     async def restart(self, hosts: Iterable[str]) -> None:
         """The next incarnation of dead hosts (the first of those that never ran), with the rest of their workload."""
         names = list(hosts)
+        await self.gone(names)
         for name in names:
-            await asyncio.wait_for(self._nodes[name].ended.wait(), ENDED_S)
             self._state.hosts[name].incarnation += self._state.hosts[name].node is not None
         await self.spawn(names)
         await self.boot(names)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
-from opus_controller.engine import fidelity
+from opus_controller.engine import fidelity, needs
 from opus_controller.engine.observer import Observed
 from opus_controller.engine.runtime import Health, LiveHost, Record, RunInfo
 from opus_controller.model.errors import InvalidRun, OpusError, PlatformError
@@ -91,6 +91,10 @@ class HostsRuntime(ABC):
     @abstractmethod
     def _check(self, plan: Plan) -> None:
         """Blocks. PlatformError if this machine or this runtime lacks what the plan's services need."""
+
+    @abstractmethod
+    def _lacking(self, plan: Plan) -> Mapping[str, str]:
+        """Blocks. Cgroup controllers that hosts cannot be limited or stopped by here: why, and what mends it."""
 
     def _beside_of(self, plan: Plan) -> Beside | None:
         """Who starts users' containers beside nodes; None where there are none."""
@@ -169,6 +173,7 @@ class HostsRuntime(ABC):
 
     async def up(self, plan: Plan) -> None:
         await in_thread(lambda: self._check(plan))
+        await in_thread(lambda: needs.check_machine(plan.timeline, lambda: self._lacking(plan)))
         files = raise_file_limit()
         self._state = await in_thread(lambda: states.make(plan, mode=self._mode, runtime=self.kind, record=self._record))
         self._network = Network.of(plan)
@@ -294,7 +299,7 @@ class HostsRuntime(ABC):
         """A fresh namespace, as a reboot leaves no socket: the old one's kernel would go on retransmitting."""
         names, nodes, links, state = list(hosts), self.nodes, self.links, self.state
         self._network = network
-        await nodes.gone(names)
+        await nodes.left(names)
         await nodes.bury(names)
         async with self._linking:
             await in_thread(lambda: links.apply(self.network))
@@ -302,6 +307,15 @@ class HostsRuntime(ABC):
         await nodes.restart(names)
         await in_thread(lambda: self._limit(name for name in names if _enforced(self._strains.get(name)) != _enforced(None)))
         state.save()
+
+    async def lose_state(self, hosts: Iterable[str]) -> None:
+        """All that lies in their directories, which are all that a node and its programs can write to for longer than they
+        live. A full disk is full again with nothing on it."""
+        names = list(hosts)
+        await self.nodes.gone(names)
+        await in_thread(lambda: disks.clear(Path(self.state.hosts[name].control_dir) for name in names))
+        await in_thread(lambda: self._limit_disks(name for name in names if _disk(self._strains.get(name)) is not None))
+        self.nodes.lose_past(names)
 
     async def pause(self, hosts: Iterable[str]) -> None:
         await self._pause(list(hosts), paused=True)
@@ -469,7 +483,7 @@ class HostsRuntime(ABC):
     async def _end_nodes(self) -> None:
         if self._nodes is not None:
             self._nodes.kill(self.state.hosts)
-            await self._nodes.gone(self.state.hosts)
+            await self._nodes.left(self.state.hosts)
             await self._nodes.bury(self.state.hosts)
         await self._end_hosts()
 
@@ -477,7 +491,7 @@ class HostsRuntime(ABC):
         """Let go of a testbed that stays up (mode up, or opened): nothing of it is touched."""
         await self._stop_watching()
         if self._nodes is not None:
-            await self._nodes.gone(self.state.hosts)
+            await self._nodes.left(self.state.hosts)
             await self._nodes.bury(self.state.hosts)
         await self._stop_speaking()
 

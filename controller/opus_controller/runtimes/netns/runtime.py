@@ -10,7 +10,7 @@ from typing import Any
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.plan import Plan, Strain
 from opus_controller.net import namespaces
-from opus_controller.runtimes.hosts import services
+from opus_controller.runtimes.hosts import cgroups, services
 from opus_controller.runtimes.hosts.cgroups import Limits
 from opus_controller.runtimes.hosts.machine import in_thread, last_lines
 from opus_controller.runtimes.hosts.nodes import NODE_PORT
@@ -27,6 +27,10 @@ class NetnsRuntime(HostsRuntime):
 
     def _check(self, plan: Plan) -> None:
         services.check_without_containers(plan)
+
+    def _lacking(self, plan: Plan) -> dict[str, str]:
+        """A pause is a signal here."""
+        return cgroups.lacking(plan.hosts[0])
 
     def _own_disks(self, plan: Plan) -> bool:
         return any(isinstance(fault, Strain) and fault.change.disk is not None for fault in plan.timeline)

@@ -89,6 +89,10 @@ class SimRuntime:
         for host in self._named(hosts):
             self._living.restart(host)
 
+    async def lose_state(self, hosts: Iterable[str]) -> None:
+        for host in self._named(hosts):
+            self._living.lose_state(host)
+
     async def pause(self, hosts: Iterable[str]) -> None:
         for host in self._named(hosts):
             host.paused = host.core is not None

@@ -149,6 +149,13 @@ class World:
         if host.core is None:
             self._boot(self.agenda.now, host, host.incarnation + 1, None)
 
+    def lose_state(self, host: SimHost) -> None:
+        """Of a dead host, or one that is leaving and goes now: what its node, its kernel and its clients hold has died with it."""
+        if host.leaving:
+            self.kill(host, powered=True)
+        host.stored.clear()
+        self._histories.lost(host.plan.name)
+
     def strain(self, host: SimHost, strain: HostChange) -> None:
         """From now on."""
         now = self.agenda.now
