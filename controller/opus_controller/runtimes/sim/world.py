@@ -150,7 +150,7 @@ class World:
             self._boot(self.agenda.now, host, host.incarnation + 1, None)
 
     def lose_state(self, host: SimHost) -> None:
-        """Of a dead host, or one that is leaving and goes now: what its node, its kernel and its clients hold has died with it."""
+        """Of a dead host, or one that is leaving, which goes now: what its node, kernel and clients hold dies with it."""
         if host.leaving:
             self.kill(host, powered=True)
         host.stored.clear()
