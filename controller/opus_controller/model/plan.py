@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -105,7 +105,23 @@ class Utility(Frozen):
     """Requests answered, of all clients."""
 
 
-class App(Frozen):
+class Later(Frozen):
+    """Of what has got fields since plans exist: where these say nothing, a plan's bytes are as if there were no such thing."""
+
+    LATER: ClassVar[tuple[str, ...]]
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = dumped(self)
+        for name in self.LATER:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                found.pop(name, None)
+        return found
+
+
+class App(Later):
+    LATER = ("utility",)
+
     name: str
     replicas: int = Field(ge=1)
     """m; the least, with `most`."""
@@ -126,14 +142,7 @@ class App(Frozen):
     hedge_ns: int = Field(default=0, ge=0)
     """Without an answer for so long, a second replica is asked; 0: never."""
     utility: Utility | None = None
-    """None: nobody said what it is worth, and the plan's bytes are as if there were no such thing."""
-
-    @model_serializer(mode="wrap")
-    def _without_nothing(self, dumped: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        found: dict[str, Any] = dumped(self)
-        if self.utility is None:
-            found.pop("utility", None)
-        return found
+    """None: nobody said what it is worth."""
 
 
 class OverlaySettings(Frozen):
@@ -218,7 +227,9 @@ class Target(Frozen):
     """Never these (a client that must stay, a seed)."""
 
 
-class HostFault(Frozen):
+class HostFault(Later):
+    LATER = ("state",)
+
     kind: Literal["crash", "power-off", "leave", "restart", "pause", "resume"]
     at_ns: int
     name: str = ""
@@ -278,12 +289,14 @@ class Strain(Frozen):
     """The `name` of an earlier strain: on the hosts that it hit."""
 
 
-class Flood(Frozen):
+class Flood(Later):
     """Denial of service: hosts near the target ask far more than clients do, until `heal` stops them. Bounded in rate and time.
 
     Who asks is chosen when it is due, and recorded: of an agent, nodes that are attached to it; otherwise the hosts nearest to
     the target. While they do, they are no clients: their requests count in no figure of availability or latency.
     """
+
+    LATER = ("sources",)
 
     kind: Literal["flood"]
     at_ns: int
