@@ -41,9 +41,13 @@ LEFT_OUT = "validity=exclude"
 TRIES = 2
 
 
+def part(name: str) -> float:
+    return OTHERWISE.get(name, SOONER)
+
+
 def sooner(name: str) -> list[str]:
     """KEY=VALUE settings by which a scenario takes a part of its time. What flaps does so as often as before."""
-    form, factor = load_scenario(SCENARIOS[name]).form, OTHERWISE.get(name, SOONER)
+    form, factor = load_scenario(SCENARIOS[name]).form, part(name)
     settle = form.settle if factor == 1 else form.settle * JOINED
 
     def at(ns: int) -> str:
@@ -68,6 +72,8 @@ def sooner(name: str) -> list[str]:
 @dataclass(frozen=True)
 class Played:
     plan: Plan
+    factor: float
+    """What it took of its time."""
     code: int
     result: dict[str, Any]
     errors: str
@@ -85,7 +91,16 @@ class Played:
             assert self.result["validity"]["reasons"], "invalid, and does not say why"
             return
         assert self.result["expectations"]
-        assert [one for one in self.result["expectations"] if not one["ok"]] == []
+        assert [one for one in self.result["expectations"] if not self._holds(one)] == []
+
+    def _holds(self, expected: dict[str, Any]) -> bool:
+        """As it says. But what takes its time after a fault however long that lasts is so much more of a shorter run, and where
+        the machine spoilt all the seconds that a figure is of, there is none."""
+        if expected["actual"] is None:
+            return bool(self.result["validity"]["spans"])
+        if expected["figure"] == "availability" and " outside " not in expected["name"]:
+            return bool(1 - expected["actual"] <= (1 - expected["target"]) / self.factor)
+        return bool(expected["ok"])
 
 
 def play(name: str, runtime: str, directory: Path) -> Played:
@@ -98,7 +113,7 @@ def play(name: str, runtime: str, directory: Path) -> Played:
         output, errors = process.communicate(timeout=200)
         if process.returncode != 4:
             break
-    return Played(plan, process.returncode, json.loads(output), errors, leftovers(run))
+    return Played(plan, part(name), process.returncode, json.loads(output), errors, leftovers(run))
 
 
 @contextmanager
