@@ -15,6 +15,7 @@ from opus_controller.engine.turns import Turns
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Fault, Flood, Heal, HostFault, LinkChange, Partition, Plan, Strain, Target
+from opus_controller.model.scenario_form import undone_by
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Refused(PlatformError):
         self.record = record
 
 
-UNDONE: dict[str, tuple[Want, ...]] = {"restart": (Want.LEFT, Want.CRASHED, Want.OFF), "resume": (Want.PAUSED,)}
+UNDONE = {undo: tuple(CLAIMS[cause] for cause in undone_by(undo)) for undo in ("restart", "resume")}
 """Which claims an event takes back."""
 
 

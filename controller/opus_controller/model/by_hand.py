@@ -19,7 +19,7 @@ from opus_controller.model.errors import ScenarioError
 from opus_controller.model.fields import Form, listed, parse_name, suggestion
 from opus_controller.model.lifetimes import Lifetimes
 from opus_controller.model.plan import Fault, Flood, Heal, HostFault, Partition, Plan, Strain, Target
-from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
+from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm, undone_by
 from opus_controller.model.selectors import ALLOWED_STATIC, Selector
 from opus_controller.model.timeline import free
 from opus_controller.model.topology import Topology
@@ -174,7 +174,7 @@ class HandCompiler:
     def _check_same(kind: HostFaultKind, same_as: str, selectors: Sequence[Selector], known: Known) -> None:
         if len(selectors) > 1:
             raise ValueError('"same as" stands alone; allowed: no list around it')
-        causes = [cause for cause, undo in UNDONE_BY.items() if undo == kind] or list(HOST_FAULTS)
+        causes = undone_by(kind) or HOST_FAULTS
         fitting = [name for name, earlier in known.kinds.items() if earlier in causes]
         if same_as not in fitting:
             raise ValueError(

@@ -52,6 +52,12 @@ UNDONE_BY: Final = {
 }
 """What `for: 10s` adds at its end."""
 
+
+def undone_by(action: str) -> tuple[str, ...]:
+    """The events that `action` takes back: what a restart, a resume or a heal can follow. Nothing of any other."""
+    return tuple(cause for cause, undo in UNDONE_BY.items() if undo == action)
+
+
 STRAINS: Final = ("cpu", "memory", "up", "down", "clock", "drift", "disk", "writes")
 LEAST_MEMORY: Final = 64 << 20
 MOST_CLOCK: Final = 3600 * SECOND

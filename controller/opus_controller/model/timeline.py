@@ -11,7 +11,7 @@ from opus_controller.model.aim import Aim, host_change, path_change
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import Fault, Flood, Heal, HostFault, LinkChange, Partition, Strain, Target
-from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm
+from opus_controller.model.scenario_form import HOST_FAULTS, UNDONE_BY, EventForm, undone_by
 from opus_controller.model.selectors import ALLOWED_STATIC, Selector
 from opus_controller.model.topology import Topology
 from opus_controller.model.undoing import HostFaultKind, flapping
@@ -165,7 +165,7 @@ class TimelineCompiler:
                 f"the event {shown(name)} {when}; {suggestion(name, earlier)}allowed: {listed(earlier) or 'none so far'}"
             )
         step, victims = self._past[name]
-        needed = {"restart": ("crash", "power-off", "leave"), "resume": ("pause",)}.get(kind, HOST_FAULTS)
+        needed = undone_by(kind) or HOST_FAULTS
         if step.kind not in needed:
             raise ValueError(f"{shown(name)} is a {step.kind}, which a {kind} cannot follow; allowed: a {' or '.join(needed)}")
         return victims

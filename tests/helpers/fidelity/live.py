@@ -11,14 +11,14 @@ from typing import TypeVar
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host, HostAbilities, PathTable
 from opus_controller.model.shapes import AccessLink, PathShape
-from opus_controller.net import namespaces
+from opus_controller.net import namespaces, stamps
 from opus_controller.net.links import Links
 from opus_controller.net.netem import NetemLinks
 from opus_controller.net.userspace import UserspaceLinks
 
 T = TypeVar("T")
 
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 32, 33, 35
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _BUFFER = 8 << 20
 PLAIN = PathShape(delay_ns=1_000_000)
 """Of paths that a test says nothing about."""
@@ -46,7 +46,7 @@ class LiveNetwork:
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER)
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            stamps.ask(sock)
             sock.bind(("0.0.0.0", port))
             sock.setblocking(False)
             return sock

@@ -16,12 +16,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from opus_controller.net import stamps
+
 from helpers.fidelity.live import LiveNetwork
 
 IP_AND_UDP = 28
 _HEADER = struct.Struct("=IIq")
-_TIMESPEC = struct.Struct("@ll")
-_SO_NO_CHECK, _SO_TIMESTAMPNS = 11, 35
+_SO_NO_CHECK = 11
 _FIRST_PORT = 20_000
 _GRACE_NS, _QUIET_NS, _POLL_NS = 1_500_000_000, 250_000_000, 20_000_000
 _FILLER = bytes(i * 37 & 255 for i in range(1500))
@@ -194,8 +195,6 @@ def _arrival(data: bytes, body: bytes, at_ns: int) -> Arrival:
 
 
 def _stamp(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, value in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-            seconds, nanoseconds = _TIMESPEC.unpack_from(value)
-            return int(seconds * 1_000_000_000 + nanoseconds)
-    raise AssertionError("the kernel did not say when the packet came")
+    at = stamps.read(ancillary)
+    assert at is not None, "the kernel did not say when the packet came"
+    return at
