@@ -94,13 +94,24 @@ class Played:
         assert [one for one in self.result["expectations"] if not self._holds(one)] == [], self.errors
 
     def _holds(self, expected: dict[str, Any]) -> bool:
-        """As it says. But what takes its time after a fault however long that lasts is so much more of a shorter run, and where
-        the machine spoilt all the seconds that a figure is of, there is none."""
+        """As it says. But what takes its time after a fault however long that lasts is so much more of a shorter run; where the
+        machine spoilt all the seconds that a figure is of, there is none; and what may take longer than there is until something
+        else happens cannot be missed."""
         if expected["note"] == "no data":
             return bool(self.result["validity"]["spans"])
+        if expected["note"] == "did not recover":
+            fault = expected["name"].partition(" after ")[2]
+            return bool(fault) and bool(expected["target"] > self._span_after(fault))
         if expected["figure"] == "availability" and " outside " not in expected["name"]:
             return bool(1 - expected["actual"] <= (1 - expected["target"]) / self.factor)
         return bool(expected["ok"])
+
+    def _span_after(self, fault: str) -> float:
+        """Seconds from it to the next that is another."""
+        times = {one["name"]: one["at_s"] for one in self.result["faults"]}
+        return float(
+            min((at for at in times.values() if at >= times[fault] + 1), default=self.plan.duration_ns / 1e9) - times[fault]
+        )
 
 
 def play(name: str, runtime: str, directory: Path) -> Played:
