@@ -151,6 +151,8 @@ def _app(app: pb.App) -> AppConfig:
         hedge=app.hedge_ns,
         utility=_utility(app.utility) if app.HasField("utility") else None,
         floor=app.utility.floor,
+        memory=app.memory,
+        storage=app.storage,
         **choosing(app.choice or LATENCY),
     )
 

@@ -31,6 +31,7 @@ from opus_node.core.events import (
 )
 from opus_node.core.messages import Message, ReplicaSet
 from opus_node.core.node import NodeCore
+from opus_node.core.sets import ReplicaSets
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, Nanos, NodeConfig, NodeId
 
 APP = "web"
@@ -73,6 +74,8 @@ class CoreNet:
         self.cores: dict[NodeId, NodeCore] = {}
         self.clocks: dict[NodeId, HostClock] = {}
         """Of hosts that have a clock of their own when they boot."""
+        self.configs: dict[NodeId, NodeConfig] = {}
+        """Of hosts that are not like the others."""
         self.lives: dict[NodeId, int] = {}
         self.dead: set[NodeId] = set()
         self.left: dict[NodeId, Nanos] = {}
@@ -97,13 +100,15 @@ class CoreNet:
         self.broken: list[str] = []
         """Violations of what must hold at every step."""
         self.decided: dict[tuple[str, int, NodeId], tuple[NodeId, ...]] = {}
+        self._held: dict[NodeId, tuple[ReplicaSets, dict[str, tuple[int, NodeId]]]] = {}
+        """What each agent held, as long as it is one."""
 
     # Hosts
 
     def boot(self, node: NodeId) -> None:
         life = self.lives[node] = self.lives.get(node, -1) + 1
         self.dead.discard(node)
-        core: Any = NodeCore(node, self.config, Random(f"{self.seed}/{node}/{life}"))
+        core: Any = NodeCore(node, self.configs.get(node, self.config), Random(f"{self.seed}/{node}/{life}"))
         if node in self.clocks:
             core = ClockedCore(core, self.clocks[node], node)
         self.cores[node] = core
@@ -154,10 +159,12 @@ class CoreNet:
 
     # Clients
 
-    def request(self, node: NodeId, deadline: Nanos = 2 * SECOND, app: str = APP, write: bool = False) -> int:
+    def request(
+        self, node: NodeId, deadline: Nanos = 2 * SECOND, app: str = APP, write: bool = False, key: int | None = None
+    ) -> int:
         number = self._requests[node] = self._requests.get(node, 0) + 1
         self._asked[(node, self.lives[node], number)] = (self.now, self.now + deadline)
-        self._step(node, Request(app, number, number % 17, write, 200, 1000, self.now + deadline))
+        self._step(node, Request(app, number, number % 17 if key is None else key, write, 200, 1000, self.now + deadline))
         return number
 
     def done(self) -> list[RequestDone]:
@@ -223,6 +230,7 @@ class CoreNet:
         self.replied += [(node, reply) for reply in ready.replies]
         for reply in ready.replies:
             self._reply(node, reply)
+        self._check_held(node)
         if ready.left:
             self.left[node] = self.now
             self.power_off(node)
@@ -262,6 +270,19 @@ class CoreNet:
         known = self.decided.setdefault((one.app, one.epoch, one.steward), one.members)
         if known != one.members:
             self.broken.append(f"two sets share {one.app} {one.epoch} {one.steward}: {known} and {one.members}")
+
+    def _check_held(self, node: NodeId) -> None:
+        role = getattr(self.cores[node], "_role", None)
+        if role is None:
+            self._held.pop(node, None)
+            return
+        sets, before = self._held.get(node, (None, {}))
+        now = {one.app: (one.epoch, one.steward) for one in role.sets.all()}
+        if sets is role.sets:
+            self.broken += [
+                f"{node} goes back from {before[app]} to {now[app]}" for app in now if now[app] < before.get(app, (0, ""))
+            ]
+        self._held[node] = (role.sets, now)
 
     def _notice(self, node: NodeId, notice: Notice) -> None:
         told = Told(self.now, node, notice)
@@ -346,9 +367,16 @@ SIX_RTT = {
 """Six regions of the world, about as far from each other as they are."""
 
 
-def six_regions(config: NodeConfig | None = None, seed: str = "six", per_site: int = 5, chance: Chance | None = None) -> CoreNet:
-    """`per_site` hosts in each of six regions, seeds in three of them, all booted at time 0."""
+def six_regions(
+    config: NodeConfig | None = None,
+    seed: str = "six",
+    per_site: int = 5,
+    chance: Chance | None = None,
+    configs: dict[NodeId, NodeConfig] | None = None,
+) -> CoreNet:
+    """`per_site` hosts in each of six regions, seeds in three of them, all booted at time 0; `configs` are single hosts' own."""
     net = CoreNet(sites(SIX_RTT), seed=seed, chance=chance or Chance())
+    net.configs = configs or {}
     if config is not None:
         net.config = config
     net.seeds = tuple(f"{site}-1" for site in SIX[:3])

@@ -44,7 +44,7 @@ UNHURRIED = settings(
 
 DEEDS = st.builds(
     Deed,
-    st.sampled_from(["off", "boot", "cut", "heal", "cut_one_way", "load"]),
+    st.sampled_from(["off", "boot", "cut", "heal", "cut_one_way", "load", "wipe"]),
     st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True).map(tuple),
     st.integers(100, 8000),
 )
@@ -89,7 +89,38 @@ def perform(net: CoreNet, deed: Deed) -> None:
         net.cut(deed.who[:1], deed.who[1:])
     elif deed.kind == "heal":
         net.heal()
+    elif deed.kind == "wipe":
+        for node in deed.who:
+            if node not in net.dead:
+                wipe(net, node)
     net.load(deed.then_ms * MILLISECOND, 40 * MILLISECOND, deadline=1500 * MILLISECOND)
+
+
+def wipe(net: CoreNet, node: str) -> None:
+    """It forgets what it was told: of its nodes and their measurements, of replicas and who serves, as steward of all others. Not
+    the epochs it has heard of, which fence (whoever loses those, by a restart, counts on in another incarnation)."""
+    core = net.cores[node]
+    for cache in core._client.caches.values():
+        cache.entries.clear()
+    for level in core._levels:
+        role = level.role
+        if role is None:
+            continue
+        role.leases.table.clear()
+        role.census._told.clear()
+        for told in role.aggregate._told.values():
+            told.clear()
+        role.relay.targets.clear()
+        role.sets.by_app.clear()
+        role.sets._left.clear()
+        role.sets._digest = None
+        if role.stewards is not None:
+            role.stewards.surveyor._rtts.clear()
+            for desk in role.stewards.desks.values():
+                desk.summaries.clear()
+                desk.watched.clear()
+                desk.former = ()
+                desk.ready.clear()
 
 
 def bounded(net: CoreNet) -> None:

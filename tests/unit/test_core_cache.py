@@ -90,7 +90,7 @@ def test_measuring_dials_nobody_and_the_nearest_is_gone_to_only_once_it_is_diall
     node.probed()
     assert set(node.cache.entries) == {"a", "b", "c"}
     assert node.connected == {"a"}, "farther ones are remembered"
-    node.cache.count()
+    node.cache.count(1)
     node.cache.tend(node.ctx.now)
     node.probed()
     assert node.connected == {"a", "b"}, "the one to go to when the nearest is a replica no more"
@@ -121,7 +121,7 @@ def test_a_connection_that_is_kept_open_says_nothing_of_the_program() -> None:
     node.probed()
     node.cache.not_ready("a")
     node.ctx.now += SHUT_FIRST
-    node.cache.count()
+    node.cache.count(1)
     node.cache.entries["a"].rtt.met_at = -FARTHER
     node.cache.tend(node.ctx.now)
     assert node.probed() == {"a"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 from helpers.corenet import APP, CoreNet, six_regions
-from opus_node.core.aggregate import LEAST, POINTS, Aggregate, merged, share
+from opus_node.core.aggregate import FEWEST, LEAST, POINTS, Aggregate, merged, share
+from opus_node.core.cluster import Cluster
 from opus_node.core.context import Context
 from opus_node.core.messages import Candidate, LeaseReply, MemberUpdate, Ping, ProbeReply, ReplicaSet, Summary, SummaryWanted
 from opus_node.core.prober import Prober
@@ -163,6 +165,23 @@ def test_a_head_loses_no_node_and_no_request_of_those_it_sums_up() -> None:
         assert sum(one.rate for one in passed) == 3 + sum(range(20))
         everybody = 7 + sum(range(20)) + 21  # nodes and agents
         assert sum(one.nodes + 1 for one in passed) == everybody
+
+
+def test_a_sum_keeps_who_could_serve_where_the_demand_is_and_what_was_measured() -> None:
+    """y's nodes are at x's as far as y is, with two thirds of the demand; x's measurements still name the same nodes."""
+    x = replace(summary("x", 3, 2.0), abroad=("far",))
+    measured = replace(x.candidates[0], weight=4, near=(1, 7, 2, 9))  # the agent, and who is abroad
+    x = replace(x, candidates=(measured, replace(x.candidates[1], weight=4)))
+    y = summary("y", 9, 4.0, version=3)
+    y = replace(y, candidates=(*(replace(y.candidates[0], node=f"y-{i}", weight=1) for i in range(9)), y.candidates[1]))
+    both = merged(x, y)
+    nodes = [one.node for one in both.candidates]
+    assert nodes == ["x-1", "x", *(f"y-{i}" for i in range(FEWEST))]
+    assert [sum(one.weight for one in both.candidates if one.node[0] == name) for name in "xy"] == [8, 16]
+    assert Cluster("x", both).abroad == {"far": [(0, 0.9)]}
+    assert Cluster("x", both).between[0][1] == 0.7
+    versions = {merged(x, y).version, merged(x, replace(y, version=4)).version, merged(replace(x, version=2), y).version}
+    assert len(versions) == 3, "whoever knows a part as it was is told anew"
 
 
 def test_whoever_has_a_member_is_passed_on_however_light() -> None:

@@ -220,6 +220,27 @@ def test_one_that_is_likely_to_go_is_passed_over_for_one_that_is_not() -> None:
     assert filled(one, land(one, *told), 1) == ("a2",)
 
 
+def test_one_that_has_often_gone_is_passed_over_for_one_of_the_same_age_that_has_not() -> None:
+    one, hour = AppConfig(APP, 1), 3600 * SECOND
+    told = summary_of("a", 9.0, "a1", "a2", "a3", ages_s=(3600, 3600, 3600))
+    (chosen,) = filled(one, land(one, told), 1)
+    restless = [replace(each, sessions=30, up=10 * hour) if each.node == chosen else each for each in told.candidates]
+    assert filled(one, land(one, replace(told, candidates=tuple(restless))), 1) != (chosen,)
+    steady = [replace(each, sessions=30, up=9000 * hour) if each.node == chosen else each for each in told.candidates]
+    assert filled(one, land(one, replace(told, candidates=tuple(steady))), 1) == (chosen,)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_who_lacks_what_it_takes_does_not_serve_but_its_demand_counts(policy: str) -> None:
+    config = AppConfig(APP, 2, policy=policy)
+    told = [summary_of("a", 90.0, "a1", "a2"), summary_of("b", 1.0, "b1", "b2")]
+    told[0] = replace(told[0], candidates=tuple(replace(one, unfit=True) for one in told[0].candidates))
+    there = land(config, *told)
+    assert set(filled(config, there, 2)) == {"b1", "b2"}
+    assert set(filled(config, there, 9)) == {"b1", "b2"}, "nobody else can"
+    assert there.demand["a"] > there.demand["b"]
+
+
 def test_a_node_two_agents_claim_belongs_to_the_nearer() -> None:
     told = {"a": summary_of("a", 1.0, "x", rtt_ms=80), "b": summary_of("b", 1.0, "x", rtt_ms=2)}
     assert homes({agent: Cluster(agent, one) for agent, one in told.items()})["x"] == "b"

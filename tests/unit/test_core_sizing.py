@@ -18,8 +18,8 @@ from opus_node.core.sizing import (
     members_to_last,
     outlook,
     resized,
-    up_for,
 )
+from opus_node.core.stability import YOUNGEST, survives
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
 
@@ -73,10 +73,11 @@ def test_the_outlook_is_the_expectation_over_all_that_may_fail(work: float) -> N
 
 
 def test_the_target_asks_for_more_where_members_are_young() -> None:
-    def least(age: float) -> int:
-        return members_to_last([Prospect(1.0, up_for(age, 10.0))] * 20, 1, 20, 0.0, 0.8, 0.9999)
+    def least(age: int) -> int:
+        up = survives(10 * SECOND, age * SECOND, YOUNGEST)
+        return members_to_last([Prospect(1.0, up)] * 20, 1, 20, 0.0, 0.8, 0.9999)
 
-    assert [least(age) for age in (10.0, 90.0, 10_000_000.0)] == [14, 4, 1]
+    assert [least(age) for age in (10, 90, 10_000_000)] == [7, 5, 1]
     assert members_to_last([Prospect(1.0, 0.1)] * 3, 1, 20, 0.0, 0.8, 0.9999) == 3, "no more are known"
 
 
@@ -127,10 +128,9 @@ def test_young_hosts_are_not_trusted_to_stay() -> None:
     net = six_regions(config=NodeConfig(apps=(AppConfig(APP, 2, most=12, service_time=SERVICE),)))
     net.run(20 * SECOND)
     young = len(net.replicas())
-    assert 6 <= young <= 8, "of some that are twenty seconds old one is alive in five seconds, 99.9% sure"
-    net.run(60 * SECOND)
-    assert 4 <= len(net.replicas()) <= 6
-    assert len(net.replicas()) < young, "of some that are a minute old fewer are enough"
+    assert young == 4, "of four that are twenty seconds old one is alive in five seconds, 99.9% sure"
+    net.run(300 * SECOND)
+    assert len(net.replicas()) == 2, "of some that are minutes old fewer are enough"
 
 
 def test_a_fixed_size_stays_whatever_is_asked() -> None:

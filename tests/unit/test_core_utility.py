@@ -232,7 +232,9 @@ def test_a_stewards_summaries_make_a_need() -> None:
     units = units_of([land])
     assert sorted(one.name for one in units) == ["a1", "a2", "b1"], "agents serve only where nobody else could, who is barred not"
     assert units[0].cores == 2.0
-    assert units[0].up == pytest.approx(60 / 65)
+    assert units[0].up == pytest.approx((150 / 155) ** 2), (
+        "of two minutes and a half: its minute and what all are believed to have"
+    )
     one = need_of(config, Utility(latency=((60 * MS, 1.0), (90 * MS, 0.0))), clusters, land, e=0.8, floor=1)
     assert (one.cost, one.floor, sorted(one.rtts)) == (0.05, 1, ["a1", "a2", "b1"])
     assert one.demand[0] > 3 * one.demand[1]

@@ -70,6 +70,7 @@ def test_a_record_is_what_its_json_reads_back_as() -> None:
             17,
             False,
         ),
+        events.KeysAsked("web", (7, 3), (1.5, 0.5)),
         events.ServiceChanged("web", False, "it ended"),
         events.UpdateDelivered("web", "198.18.0.1", 0, 7, 300),
         events.ProgramChanged("web", "ready", took=5),

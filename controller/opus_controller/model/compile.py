@@ -25,7 +25,7 @@ from opus_controller.model.selectors import ALLOWED_STATIC, Chooser, Selector
 from opus_controller.model.service import ServiceCompiler
 from opus_controller.model.timeline import TimelineCompiler
 from opus_controller.model.topology import Topology
-from opus_controller.model.units import format_duration, shown
+from opus_controller.model.units import format_duration, format_size, shown
 from opus_controller.model.utility import compiled as utilities_of
 
 
@@ -115,6 +115,8 @@ class _Compiler:
                     choice=app.choice,
                     hedge_ns=app.hedge or 0,
                     utility=utility,
+                    memory=app.memory,
+                    storage=app.storage,
                 )
                 for app, service, utility in zip(self._form.applications, services, utilities, strict=True)
             ),
@@ -137,11 +139,20 @@ class _Compiler:
         for k, app in enumerate(self._form.applications):
             if app.name in self._apps[:k]:
                 self._problems.add(("applications", k, "name"), f"{shown(app.name)} is given twice; allowed: names that differ")
+            self._check_needs(k, app)
             if app.policy == EVERYWHERE:
                 continue
             key, least = ("min_replicas", app.min_replicas or 1) if app.replicas == AUTO else ("replicas", int(app.replicas or 0))
             if least > hosts:
                 message = f"{least} replicas on {hosts} hosts; allowed: at most {hosts}, the hosts of {self._topology.name}"
+                self._problems.add(("applications", k, key), message)
+
+    def _check_needs(self, k: int, app: AppForm) -> None:
+        """Somebody must be able to serve it; how many need not, as they may be fewer at any time."""
+        for key, needed in (("memory", app.memory), ("storage", app.storage)):
+            most = max((getattr(host.abilities, key) for host in self._topology.hosts), default=0)
+            if needed > most:
+                message = f"{format_size(needed)} of {key}, but no host has more than {format_size(most)}; allowed: at most that"
                 self._problems.add(("applications", k, key), message)
 
     def _size(self, app: AppForm) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Later(Frozen):
 
 
 class App(Later):
-    LATER = ("utility",)
+    LATER = ("utility", "memory", "storage")
 
     name: str
     replicas: int = Field(ge=1)
@@ -143,6 +143,10 @@ class App(Later):
     """Without an answer for so long, a second replica is asked; 0: never."""
     utility: Utility | None = None
     """None: nobody said what it is worth."""
+    memory: int = Field(default=0, ge=0)
+    """Bytes that a host must have to serve it ..."""
+    storage: int = Field(default=0, ge=0)
+    """... and bytes of storage."""
 
 
 class OverlaySettings(Frozen):

@@ -138,6 +138,10 @@ class AppForm(Form):
     choice: Choice = "latency"
     """How a request's replica is chosen: latency; latency-load (farther ones before near ones overload); capacity; or a
     function of one's own, an entry point of the group opus.choices."""
+    memory: Size = 0
+    """Hosts with less do not serve it."""
+    storage: Size = 0
+    """The same."""
     hedge: Span | None = None
     """A request without an answer for so long is asked of a second replica too, for a tenth of the requests at most."""
     utility: UtilityForm | None = None

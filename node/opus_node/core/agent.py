@@ -33,6 +33,7 @@ from opus_node.core.messages import (
     Surveyed,
     Sync,
 )
+from opus_node.core.popularity import summed
 from opus_node.core.prober import Prober
 from opus_node.core.promotion import Promotion
 from opus_node.core.relay import Relay
@@ -55,8 +56,8 @@ class Links:
 
     learn: Callable[[ReplicaSet], None]
     """Compares and spreads a replica set."""
-    rate: Callable[[AppId], float]
-    """The demand of local clients."""
+    demand: Callable[[AppId], Demand]
+    """Of local clients."""
     hopeless: Callable[[AppId], bool]
     """Whether this node cannot serve an application though it should."""
     silent: Callable[[AppId, NodeId], None]
@@ -125,7 +126,7 @@ class AgentRole:
         self.promotion = Promotion(ctx, self.leases, self.peers, self.sets, self.census, delays, self._step_down)
         self.stewards: Stewards | None = None
         if isinstance(self.peers, Swim):
-            self.stewards = Stewards(self._host, self.peers, self.sets, learn, links.hopeless, self._ask)
+            self.stewards = Stewards(self._host, self.peers, self.sets, learn, links.hopeless, self._ask, prober)
         self.summaries = Summaries(ctx, self.leases, self.peers)
         self.aggregate = Aggregate(self._host)
         self.witness = Witness(self._host, prober, links.surveyed)
@@ -167,6 +168,7 @@ class AgentRole:
         self.leases.expire()
         if self._below is None:
             self.relay.tick()
+            self.witness.look(self._measured_replicas())
         else:
             self._tell_zone(self._below.peers)
         if self.stewards is not None:
@@ -174,6 +176,16 @@ class AgentRole:
         if self._above is not None:
             self._look_up(self._above.head())
         self._tick_timer = ctx.timers.at(ctx.now + self.peers.tick(), self._tick)
+
+    def _measured_replicas(self) -> dict[NodeId, dict[NodeId, Nanos]]:
+        """By their stewards, those that answer."""
+        found: dict[NodeId, dict[NodeId, Nanos]] = {}
+        for known in self.sets.all():
+            away = {
+                one.node: one.rtt.srtt for one in self.relay.targets.get(known.app, ()) if one.rtt.samples and not one.strikes
+            }
+            found.setdefault(known.steward, {}).update(away)
+        return found
 
     def _tell_zone(self, own: Swim | Zone) -> None:
         """A head's: who is in it, also to itself as one of its agents, who is to count them."""
@@ -307,7 +319,7 @@ class AgentRole:
                     if self.stewards is not None:
                         self.stewards.on_summary(ctx.me, whole)
             elif self._below is None:
-                ctx.send(target, self.summaries.due(app, target, self.sets.get(app), self._links.rate(app)))
+                ctx.send(target, self.summaries.due(app, target, self.sets.get(app), self._links.demand(app)))
             else:
                 for whole in self.upward(app):
                     told = self.aggregate.due(target, whole)
@@ -317,7 +329,7 @@ class AgentRole:
         """This agent's nodes in brief; a head's, and those of its zone. All in whole."""
         me, known = self._ctx.me, self.sets.get(app)
         if self._below is None:
-            return [replace(self.summaries.due(app, me, known, self._links.rate(app)), agent=me)]
+            return [replace(self.summaries.due(app, me, known, self._links.demand(app)), agent=me)]
         most = share(len(self.peers.counted()))
         return self.aggregate.of(app, self._below.upward(app), most, known.members if known else ())
 
@@ -348,9 +360,11 @@ class AgentRole:
         found = []
         for config in self._ctx.config.apps:
             app = config.name
-            rate = self._links.rate(app) + sum(held.rates.get(app, 0.0) for held in self.leases.table.values())
+            own, nodes = self._links.demand(app), self.leases.table.values()
+            rate = own.rate + sum(held.rates.get(app, 0.0) for held in nodes)
             if rate:
-                found.append(Demand(app, round(rate, 3), delays.get(app, 0)))
+                keys = summed((own.keys, *(held.keys.get(app, ()) for held in nodes)))
+                found.append(Demand(app, round(rate, 3), delays.get(app, 0), keys))
         return tuple(found)
 
     def on_lease(self, source: NodeId, lease: Lease) -> None:
@@ -364,6 +378,6 @@ class AgentRole:
         if self._below is None:
             own += sum(len(one.members) for one in self.sets.all())
         if self.stewards is not None:
-            own += sum(len(desk.summaries) + len(desk.watched) for desk in self.stewards.desks.values())
+            own += sum(len(desk.summaries) + len(desk.watched) + len(desk.ready) for desk in self.stewards.desks.values())
             own += self.stewards.surveyor.entries()
         return own

@@ -1,8 +1,9 @@
 """What a head passes on of what its zone's agents tell: their summaries, as many as the level above has room for.
 
 Like agents it tells the whole once, and then only how many nodes there are and what they ask for, with the version of the whole.
-Beyond the room the lightest are added to the nearest of the others, as if their nodes were there: what is lost is where exactly
-the demand is, and their candidates; whoever has a member among its nodes is passed on. With few enough agents nothing is lost.
+Beyond the room the lightest are added to the nearest of the others, with the fittest of their nodes, which then stand for the
+rest: what is lost is where exactly the demand is, and what was measured there; whoever has a member among its nodes is passed on.
+With few enough agents nothing is lost.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import replace
 
 from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, expected
-from opus_node.core.messages import Summary, SummaryWanted
+from opus_node.core.messages import Candidate, Summary, SummaryWanted
+from opus_node.core.popularity import summed
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 from opus_node.core.wholes import Wholes
 
@@ -22,6 +24,11 @@ TELLERS = 1024
 POINTS = 96
 """Summaries that all heads together pass on."""
 LEAST = 4
+FEWEST = 4
+"""Nodes that stand for those of an agent whose summary is added to another's."""
+SPREAD = 1_000_003
+BOUND = 1 << 62
+"""Versions are compared for equality only; that of a sum follows from all of its parts."""
 
 
 def share(heads: int) -> int:
@@ -48,7 +55,8 @@ class Aggregate:
         agent = summary.agent or source
         _, known = told.get(agent, (0, None))
         if known is not None and known.version == summary.version:
-            told[agent] = (self._ctx.now, replace(known, nodes=summary.nodes, rate=summary.rate))
+            keys = summary.keys or known.keys
+            told[agent] = (self._ctx.now, replace(known, nodes=summary.nodes, rate=summary.rate, keys=keys))
         elif not summary.candidates:
             self._ctx.send(source, SummaryWanted(summary.app, summary.agent))
         elif known is not None or len(told) < TELLERS:
@@ -86,8 +94,36 @@ class Aggregate:
 
 
 def merged(one: Summary, other: Summary) -> Summary:
-    """As if the other's nodes were the one's."""
-    return replace(one, nodes=one.nodes + other.nodes + 1, rate=round(one.rate + other.rate, 3))
+    """As if the other's nodes were the one's: FEWEST of them, as far as its agent is and they from that, with all its demand."""
+    some = [candidate for candidate in other.candidates if candidate.node != other.agent][:FEWEST]
+    away, scale = _apart(one, other), _scale(one, other, some)
+    known = {candidate.node for candidate in one.candidates}
+    taken = tuple(
+        replace(candidate, rtt=candidate.rtt + away, weight=max(1, round(scale * candidate.weight)), near=())
+        for candidate in some
+        if candidate.node not in known
+    )
+    moved = [replace(candidate, near=_shifted(candidate.near, len(one.candidates), len(taken))) for candidate in one.candidates]
+    return replace(
+        one,
+        nodes=one.nodes + other.nodes + 1,
+        rate=round(one.rate + other.rate, 3),
+        version=(one.version * SPREAD + other.version) % BOUND,
+        candidates=(*moved, *taken),
+        keys=summed((one.keys, other.keys)),
+    )
+
+
+def _scale(one: Summary, other: Summary, some: Sequence[Candidate]) -> float:
+    """What weights of the other's nodes are to be multiplied by, so that these have its demand."""
+    mine, theirs = (sum(candidate.weight for candidate in each) for each in (one.candidates, some))
+    asked = other.rate / one.rate if one.rate > 0 and other.rate > 0 else (other.nodes + 1) / (one.nodes + 1)
+    return asked * mine / theirs if theirs else 1.0
+
+
+def _shifted(near: tuple[int, ...], since: int, by: int) -> tuple[int, ...]:
+    """Positions from `since` on have become greater (`Candidate.near`)."""
+    return tuple(value + by if i % 2 == 0 and value >= since else value for i, value in enumerate(near))
 
 
 def _apart(one: Summary, other: Summary) -> Nanos:

@@ -418,7 +418,7 @@ class Attachment:
         return Lease(
             self._lease_seq,
             ctx.incarnation,
-            ctx.now - ctx.booted_at,
+            ctx.age,
             way.rtt.srtt,
             abilities.cpu,
             abilities.memory,
@@ -428,7 +428,11 @@ class Attachment:
             ctx.position.at,
             self.ways.spare(way),
             self._lookout.measured(),
-            *(self._above.vouch(way.agent) if self._above is not None else ()),
+            *(self._above.vouch(way.agent) if self._above is not None else (0, 0)),
+            0,
+            False,
+            ctx.config.history.sessions,
+            ctx.config.history.up,
         )
 
     def on_lease_reply(self, source: NodeId, message: LeaseReply) -> None:

@@ -11,6 +11,7 @@ from math import dist
 
 from opus_node.core.coordinates import Place, certain, unpack
 from opus_node.core.messages import Demand, Lease
+from opus_node.core.popularity import differ
 from opus_node.core.types import MILLISECOND, Nanos
 
 NOTABLE = 0.1
@@ -38,6 +39,8 @@ def shortened(full: Lease, told: Lease) -> Lease:
         demand=() if same_demand else full.demand,
         at=0 if same_place else full.at,
         spare=full.spare if _differ(full.spare, told.spare) else 0,
+        sessions=0,
+        up=0,
     )
 
 
@@ -73,5 +76,6 @@ def _asks_otherwise(now: tuple[Demand, ...], told: tuple[Demand, ...]) -> bool:
         or abs(one.rate - before[one.app].rate) > max(NOTABLE_RATE, NOTABLE * before[one.app].rate)
         or _differ(one.nearest, before[one.app].nearest)
         or bool(one.nearest) != bool(before[one.app].nearest)
+        or differ(one.keys, before[one.app].keys)
         for one in now
     )

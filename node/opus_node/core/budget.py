@@ -3,11 +3,14 @@
     Metered(bytes so far) --rate, smoothed--> pace x (rate / allowed)^GAIN, at least 1 --> pauses x pace, counts / pace
 
 Held back is only what makes the overlay better: looking for nearer agents and replicas, measuring for others, keeping idle
-connections. Beats, SWIM and whatever a time-out sets off go on as ever; leases too, unless they alone would take most of the
-budget: then all nodes send them less often. A budget below what those cost is exceeded by them.
+connections, telling stewards anew and in detail of one's nodes. Beats, SWIM and whatever a time-out sets off go on as ever;
+leases too, unless they alone would take most of the budget: then all nodes send them less often. A budget below what those cost
+is exceeded by them.
 """
 
 from __future__ import annotations
+
+from math import log2
 
 from opus_node.core.types import SECOND, Nanos, NodeConfig
 
@@ -73,6 +76,11 @@ class Budget:
     def stretched(self, span: Nanos) -> Nanos:
         """A pause, as long as this node can afford it."""
         return int(span * self.pace)
+
+    def coarse(self, count: int) -> int:
+        """How finely to tell of what is told again whenever it has changed: by whole halvings, so that no wavering pace makes it
+        change."""
+        return max(1, count >> int(log2(self.pace)))
 
     def some(self, count: int) -> int:
         """How many of `count` it can afford, one at least."""

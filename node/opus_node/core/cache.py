@@ -9,7 +9,8 @@ from itertools import islice
 from opus_node.core.choice import by_latency, choice_of, pick
 from opus_node.core.context import Context
 from opus_node.core.load import Heard
-from opus_node.core.messages import Demand, Load, NearReplicas, ProbeReply, ReplicaSet
+from opus_node.core.messages import Demand, KeyRate, Load, NearReplicas, ProbeReply, ReplicaSet
+from opus_node.core.popularity import Sketch
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import KEPT_OPEN, Rtt
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
@@ -72,6 +73,7 @@ class AppCache:
         "_farther",
         "_fresh_at",
         "_hedges",
+        "_keys",
         "_looked_at",
         "_pause",
         "_prober",
@@ -80,6 +82,7 @@ class AppCache:
         "config",
         "entries",
         "epoch",
+        "keys",
         "rate",
         "reply",
         "steward",
@@ -106,12 +109,16 @@ class AppCache:
         self._requests = 0
         self._asked_at: Nanos = -RECENT
         self.rate = 0.0
+        self.keys: tuple[KeyRate, ...] = ()
+        """Most asked for, as of the last call."""
+        self._keys = Sketch()
         self._rate_at: Nanos = ctx.now
 
     # Demand
 
-    def count(self) -> None:
+    def count(self, key: int) -> None:
         self._requests += 1
+        self._keys.count(key)
         self._asked_at = self._ctx.now
         self._hedges = min(HEDGE_BURST, self._hedges + HEDGE_SHARE)
 
@@ -131,7 +138,8 @@ class AppCache:
             self.rate = rate if not self.rate else self.rate + (rate - self.rate) / 2
             self._requests = 0
             self._rate_at = now
-        return Demand(self._app, round(self.rate, 3), self.nearest())
+            self.keys = self._keys.told(self.rate)
+        return Demand(self._app, round(self.rate, 3), self.nearest(), self.keys)
 
     def nearest(self) -> Nanos:
         """Round trip to the nearest replica that answers; 0: none is known."""

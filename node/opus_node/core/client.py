@@ -129,7 +129,7 @@ class Client:
     def request(self, event: Request) -> None:
         ctx = self._ctx
         cache = self.cache(event.app)
-        cache.count()
+        cache.count(event.key)
         asked = len(event.content) or event.request_bytes
         transfer = (asked + event.reply_bytes) * BITS // ctx.config.abilities.bandwidth
         pending = Pending(event, ctx.now, not cache.used, 2 * transfer)

@@ -63,6 +63,11 @@ class Context:
         self.serves: list[Serve] = []
         self.level = 0
 
+    @property
+    def age(self) -> Nanos:
+        """For how long the host has been up, before its node started, too."""
+        return self.config.history.age + self.now - self.booted_at
+
     def above(self, level: int) -> Context:
         """The same host as a part of a higher relation of the hierarchy: its messages bear that level, and of what happens there
         observers hear only whom its heads hold for alive. `now` and what is set at boot are set for each."""

@@ -49,9 +49,9 @@ MOVING = 0.1
 caches are cold, and demand is known to a tenth or so."""
 RENT = 0.002
 """Of the mean worth of an application: what a host must bring to be held, so that what is worth nothing is left free."""
-LIVED: Nanos = 600 * SECOND
-"""Hosts are believed to have lived for so long before they were seen: by Lindy's law alone a minute's age says that one in
-twelve dies within the next five seconds."""
+YOUNG: Nanos = 1200 * SECOND
+"""No less is a host's life believed to be measured by: where all have just begun, a minute's age alone would say that one in
+twelve dies within the next five seconds, and an application of little worth would get hosts against that."""
 UNITS = 48
 """Hosts considered at most, besides those that serve: of each application and place in turn the nearest."""
 STEP: Nanos = 10 * MILLISECOND
@@ -195,7 +195,7 @@ def _needed(need: Need, land: Landscape) -> float:
 
 def _shortlist(parties: Sequence[Party]) -> list[Unit]:
     """Those that serve, and of each application and place in turn the nearest."""
-    units = {one.name: _rough(one) for one in units_of([one.land for one in parties], LIVED)}
+    units = {one.name: _rough(one) for one in units_of([one.land for one in parties], YOUNG)}
     chosen = dict.fromkeys(node for one in parties for node in one.members if node in units)
     queues = [queue for one in parties for queue in _nearest(one)]
     most = len(chosen) + UNITS

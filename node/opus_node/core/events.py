@@ -187,6 +187,17 @@ class ReplicaSetDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysAsked:
+    """This node, as steward: the keys that are asked for most, the most popular first, have changed notably (`popularity`)."""
+
+    kind: ClassVar[str] = "keys"
+    app: AppId
+    keys: tuple[int, ...]
+    rates: tuple[float, ...]
+    """Requests/s for each."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostsDivided:
     """This node, as steward, divided hosts among applications anew: what one of them got, and why (`allocate`). Told of each
     application whenever the hosts of any have changed; figures are what was expected, in the unit of `Utility.worth`."""
@@ -317,6 +328,7 @@ Notice = (
     | MemberChanged
     | ReplicaSetDecided
     | HostsDivided
+    | KeysAsked
     | RequestDone
     | ServiceChanged
     | UpdateDelivered

@@ -31,7 +31,7 @@ class Unit:
     name: NodeId
     cores: float
     up: float = 1.0
-    """Probability that it lives through the time it takes to replace it (`sizing.up_for`)."""
+    """Probability that it lives through the time it takes to replace it (`stability.survives`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opus_node.core.coordinates import Place
-from opus_node.core.messages import AppDelay, Demand, Lease
+from opus_node.core.messages import AppDelay, Demand, KeyRate, Lease
 from opus_node.core.types import AppId, Nanos, NodeId
 
 
@@ -23,17 +23,20 @@ class Held:
         "hint_pause",
         "hinted",
         "incarnation",
+        "keys",
         "memory",
         "nearest",
         "node",
         "owed",
         "rates",
         "rtt",
+        "sessions",
         "since",
         "spare",
         "storage",
         "told",
         "told_at",
+        "up",
     )
 
     def __init__(self, node: NodeId, now: Nanos) -> None:
@@ -46,12 +49,15 @@ class Held:
         self.rtt: Nanos = 0
         self.at: Place = 0
         self.born_at: Nanos = now
+        self.sessions = 0
+        self.up: Nanos = 0
         self.incarnation = 0
         self.cpu = 0.0
         self.memory = 0
         self.storage = 0
         self.bandwidth = 0
         self.rates: dict[AppId, float] = {}
+        self.keys: dict[AppId, tuple[KeyRate, ...]] = {}
         self.nearest: dict[AppId, Nanos] = {}
         """Round trips to the nearest replicas it has measured."""
         self.spare: Nanos = 0
@@ -71,6 +77,10 @@ class Held:
         """When to look for such again."""
         self.hint_pause: Nanos = 0
 
+    def age(self, now: Nanos) -> Nanos:
+        """Of the host."""
+        return max(0, now - self.born_at)
+
     def take(self, lease: Lease, now: Nanos) -> None:
         self.heard_at = now
         if lease.brief:
@@ -83,6 +93,8 @@ class Held:
         self.rtt = lease.rtt
         self.at = lease.at
         self.born_at = now - lease.age
+        self.sessions = lease.sessions
+        self.up = lease.up
         self.incarnation = lease.incarnation
         self.cpu = lease.cpu
         self.memory = lease.memory
@@ -93,4 +105,5 @@ class Held:
 
     def _ask(self, demand: tuple[Demand, ...]) -> None:
         self.rates = {one.app: one.rate for one in demand}
+        self.keys = {one.app: one.keys for one in demand if one.keys}
         self.nearest = {one.app: one.nearest for one in demand if one.nearest}

@@ -153,7 +153,7 @@ class Landscape:
                 chosen.setdefault(one.node, one)
         if len(chosen) < count:  # agents serve only when there is no one else
             agents = [told[cluster.agent] for cluster in self._clusters if cluster.agent in told]
-            chosen.update((one.node, one) for one in agents if one.node not in excluded)
+            chosen.update((one.node, one) for one in agents if one.node not in excluded and not one.unfit)
         return list(chosen.values())
 
     def _lives_at(self, one: Candidate, cluster: Cluster) -> bool:
@@ -164,7 +164,10 @@ class Landscape:
         return [
             one
             for one in cluster.summary.candidates
-            if one.node not in excluded and self._lives_at(one, cluster) and (agents_serve or one.node != cluster.agent)
+            if one.node not in excluded
+            and not one.unfit
+            and self._lives_at(one, cluster)
+            and (agents_serve or one.node != cluster.agent)
         ]
 
     # How far
@@ -367,7 +370,7 @@ def _risks(candidates: Sequence[Candidate]) -> list[float]:
     bandwidth = _median([float(one.bandwidth) for one in candidates])
     found = []
     for one in candidates:
-        unstable = min(hazard(one.age, scale) / usual, DUE_MOST)
+        unstable = min(hazard(one.age, scale, one.sessions, one.up) / usual, DUE_MOST)
         weak = min(max(0.0, cpu / max(one.cpu, 1e-3) - 1, bandwidth / max(one.bandwidth, 1) - 1), DUE_MOST)
         found.append(STABILITY * unstable + CAPACITY * weak)
     return found

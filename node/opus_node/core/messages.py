@@ -65,6 +65,14 @@ class NearReplicas:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRate:
+    """Requests per second for one key (`popularity`)."""
+
+    key: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """Requests per second for one application."""
 
@@ -72,6 +80,8 @@ class Demand:
     rate: float
     nearest: Nanos = 0
     """Round trip to the nearest replica that the node has measured; 0: none."""
+    keys: tuple[KeyRate, ...] = ()
+    """Those asked for most, the most popular first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +127,12 @@ class Candidate:
     near: tuple[int, ...] = ()
     """What was measured: another candidate's position in the summary, the round trip to it in 0.1 ms, and so on. Positions go on
     beyond the candidates with those in `abroad`."""
+    sessions: int = 0
+    """It has had before this one, as far as it remembers, and ..."""
+    up: Nanos = 0
+    """... how long they were together."""
+    unfit: bool = False
+    """It lacks memory or storage to serve; what is asked for at its place counts all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +233,10 @@ class Lease:
     level: int = 0
     brief: bool = False
     """What is zero or empty here is about as the lease before said (`brief`)."""
+    sessions: int = 0
+    """Of its host before this one, as far as that remembers, and ..."""
+    up: Nanos = 0
+    """... how long they were together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +383,8 @@ class Summary:
     agent: NodeId = ""
     """Whose nodes these are, if not those of whoever sends it: a head passes on what its zone's agents tell."""
     level: int = 0
+    keys: tuple[KeyRate, ...] = ()
+    """Those that its nodes ask for most; empty without candidates: as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +442,8 @@ class ReplicaBeat:
     """With a load: thousandths of a core."""
     turned_away: int = 0
     """Requests for `app`, since boot."""
+    unready: bool = False
+    """Its program is not there yet, or does not answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,20 @@ from opus_node.core.forecast import Need, Unit
 from opus_node.core.landscape import Landscape
 from opus_node.core.messages import Candidate
 from opus_node.core.sizer import REPLACED
-from opus_node.core.sizing import ASSUMED, up_for
+from opus_node.core.sizing import ASSUMED
+from opus_node.core.stability import YOUNGEST, scale_of, survives
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, Nanos, NodeId
 from opus_node.core.utility import Utility
 
 
-def units_of(lands: Iterable[Landscape], lived: Nanos = 0) -> list[Unit]:
-    """Whoever may serve any of the applications, once. `lived`: for how long all are believed to have been up before they were
-    seen to be."""
-    found: dict[NodeId, Unit] = {}
+def units_of(lands: Iterable[Landscape], young: Nanos = YOUNGEST) -> list[Unit]:
+    """Whoever may serve any of the applications, once. `young`: the least age that is taken for one (`stability.scale_of`)."""
+    found: dict[NodeId, Candidate] = {}
     for land in lands:
         for one in _eligible(land):
-            found.setdefault(one.node, Unit(one.node, one.cpu, up_for((lived + one.age) / SECOND, REPLACED / SECOND)))
-    return list(found.values())
+            found.setdefault(one.node, one)
+    scale = scale_of([one.age for one in found.values()], young)
+    return [Unit(one.node, one.cpu, survives(REPLACED, one.age, scale, one.sessions, one.up)) for one in found.values()]
 
 
 def _eligible(land: Landscape) -> list[Candidate]:

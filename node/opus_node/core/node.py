@@ -128,7 +128,7 @@ class NodeCore:
             self._levels.append(levels.above(self._levels[-1], ctx))
         self._links = Links(
             learn=self._learn,
-            rate=self._rate,
+            demand=self._demand_for,
             hopeless=self._replica.programs.hopeless,
             silent=self._silent,
             surveyed=self._surveyed,
@@ -319,9 +319,9 @@ class NodeCore:
     def _agent_id(self) -> NodeId:
         return self._attachment.agent
 
-    def _rate(self, app: AppId) -> float:
+    def _demand_for(self, app: AppId) -> Demand:
         cache = self._client.caches.get(app)
-        return 0.0 if cache is None else cache.demand().rate
+        return Demand(app, 0.0) if cache is None else cache.demand()
 
     def _known_set(self, app: AppId) -> ReplicaSet | None:
         if self._role is not None:

@@ -185,7 +185,7 @@ class Replica:
     def _beat_of(self, app: AppId, epoch: int) -> ReplicaBeat:
         work = self.work
         if not work.has(app):
-            return ReplicaBeat(app, epoch, self.served)
+            return ReplicaBeat(app, epoch, self.served, unready=not self.programs.ready(app))
         return ReplicaBeat(app, epoch, self.served, work.load(), work.provides(app), work.turned_away[app])
 
     def on_beat_reply(self, message: BeatReply) -> None:

@@ -21,6 +21,7 @@ from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, unpack
 from opus_node.core.held import Held
 from opus_node.core.messages import Measured, Offer
+from opus_node.core.stability import expected_minutes
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
 TOWARDS_REPLICAS = 0.6
@@ -244,8 +245,8 @@ class Siblings:
         return tuple(offers)
 
     def _merit(self, held: Held) -> tuple[int, float, int, NodeId]:
-        """Old (by doublings of its age in minutes), capable, well connected."""
-        minutes = (self._ctx.now - held.born_at) // (60 * SECOND)
+        """Stable (by doublings of minutes), capable, well connected."""
+        minutes = expected_minutes(held.age(self._ctx.now), held.sessions, held.up)
         return (minutes.bit_length(), held.cpu, held.bandwidth, held.node)
 
     def heir(self, delay: Nanos, delays: dict[NodeId, Nanos]) -> tuple[Offer, ...]:

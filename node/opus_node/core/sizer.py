@@ -7,12 +7,13 @@ Every agent keeps the size it has last heard of in a set, so that a new steward 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from opus_node.core.load import PER_CENT
 from opus_node.core.messages import Candidate, ReplicaBeat, Summary
-from opus_node.core.sizing import Knee, Prospect, members_for, members_to_last, resized, up_for
+from opus_node.core.sizing import Knee, Prospect, members_for, members_to_last, resized
+from opus_node.core.stability import scale_of, survives
 from opus_node.core.types import SECOND, AppConfig, Nanos, NodeId
 from opus_node.core.work import MILLICORES
 
@@ -115,17 +116,11 @@ class Sizer:
 
 
 def _prospects(members: Sequence[NodeId], summaries: Mapping[NodeId, Summary], cores: float) -> list[Prospect]:
-    """The members, then who may become one, the oldest first. An agent that could serve, too, is no candidate."""
+    """The members, then who may become one, the stablest first. An agent that could serve, too, is no candidate."""
     told: dict[NodeId, Candidate] = {}
     for agent in sorted(summaries):
-        told.update((one.node, one) for one in summaries[agent].candidates if one.node != agent)
-    others = sorted((node for node in told if node not in members), key=lambda node: (-told[node].age, node))
-    return [_prospect(one, cores) for one in _known(members, told)] + [_prospect(told[node], cores) for node in others]
-
-
-def _known(members: Iterable[NodeId], told: Mapping[NodeId, Candidate]) -> list[Candidate]:
-    return [told[node] for node in members if node in told]
-
-
-def _prospect(one: Candidate, cores: float) -> Prospect:
-    return Prospect(cores, up_for(one.age / SECOND, REPLACED / SECOND))
+        told.update((one.node, one) for one in summaries[agent].candidates if one.node != agent and not one.unfit)
+    scale = scale_of([one.age for one in told.values()])
+    lasts = {node: survives(REPLACED, one.age, scale, one.sessions, one.up) for node, one in told.items()}
+    others = sorted((node for node in told if node not in members), key=lambda node: (-lasts[node], node))
+    return [Prospect(cores, lasts[node]) for node in (*(node for node in members if node in told), *others)]

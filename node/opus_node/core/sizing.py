@@ -95,12 +95,6 @@ class Outlook:
     """Work asked for / provided by all members."""
 
 
-def up_for(age: float, span: float) -> float:
-    """Probability to live for `span` more, having lived for `age`: a / (a + span), as hosts' lifetimes are about Pareto
-    (shape 1; Lindy's law). The old are the stable ones."""
-    return age / (age + span) if age > 0 else 0.0 if span > 0 else 1.0
-
-
 def outlook(members: Sequence[Prospect], work: float, e: float) -> Outlook:
     """Expected of these members, who live or not independently of each other, under `work` cores of demand.
 

@@ -25,14 +25,20 @@ YOUNGEST: Nanos = 60 * SECOND
 """The least scale: where all are born together, nobody is older than anybody by more than a start takes."""
 
 
-def scale_of(ages: Sequence[Nanos]) -> Nanos:
-    """SCALE times the median age, or YOUNGEST."""
-    return max(YOUNGEST, int(SCALE * sorted(ages)[len(ages) // 2])) if ages else YOUNGEST
+def scale_of(ages: Sequence[Nanos], least: Nanos = YOUNGEST) -> Nanos:
+    """SCALE times the median age, or `least`."""
+    return max(least, int(SCALE * sorted(ages)[len(ages) // 2])) if ages else least
 
 
 def hazard(age: Nanos, scale: Nanos, sessions: int = 0, up: Nanos = 0) -> float:
     """Ends per second of a session that is `age` old, after `sessions` that took `up` together."""
     return (SHAPE + sessions) * SECOND / (scale + up + age)
+
+
+def expected_minutes(age: Nanos, sessions: int = 0, up: Nanos = 0) -> int:
+    """How long it may be expected to stay, where all that counts is who does for longer: the inverse of its hazard with nothing
+    but its own life to judge it by."""
+    return int(SHAPE * (up + age) / ((SHAPE + sessions) * 60 * SECOND))
 
 
 def survives(span: Nanos, age: Nanos, scale: Nanos, sessions: int = 0, up: Nanos = 0) -> float:

@@ -14,19 +14,20 @@ then a steward waits CUT_PATIENCE, so that a short cut reshuffles nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
 from opus_node.core.crowd import MOVED, Crowd
 from opus_node.core.division import NAME, Division, Party, changed, lately, notices
-from opus_node.core.events import ReplicaSetDecided, RoleChanged
+from opus_node.core.events import KeysAsked, ReplicaSetDecided, RoleChanged
 from opus_node.core.landscape import Landscape, demand, moved
 from opus_node.core.messages import (
     Appoint,
     AppointReply,
     BeatReply,
+    KeyRate,
     ReplicaBeat,
     ReplicaSet,
     Summary,
@@ -35,6 +36,10 @@ from opus_node.core.messages import (
     Sync,
 )
 from opus_node.core.placement import EVERYWHERE, filled, first_of, improved
+from opus_node.core.popularity import differ, summed
+from opus_node.core.prober import Prober
+from opus_node.core.ready import Ready
+from opus_node.core.ready import count as standing_by
 from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, claimed, next_epoch
@@ -75,7 +80,7 @@ MERGE_WAIT: Nanos = 2500 * MILLISECOND
 IMPROVE_EVERY: Nanos = 10 * SECOND
 CHANGE_COST: Nanos = SECOND // 2
 """A change of the set makes all who use it look again: it must save so much of all delay, counted over the time since the last
-one. Much is saved at once, a few percent at last."""
+one. Much is saved at once, a few percent at last. Where new members take longer than this to serve, so much as that."""
 IMPROVE_MOST: Nanos = 30 * SECOND
 """Where demand and members are as they were, each decision that changes nothing doubles the time to the next, up to this: what
 else is measured changes little."""
@@ -92,6 +97,7 @@ READY = 0.8
 REFILL_EVERY: Nanos = 2 * SECOND
 ANSWERED = LOST_STEWARD - 2
 """Of so many beats one is answered, sooner than the replica would think its steward lost."""
+KEYS_EVERY: Nanos = 10 * SECOND
 ANNOUNCED = 64
 """Agents told of a new set at once; gossip tells the rest."""
 
@@ -99,7 +105,7 @@ ANNOUNCED = 64
 class Watch:
     """One replica as its steward sees it."""
 
-    __slots__ = ("asked_at", "asks", "beats", "first_asked_at", "heard", "heard_at", "proven", "rtt")
+    __slots__ = ("appointed_at", "asked_at", "asks", "beats", "first_asked_at", "heard", "heard_at", "proven", "rtt")
 
     def __init__(self, now: Nanos, proven: bool) -> None:
         self.heard_at = now
@@ -107,6 +113,8 @@ class Watch:
         """Whether this steward ever heard it; until then `heard_at` is when it was first asked."""
         self.proven = proven
         """Whether it has ever served; a candidate that was never reached is not worth remembering."""
+        self.appointed_at: Nanos = -1 if proven else now
+        """-1: it has shown that it serves."""
         self.asks = 0
         self.beats = 0
         self.asked_at: Nanos = 0
@@ -131,15 +139,22 @@ class Desk:
         "improve_at",
         "join_at",
         "join_with",
+        "keys",
+        "keys_at",
+        "moving",
         "pause",
+        "ready",
         "settled",
         "sizer",
         "summaries",
         "watched",
     )
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(self, config: AppConfig, ready: Ready) -> None:
         self.config = config
+        self.ready = ready
+        self.moving: Nanos = 0
+        """What it has lately taken a new member to serve, from its appointment: programs have to be brought there and started."""
         self.settled: tuple[object, ...] = ()
         """What was known when nothing better was found."""
         self.decided: tuple[object, ...] = ()
@@ -161,6 +176,9 @@ class Desk:
         self.join_with: NodeId = ""
         self.improve_at: Nanos = 0
         self.crowd = Crowd()
+        self.keys: tuple[KeyRate, ...] = ()
+        """Asked for most, as last told of; looked at again at ..."""
+        self.keys_at: Nanos = 0
         self.changed_at: Nanos = 0
 
 
@@ -180,6 +198,7 @@ class Stewards:
         learn: Callable[[ReplicaSet], None],
         hopeless: Callable[[AppId], bool],
         ask: Callable[[NodeId, Survey], None],
+        prober: Prober,
     ) -> None:
         """`learn` compares and spreads a set; `hopeless(app)`: this node's own program has long been unready; `ask` brings a
         question to an agent, perhaps this one."""
@@ -190,7 +209,10 @@ class Stewards:
         self._learn = learn
         self.surveyor = Surveyor(ctx, ask)
         everybody = ctx.config.depth == 1  # is an agent
-        self.desks = {one.name: Desk(replace(one, agents_serve=one.agents_serve or everybody)) for one in ctx.config.apps}
+        self.desks = {
+            one.name: Desk(replace(one, agents_serve=one.agents_serve or everybody), Ready(ctx, prober))
+            for one in ctx.config.apps
+        }
         self._divided = {app: desk for app, desk in self.desks.items() if desk.config.divided}
         """Those with a utility: one steward has all of them, and divides hosts among them."""
         self._division = Division()
@@ -268,6 +290,7 @@ class Stewards:
             self._keep_ticking()
         else:
             desk.watched = {}
+            desk.ready.clear()
 
     # The first set
 
@@ -276,8 +299,8 @@ class Stewards:
         waited = min(now - desk.first_since, now - self._started_at)
         summaries = self._fresh(desk)
         complete = all(agent in summaries for agent in self._swim.agents())
-        plain = 0 if self._ctx.config.depth == 1 else 1  # agents are no candidates, where there is anybody else
-        candidates = sum(len(one.index) - plain for one in summaries.values())
+        plain = () if self._ctx.config.depth == 1 else summaries  # agents are no candidates, where there is anybody else
+        candidates = len(_able(summaries) - set(plain))
         if waited >= FIRST_MOST or (waited >= FIRST_LEAST and complete and candidates >= desk.config.replicas):
             if app in self._divided:
                 self._divide("first")
@@ -313,12 +336,20 @@ class Stewards:
         return Landscape(config, clusters, tuple(members), barred, near_enough, self.surveyor.told, asked)
 
     def _filled(self, desk: Desk, clusters: dict[NodeId, Cluster], keep: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
-        return filled(desk.config, self._land(desk, clusters, keep), self._count(desk, clusters), keep)
+        """Those that stand by come first: they are known to live."""
+        land, count = self._land(desk, clusters, keep), self._count(desk, clusters)
+        standing = tuple(node for node in desk.ready.heard() if node in land.index)
+        return filled(desk.config, land, count, filled(desk.config, land, count, keep, standing) if standing else keep)
+
+    def _stand_by(self, desk: Desk, land: Landscape, members: Sequence[NodeId]) -> None:
+        """The replacement set: whom placement would add to these members."""
+        more = filled(desk.config, land, len(members) + standing_by(len(members)), members)
+        desk.ready.choose(more[len(members) :])
 
     @staticmethod
     def _count(desk: Desk, clusters: dict[NodeId, Cluster]) -> int:
         """m."""
-        return len(homes(clusters)) if desk.config.policy == EVERYWHERE else desk.config.replicas
+        return len(_able(clusters)) if desk.config.policy == EVERYWHERE else desk.config.replicas
 
     def _complete(self, desk: Desk) -> bool:
         """Whether every live agent has told of its nodes lately."""
@@ -348,6 +379,7 @@ class Stewards:
         new = ReplicaSet(app, epoch, ctx.me, members)
         desk.join_at = -1
         desk.changed_at = ctx.now
+        desk.ready.drop(members)
         desk.improve_at = ctx.now + (HURRY if desk.crowd.on(ctx.now) else SURVEY_EVERY)
         ctx.notices.append(ReplicaSetDecided(app, epoch, members, cause))
         for node in members:
@@ -426,7 +458,9 @@ class Stewards:
         now = self._ctx.now
         for app, desk in self.desks.items():
             if desk.acting:
+                desk.excluded.update((node, now + EXCLUDED) for node in desk.ready.tend())
                 self._watch(app, desk)
+                self._tell_keys(app, desk)
             elif desk.first_since >= 0:
                 self._consider(app, desk)
             for node in [node for node, until in desk.excluded.items() if until <= now]:
@@ -434,6 +468,15 @@ class Stewards:
         if self._divided:
             self._look_round()
         self._keep_ticking()
+
+    def _tell_keys(self, app: AppId, desk: Desk) -> None:
+        if self._ctx.now < desk.keys_at:
+            return
+        desk.keys_at = self._ctx.now + KEYS_EVERY
+        keys = summed(cluster.summary.keys for cluster in self._fresh(desk).values())
+        if differ(keys, desk.keys):
+            desk.keys = keys
+            self._ctx.notices.append(KeysAsked(app, tuple(one.key for one in keys), tuple(one.rate for one in keys)))
 
     def _watch(self, app: AppId, desk: Desk) -> None:
         ctx = self._ctx
@@ -630,11 +673,14 @@ class Stewards:
         clusters = self._fresh(desk)
         land = self._land(desk, clusters, known.members)
         ready = self._survey(desk, land, known.members)
-        who, where, now = (known.members, tuple(land.barred)), land.knowledge(), self._ctx.now
+        who, now = (known.members, tuple(land.barred)), self._ctx.now
+        where = (land.knowledge(), self.surveyor.changes)
         crowd = desk.crowd.on(now)
         alike = who == desk.decided and moved(desk.demand, land.demand) <= MOVED
         settled = alike and where == desk.settled and not crowd
         desk.improve_at = now + (HURRY if crowd else IMPROVE_EVERY if ready and settled else SURVEY_EVERY)
+        if len(desk.ready) < standing_by(len(known.members)) and not settled:
+            self._stand_by(desk, land, known.members)
         rash = not ready and not crowd and now - desk.changed_at < SURVEY_MOST
         if rash or settled or (now < desk.decide_at and (alike or crowd)):
             return
@@ -642,9 +688,10 @@ class Stewards:
         desk.decided, desk.demand, desk.decide_at = who, dict(land.demand), now + desk.pause
         self._send_on_errands(desk, land, known.members)
         members, saved = improved(desk.config, land, known.members, ready)
+        self._stand_by(desk, land, known.members)
         if set(members) == set(known.members):
             desk.settled = where if ready else ()
-        elif saved * (now - desk.changed_at) >= CHANGE_COST:
+        elif saved * (now - desk.changed_at) >= max(CHANGE_COST, desk.moving):
             self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, "nearer to demand")
             if saved < MUCH:
@@ -694,6 +741,12 @@ class Stewards:
             watch.heard = watch.proven = True
         return watch
 
+    def _serves(self, desk: Desk, watch: Watch) -> None:
+        """A member says so; how long the new one took is remembered."""
+        if watch.appointed_at >= 0:
+            took, watch.appointed_at = self._ctx.now - watch.appointed_at, -1
+            desk.moving = (desk.moving + took) // 2 if desk.moving else took
+
     def on_beat(self, source: NodeId, message: ReplicaBeat) -> None:
         """A member that knows the set is answered shortly, and not each time: it counts unanswered beats up to LOST_STEWARD."""
         watch = self._heard(message.app, source)
@@ -702,6 +755,8 @@ class Stewards:
         if watch is not None:
             watch.asks = 0
             watch.beats += 1
+            if not message.unready:
+                self._serves(self.desks[message.app], watch)
             sizer = self.desks[message.app].sizer
             if sizer is not None:
                 sizer.on_beat(source, message, self._ctx.now)
@@ -718,6 +773,8 @@ class Stewards:
             return
         watch = self._heard(message.app, source)
         if watch is not None:
+            if not self.desks[message.app].config.program:
+                self._serves(self.desks[message.app], watch)
             if watch.asks == 1:
                 watch.rtt.sample(self._ctx.now - watch.asked_at, self._ctx.now)
             watch.asks = 0
@@ -761,6 +818,11 @@ class Stewards:
             self._timer.cancel()
         for app, desk in self.desks.items():
             self._act(app, desk, False)
+
+
+def _able(clusters: Mapping[NodeId, Cluster]) -> set[NodeId]:
+    """Who could serve, agents included; counted, never iterated."""
+    return {one.node for cluster in clusters.values() for one in cluster.summary.candidates if not one.unfit}
 
 
 def _rates(clusters: Mapping[NodeId, Cluster]) -> dict[NodeId, float]:

@@ -14,9 +14,11 @@ from opus_node.core.cluster import NEAR_UNIT
 from opus_node.core.context import Context
 from opus_node.core.held import Held
 from opus_node.core.leases import Leases
-from opus_node.core.messages import Candidate, Measured, ReplicaSet, Summary
+from opus_node.core.messages import Candidate, Demand, Measured, ReplicaSet, Summary
 from opus_node.core.peers import Peers
 from opus_node.core.placement import EVERYWHERE, score
+from opus_node.core.popularity import summed
+from opus_node.core.stability import expected_minutes
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 from opus_node.core.wholes import Wholes
 
@@ -35,7 +37,7 @@ FEWEST = 4
 NEAR = 32
 """Other agents named at most."""
 NEAR_EACH = 24
-"""Measured round trips told of each candidate at most."""
+"""Measured round trips told of each candidate at most. Of these three, fewer at a pace above 2 (`budget`)."""
 FRESH_LEASES = 2
 """A candidate was heard within so many lease intervals (and a second)."""
 PRIOR = 4.0
@@ -71,57 +73,63 @@ class Summaries:
         if wholes is not None:
             wholes.wanted(steward)
 
-    def due(self, app: AppId, steward: NodeId, known: ReplicaSet | None, client_rate: float) -> Summary:
-        """What to tell `steward` now: the whole, or that nothing has changed. To itself it costs nothing to tell the whole."""
-        whole = self._current(app, known, client_rate)
+    def due(self, app: AppId, steward: NodeId, known: ReplicaSet | None, own: Demand) -> Summary:
+        """What to tell `steward` now: the whole, or that nothing has changed. To itself it costs nothing to tell the whole.
+        `own` is the demand of this agent's own clients."""
+        whole = self._current(app, known, own)
         if steward == self._ctx.me:
             return whole
         return self._wholes[app].due(steward, whole)
 
-    def _current(self, app: AppId, known: ReplicaSet | None, client_rate: float) -> Summary:
+    def _current(self, app: AppId, known: ReplicaSet | None, own: Demand) -> Summary:
         """The last version with today's figures, or a new one if what it says is no longer so."""
         now = self._ctx.now
-        found = self.build(app, known, client_rate)
+        found = self.build(app, known, own)
         at, before = self._whole.get(app, (0, None))
         version = now // SECOND + 1  # so that no life of this agent repeats those of the one before
         if before is not None:
             age, changed = now - at, _changed(before, found)
-            least = WHOLE_LEAST if known is not None else 0  # the first set is decided on who has come by then
-            same = age < WHOLE_EVERY and (not changed or changed * age < least)
+            stretched = self._ctx.budget.stretched
+            least = stretched(WHOLE_LEAST) if known is not None else 0  # the first set is decided on who has come by then
+            same = age < stretched(WHOLE_EVERY) and (not changed or changed * age < least)
             serving = {node for node in (known.members if known else ()) if node in self._leases.table}
             if same and {one.node for one in before.candidates} >= serving:
-                return replace(before, nodes=found.nodes, rate=found.rate)
+                return replace(before, nodes=found.nodes, rate=found.rate, keys=found.keys)
             version = max(version, before.version + 1)
         found = replace(found, version=version)
         self._whole[app] = (now, found)
         return found
 
-    def build(self, app: AppId, known: ReplicaSet | None, client_rate: float) -> Summary:
+    def build(self, app: AppId, known: ReplicaSet | None, own: Demand) -> Summary:
         """In whole, without a version."""
         table = self._leases.table
-        rate = client_rate + sum(held.rates.get(app, 0.0) for held in table.values())
+        rate = own.rate + sum(held.rates.get(app, 0.0) for held in table.values())
         told = self._told_of(app, known)
         mean = rate * WINDOW_S / (len(table) + 1)
         weights = [_weight(held.rates.get(app, 0.0) * WINDOW_S, mean) for held in told]
         position = {held.node: i for i, held in enumerate(told)}
         position[self._ctx.me] = len(told)
-        candidates = [self._candidate(held, position, weight) for held, weight in zip(told, weights, strict=True)]
-        candidates.append(self._self(_weight(client_rate * WINDOW_S, mean)))
-        return Summary(app, len(table), round(rate, 3), 0, tuple(candidates), self._near(), tuple(position)[len(candidates) :])
+        candidates = [self._candidate(app, held, position, weight) for held, weight in zip(told, weights, strict=True)]
+        candidates.append(self._self(app, _weight(own.rate * WINDOW_S, mean)))
+        keys = summed((own.keys, *(held.keys.get(app, ()) for held in table.values())))
+        abroad = tuple(position)[len(candidates) :]
+        return Summary(app, len(table), round(rate, 3), 0, tuple(candidates), self._near(), abroad, keys=keys)
 
     def _told_of(self, app: AppId, known: ReplicaSet | None) -> list[Held]:
         """The fittest, and those that serve or have served."""
         ctx, table = self._ctx, self._leases.table
         oldest = ctx.now - FRESH_LEASES * ctx.budget.lease_interval() - SECOND
         fresh = [held for held in table.values() if held.heard_at >= oldest]
-        most = max(FEWEST, min(CANDIDATES, CANDIDATES_OF_ALL // len(self._swim.agents())))
-        if self._policies.get(app, AppConfig(app)).policy == EVERYWHERE:
+        most = max(FEWEST, min(ctx.budget.coarse(CANDIDATES), CANDIDATES_OF_ALL // len(self._swim.agents())))
+        config = self._config(app)
+        if config.policy == EVERYWHERE:
             most = len(fresh)
 
-        def fitness(held: Held) -> tuple[int, float, int, int]:
-            """Old by orders of magnitude, capable, well connected; hashing among equals."""
-            age = max(0, ctx.now - held.born_at) // (60 * SECOND)
-            return (-age.bit_length(), -held.cpu, -held.bandwidth, score(app, held.node))
+        def fitness(held: Held) -> tuple[bool, int, float, int, int]:
+            """Able at all; stable by orders of magnitude, capable, well connected; hashing among equals."""
+            minutes = expected_minutes(held.age(ctx.now), held.sessions, held.up)
+            unfit = not config.fits(held.memory, held.storage)
+            return (unfit, -minutes.bit_length(), -held.cpu, -held.bandwidth, score(app, held.node))
 
         told = {held.node: held for held in heapq.nsmallest(most, fresh, key=fitness)}
         for node in (*(known.members if known else ()), *self._former.get(app, ())):
@@ -131,21 +139,27 @@ class Summaries:
 
     def _near(self) -> tuple[Measured, ...]:
         near = [one for one in self._swim.members.values() if one.live and one.rtt.samples]
-        nearest = heapq.nsmallest(NEAR, near, key=lambda one: (one.rtt.srtt, one.node))
+        nearest = heapq.nsmallest(self._ctx.budget.coarse(NEAR), near, key=lambda one: (one.rtt.srtt, one.node))
         return tuple(Measured(one.node, round_up(one.rtt.srtt)) for one in nearest)
 
-    def _candidate(self, held: Held, position: dict[NodeId, int], weight: int) -> Candidate:
+    def _config(self, app: AppId) -> AppConfig:
+        return self._policies.get(app, AppConfig(app))
+
+    def _candidate(self, app: AppId, held: Held, position: dict[NodeId, int], weight: int) -> Candidate:
         """`position` gets those nodes abroad that it has measured."""
         pairs: list[int] = []
-        for node, rtt in self._leases.siblings.measured(held.node)[:NEAR_EACH]:
+        for node, rtt in self._leases.siblings.measured(held.node)[: self._ctx.budget.coarse(NEAR_EACH)]:
             pairs += (position.setdefault(node, len(position)), -(-rtt // NEAR_UNIT))
-        age = max(0, self._ctx.now - held.born_at)
-        return Candidate(held.node, round_up(held.rtt), age, held.cpu, held.bandwidth, held.at, weight, tuple(pairs))
+        unfit = not self._config(app).fits(held.memory, held.storage)
+        told = (held.cpu, held.bandwidth, held.at, weight, tuple(pairs), held.sessions, held.up, unfit)
+        return Candidate(held.node, round_up(held.rtt), held.age(self._ctx.now), *told)
 
-    def _self(self, weight: int) -> Candidate:
+    def _self(self, app: AppId, weight: int) -> Candidate:
         ctx = self._ctx
-        abilities = ctx.config.abilities
-        return Candidate(ctx.me, 0, ctx.now - ctx.booted_at, abilities.cpu, abilities.bandwidth, ctx.position.at, weight, ())
+        abilities, past = ctx.config.abilities, ctx.config.history
+        unfit = not self._config(app).fits(abilities.memory, abilities.storage)
+        told = (abilities.cpu, abilities.bandwidth, ctx.position.at, weight, (), past.sessions, past.up, unfit)
+        return Candidate(ctx.me, 0, ctx.age, *told)
 
 
 def _weight(requests: float, mean: float) -> int:

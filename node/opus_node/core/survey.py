@@ -4,6 +4,9 @@
 
 Coordinates and triangles are too weak to place by: they say whom to measure. A candidate is measured by an agent only if by its
 own agent's distance it may be nearer than what serves that agent now (`Landscape.wanted`).
+
+Replicas an agent measures all the time, by the requests that it passes on. When one has come notably nearer or farther than the
+steward was told (a path has changed, or the host is dying slowly) it is told so unasked.
 """
 
 from __future__ import annotations
@@ -35,18 +38,44 @@ ERRAND_DOUBLED = 6
 tell."""
 SOURCES = 16
 """Stewards whose questions are answered at the same time."""
+NEWS_EVERY: Nanos = 5 * SECOND
+"""Between two looks for what has changed by itself."""
 
 
 class Witness:
     """An agent's side. `tell` brings an answer to the steward that asked, which may be this very node."""
 
-    __slots__ = ("_asked", "_ctx", "_prober", "_tell_steward")
+    __slots__ = ("_asked", "_ctx", "_news_at", "_prober", "_said", "_tell_steward")
 
     def __init__(self, ctx: Context, prober: Prober, tell: Callable[[NodeId, Surveyed], None]) -> None:
         self._ctx = ctx
         self._prober = prober
         self._tell_steward = tell
         self._asked: dict[NodeId, Answer] = {}
+        self._said: dict[NodeId, dict[NodeId, Nanos]] = {}
+        """What stewards were told."""
+        self._news_at: Nanos = 0
+
+    def look(self, replicas: Mapping[NodeId, Mapping[NodeId, Nanos]]) -> None:
+        """Once a second, with what is known now of how far the replicas are, by their stewards."""
+        ctx = self._ctx
+        if ctx.now < self._news_at:
+            return
+        self._news_at = ctx.now + ctx.budget.stretched(NEWS_EVERY)
+        self._said = {
+            steward: {node: rtt for node, rtt in self._said.get(steward, {}).items() if node in now}
+            for steward, now in replicas.items()
+        }
+        for steward, now in replicas.items():
+            said = self._said[steward]
+            news = {node: rtt for node, rtt in now.items() if node in said and not alike(rtt, said[node])}
+            if news:
+                self._say(steward, news)
+
+    def _say(self, steward: NodeId, found: Mapping[NodeId, Nanos]) -> None:
+        if steward in self._said or len(self._said) < SOURCES:
+            self._said.setdefault(steward, {}).update(found)
+        self._tell_steward(steward, Surveyed(tuple(Measured(node, rtt) for node, rtt in found.items())))
 
     def on_survey(self, source: NodeId, message: Survey, known: Mapping[NodeId, Nanos]) -> None:
         """`known`: round trips that need no measuring."""
@@ -85,7 +114,7 @@ class Witness:
         if answer.timer is not None:
             answer.timer.cancel()
         if answer.found:
-            self._tell_steward(source, Surveyed(tuple(Measured(node, rtt) for node, rtt in answer.found.items())))
+            self._say(source, answer.found)
 
 
 class Answer:
@@ -103,7 +132,7 @@ class Answer:
 class Surveyor:
     """A steward's side: the round trips it was told of, agents by nodes, for all its applications. Soft state."""
 
-    __slots__ = ("_ask_agent", "_asked", "_ctx", "_errands", "_kept", "_of_interest", "_rtts")
+    __slots__ = ("_ask_agent", "_asked", "_ctx", "_errands", "_kept", "_of_interest", "_rtts", "changes")
 
     def __init__(self, ctx: Context, ask: Callable[[NodeId, Survey], None]) -> None:
         """`ask` brings a question to an agent, which may be this very node."""
@@ -115,6 +144,8 @@ class Surveyor:
         """How long such a round trip is believed."""
         self._asked: dict[NodeId, dict[NodeId, Nanos]] = {}
         self._of_interest: dict[AppId, frozenset[NodeId]] = {}
+        self.changes = 0
+        """How often what was known has turned out otherwise."""
         self._errands: dict[NodeId, dict[NodeId, tuple[int, Nanos]]] = {}
         """node -> other -> how often it was sent to measure it, and not before when again."""
 
@@ -155,9 +186,10 @@ class Surveyor:
         if told is None or asked is None or kept is None:
             return  # never asked
         for one in message.rtts:
-            if asked.pop(one.node, None) is not None and one.rtt >= 0:
-                before = told.get(one.node)
-                same = before is not None and abs(one.rtt - before[0]) <= max(SAME_LEAST, int(SAME * before[0]))
+            before = told.get(one.node)
+            same = before is not None and alike(one.rtt, before[0])
+            if (asked.pop(one.node, None) is not None or (before is not None and not same)) and one.rtt >= 0:
+                self.changes += before is not None and not same
                 kept[one.node] = min(KEPT_MOST, 2 * kept[one.node]) if same else KEPT
                 told[one.node] = (one.rtt, self._ctx.now)
 
@@ -176,3 +208,7 @@ class Surveyor:
 
     def entries(self) -> int:
         return sum(map(len, self._rtts.values()))
+
+
+def alike(now: Nanos, before: Nanos) -> bool:
+    return abs(now - before) <= max(SAME_LEAST, int(SAME * before))

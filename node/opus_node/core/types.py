@@ -51,6 +51,10 @@ class AppConfig:
     """Whether a user's program beside the node answers requests (`events.Serve`), not the node itself."""
     service_time: Nanos = 0
     """What one request takes on one core, emulated (`work`): a host answers cores / service_time a second. 0: nothing."""
+    memory: int = 0
+    """Bytes that a host must have to serve it ..."""
+    storage: int = 0
+    """... and bytes of storage."""
     queue: Nanos = 250 * MILLISECOND
     """Load limit: a replica turns a request away that would wait longer than this for its turn."""
     choice: str = "latency"
@@ -78,6 +82,10 @@ class AppConfig:
     def divided(self) -> bool:
         """Whether its hosts are given to it by what they are worth, in competition with other applications (`division`)."""
         return self.utility is not None and self.policy == BEST
+
+    def fits(self, memory: int, storage: int) -> bool:
+        """Whether a host with so many bytes of each has what a replica needs."""
+        return memory >= self.memory and storage >= self.storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,25 +127,51 @@ class NearReplicas(_message.Message):
 Global___NearReplicas: _TypeAlias = NearReplicas  # noqa: Y015
 
 @_typing.final
+class KeyRate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    key: _builtins.int
+    rate: _builtins.float
+    def __init__(
+        self,
+        *,
+        key: _builtins.int = ...,
+        rate: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "rate", b"rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeyRate: _TypeAlias = KeyRate  # noqa: Y015
+
+@_typing.final
 class Demand(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     APP_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
     NEAREST_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     rate: _builtins.float
     nearest: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyRate]: ...
     def __init__(
         self,
         *,
         app: _builtins.str = ...,
         rate: _builtins.float = ...,
         nearest: _builtins.int = ...,
+        keys: _abc.Iterable[Global___KeyRate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "nearest", b"nearest", "rate", b"rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "keys", b"keys", "nearest", b"nearest", "rate", b"rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -235,6 +261,9 @@ class Candidate(_message.Message):
     AT_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
     NEAR_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    UP_FIELD_NUMBER: _builtins.int
+    UNFIT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     rtt: _builtins.int
     age: _builtins.int
@@ -242,6 +271,9 @@ class Candidate(_message.Message):
     bandwidth: _builtins.int
     at: _builtins.int
     weight: _builtins.int
+    sessions: _builtins.int
+    up: _builtins.int
+    unfit: _builtins.bool
     @_builtins.property
     def near(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -255,10 +287,13 @@ class Candidate(_message.Message):
         at: _builtins.int = ...,
         weight: _builtins.int = ...,
         near: _abc.Iterable[_builtins.int] | None = ...,
+        sessions: _builtins.int = ...,
+        up: _builtins.int = ...,
+        unfit: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "near", b"near", "node", b"node", "rtt", b"rtt", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "cpu", b"cpu", "near", b"near", "node", b"node", "rtt", b"rtt", "sessions", b"sessions", "unfit", b"unfit", "up", b"up", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -446,6 +481,8 @@ class Lease(_message.Message):
     ZONE_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
     BRIEF_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    UP_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     incarnation: _builtins.int
     age: _builtins.int
@@ -460,6 +497,8 @@ class Lease(_message.Message):
     zone: _builtins.int
     level: _builtins.int
     brief: _builtins.bool
+    sessions: _builtins.int
+    up: _builtins.int
     @_builtins.property
     def demand(self) -> _containers.RepeatedCompositeFieldContainer[Global___Demand]: ...
     @_builtins.property
@@ -483,10 +522,12 @@ class Lease(_message.Message):
         zone: _builtins.int = ...,
         level: _builtins.int = ...,
         brief: _builtins.bool = ...,
+        sessions: _builtins.int = ...,
+        up: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "brief", b"brief", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "level", b"level", "measured", b"measured", "memory", b"memory", "rtt", b"rtt", "seq", b"seq", "sets", b"sets", "spare", b"spare", "storage", b"storage", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "at", b"at", "bandwidth", b"bandwidth", "brief", b"brief", "cpu", b"cpu", "demand", b"demand", "incarnation", b"incarnation", "level", b"level", "measured", b"measured", "memory", b"memory", "rtt", b"rtt", "seq", b"seq", "sessions", b"sessions", "sets", b"sets", "spare", b"spare", "storage", b"storage", "up", b"up", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -757,6 +798,7 @@ class Summary(_message.Message):
     ABROAD_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     nodes: _builtins.int
     rate: _builtins.float
@@ -769,6 +811,8 @@ class Summary(_message.Message):
     def near(self) -> _containers.RepeatedCompositeFieldContainer[Global___Measured]: ...
     @_builtins.property
     def abroad(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyRate]: ...
     def __init__(
         self,
         *,
@@ -781,10 +825,11 @@ class Summary(_message.Message):
         abroad: _abc.Iterable[_builtins.str] | None = ...,
         agent: _builtins.str = ...,
         level: _builtins.int = ...,
+        keys: _abc.Iterable[Global___KeyRate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abroad", b"abroad", "agent", b"agent", "app", b"app", "candidates", b"candidates", "level", b"level", "near", b"near", "nodes", b"nodes", "rate", b"rate", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abroad", b"abroad", "agent", b"agent", "app", b"app", "candidates", b"candidates", "keys", b"keys", "level", b"level", "near", b"near", "nodes", b"nodes", "rate", b"rate", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -910,11 +955,13 @@ class ReplicaBeat(_message.Message):
     LOAD_FIELD_NUMBER: _builtins.int
     PROVIDES_FIELD_NUMBER: _builtins.int
     TURNED_AWAY_FIELD_NUMBER: _builtins.int
+    UNREADY_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     epoch: _builtins.int
     served: _builtins.int
     provides: _builtins.int
     turned_away: _builtins.int
+    unready: _builtins.bool
     @_builtins.property
     def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]: ...
     def __init__(
@@ -926,10 +973,11 @@ class ReplicaBeat(_message.Message):
         load: _abc.Iterable[Global___Load] | None = ...,
         provides: _builtins.int = ...,
         turned_away: _builtins.int = ...,
+        unready: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "epoch", b"epoch", "load", b"load", "provides", b"provides", "served", b"served", "turned_away", b"turned_away"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "epoch", b"epoch", "load", b"load", "provides", b"provides", "served", b"served", "turned_away", b"turned_away", "unready", b"unready"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,7 +33,7 @@ from opus_node.core.context import Context
 from opus_node.core.held import Held
 from opus_node.core.landscape import Landscape
 from opus_node.core.leases import Leases
-from opus_node.core.messages import Measured, ReplicaSet, Summary
+from opus_node.core.messages import Demand, Measured, ReplicaSet, Summary
 from opus_node.core.placement import OLDEST, filled, improved
 from opus_node.core.prober import Prober
 from opus_node.core.relay import Relay
@@ -276,7 +276,7 @@ class _Agent:
         for node, held in self._leases.table.items():
             held.heard_at = now
             held.born_at = round(population.born[index[node]] * MINUTE)
-        return self._summaries.build(APP, known, 0.0)
+        return self._summaries.build(APP, known, Demand(APP, 0.0))
 
 
 @dataclass

@@ -182,6 +182,8 @@ def _app(app: App) -> control_pb2.App:
         choice=app.choice,
         hedge_ns=app.hedge_ns,
         utility=None if app.utility is None else _utility(app.utility),
+        memory=app.memory,
+        storage=app.storage,
     )
 
 

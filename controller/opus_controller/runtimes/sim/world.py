@@ -355,6 +355,8 @@ def _told(app: App) -> AppConfig:
         hedge=app.hedge_ns,
         utility=None if app.utility is None else _worth(app.utility),
         floor=0 if app.utility is None else app.utility.floor,
+        memory=app.memory,
+        storage=app.storage,
         **choosing(app.choice),
     )
 
