@@ -205,10 +205,10 @@ def test_the_population_dies_at_the_rate_of_its_law_from_the_first_minute(knowle
 
 def test_forecasts_are_held_against_what_happens() -> None:
     told = stability.Forecasts()
-    told.look([-60.0] * 4, 0.0)  # all 60 minutes old: all alike
-    told.look([-60.0] * 4, 59.0)
+    told.look(stability.Population([-60.0] * 4), 0.0)  # all 60 minutes old: all alike
+    told.look(stability.Population([-60.0] * 4), 59.0)
     assert told.told()["forecasts"] == 0, "not due yet"
-    told.look([-60.0, -60.0, -60.0, 7.0], 61.0)
+    told.look(stability.Population([-60.0, -60.0, -60.0, 7.0]), 61.0)
     found = told.told()
     expected = (1.5 + 1) / (1.5 + 1 + 1)  # scale 90 min
     p = expected**2
@@ -225,6 +225,16 @@ def test_the_cores_forecasts_say_more_than_the_overall_share_where_age_tells(kno
     assert arm.forecasts["forecasts"] > 5000
     assert arm.forecasts["skill"] > 0.005
     assert arm.forecasts["calibration"] < 0.05
+
+
+def test_what_hosts_remember_says_more_than_their_ages(tmp_path: Path, knowledge: placing.Knowledge) -> None:
+    """And members chosen by it live longer, where sessions without memory would make all alike by age."""
+    made = data.plan(data.Matrix(matrix_file(tmp_path, 80)).topology(), seed=1, replicas=5)
+    own = stability.Own.of(80, Random(3))
+    policy = stability.OfCore(made, knowledge.delay, 5)
+    arm = stability.live(policy, own, knowledge.delay, 5, knowledge.ideal(5).mean, Random(5), 40)
+    assert arm.forecasts["skill"] > arm.by_age["skill"] + 0.02
+    assert arm.deaths / arm.nodes_minutes * arm.members_minutes / arm.departures > 1.5
 
 
 def test_the_cores_own_choice_keeps_the_living_and_replaces_the_dead(tmp_path: Path) -> None:

@@ -341,7 +341,8 @@ def _stability() -> Iterator[Row]:
     yield row("oldest", "Weibull sessions, policy oldest", 3.3, least=True)
     yield row("shipped", "Weibull sessions, the shipped policy", 2.3, least=True)
     yield row("exponential", "exponential sessions, the shipped policy", 0.1, around=1.0)
-    for arm, what in (("shipped", "Weibull"), ("exponential", "exponential")):
+    yield row("own", "hosts that return, each with a law of its own, the shipped policy")
+    for arm, what in (("shipped", "Weibull"), ("exponential", "exponential"), ("own", "hosts' own")):
         told = f"predicted stability, {what} sessions: Brier score"
         yield Row("stability", told, "stability", _of_forecasts(arm, "brier"), digits=3, note=_forecasts(arm))
 
@@ -355,7 +356,9 @@ def _forecasts(arm: str) -> Callable[[Sequence[Figures]], str]:
         every = [one[arm]["forecasts"] for one in figures]
         skill, off, stayed = (float(np.mean([one[key] for one in every])) for key in ("skill", "calibration", "stayed"))
         count = sum(one["forecasts"] for one in every)
-        return f"skill {skill:.3f}, off by {off:.3f} on average, {stayed:.0%} of {count:,} sessions went on for an hour"
+        by_age = float(np.mean([one[arm]["by_age"]["skill"] for one in figures]))
+        alone = f" ({by_age:.3f} by ages alone)" if round(by_age, 3) != round(skill, 3) else ""
+        return f"skill {skill:.3f}{alone}, off by {off:.3f} on average, {stayed:.0%} of {count:,} sessions went on for an hour"
 
     return note
 

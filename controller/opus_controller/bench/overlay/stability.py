@@ -15,6 +15,8 @@ by a policy, and whoever dies in it is replaced by it. What counts:
 A member once chosen at random outlives the average already where sessions are heavy-tailed (the inspection paradox): 2.05 for
 Weibull's shape 0.6, exactly 1 for exponential sessions, whatever the policy.
 
+In one arm hosts return and remember: each has a law of its own, so what it did before says more than its age.
+
 The shipped policy is the core's own code: its leases, its summaries and its choice, fed with these nodes. Agents' places are
 fixed (k-median) and the demand is even.
 """
@@ -24,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heapreplace
-from math import gamma
+from math import gamma, log
 from random import Random
 from typing import Any, Protocol, cast
 
@@ -66,14 +68,37 @@ class Sessions:
     def mean(self) -> float:
         return self.scale * gamma(1 + 1 / self.shape)
 
-    def draw(self, rng: Random) -> float:
+    returns = False
+    """Who dies is followed by a newcomer."""
+
+    def draw(self, rng: Random, host: int) -> float:
         return rng.weibullvariate(self.scale, self.shape)
 
-    def found(self, rng: Random) -> tuple[float, float]:
+    def found(self, rng: Random, host: int) -> tuple[float, float]:
         """(age, time left) of a session as an inspector finds it: longer ones oftener, at a uniform moment."""
         whole = self.scale * rng.gammavariate(1 + 1 / self.shape, 1.0) ** (1 / self.shape)
         age = whole * rng.random()
         return age, whole - age
+
+
+@dataclass(frozen=True)
+class Own:
+    """Exponential, of a mean that is the host's own and lognormal over hosts; minutes. It comes back at once, and remembers."""
+
+    means: Sequence[float]
+
+    returns = True
+
+    @classmethod
+    def of(cls, hosts: int, rng: Random) -> Own:
+        """Half of the means lie between 100 and 400 minutes."""
+        return cls([rng.lognormvariate(log(200.0), 1.0) for _ in range(hosts)])
+
+    def draw(self, rng: Random, host: int) -> float:
+        return rng.expovariate(1.0 / self.means[host])
+
+    def found(self, rng: Random, host: int) -> tuple[float, float]:
+        return self.draw(rng, host), self.draw(rng, host)
 
 
 WEIBULL = Sessions(0.6, 200.0)
@@ -86,6 +111,18 @@ class Population:
 
     born: list[float]
     now: float = 0.0
+    ended: list[int] = field(default_factory=list)
+    """Sessions of each before this one, as it remembers ..."""
+    up: list[float] = field(default_factory=list)
+    """... and how long they were together."""
+
+    def __post_init__(self) -> None:
+        self.ended = self.ended or [0] * len(self.born)
+        self.up = self.up or [0.0] * len(self.born)
+
+    def past(self, host: int) -> tuple[int, int]:
+        """As the core's leases have it."""
+        return self.ended[host], round(self.up[host] * MINUTE)
 
 
 class Policy(Protocol):
@@ -101,21 +138,26 @@ CLASSES = 10
 class Forecasts:
     """What was predicted of all hosts at one moment after the other, and what came of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_age: bool = False) -> None:
+        """`by_age`: what hosts remember is not looked at."""
+        self._by_age = by_age
         self._made_at = 0.0
         self._open: list[tuple[float, float]] = []
         """By host: when its session began, and the probability that it goes on."""
         self._closed: list[tuple[float, bool]] = []
 
-    def look(self, born: Sequence[float], now: float) -> None:
-        """At least as often as anything changes; `born` is as it was until `now`."""
+    def look(self, population: Population, now: float) -> None:
+        """At least as often as anything changes; `population` is as it was until `now`."""
+        born = population.born
         if self._open and now < self._made_at + SPAN_MIN:
             return
         self._closed += [(p, born[host] == since) for host, (since, p) in enumerate(self._open)]
         ages = [round((now - since) * MINUTE) for since in born]
         scale = scale_of(ages)
         span = round(SPAN_MIN * MINUTE)
-        self._open = [(since, survives(span, age, scale)) for since, age in zip(born, ages, strict=True)]
+        pasts = [(0, 0) if self._by_age else population.past(host) for host in range(len(born))]
+        chances = [survives(span, age, scale, *past) for age, past in zip(ages, pasts, strict=True)]
+        self._open = list(zip(born, chances, strict=True))
         self._made_at = now
 
     def told(self) -> Figures:
@@ -148,15 +190,17 @@ class Arm:
     placement: float
     """Mean delay to the nearest member, over time, by the ideal placement's."""
     forecasts: Figures
+    by_age: Figures
+    """The same with nothing known but ages."""
 
     def told(self) -> Figures:
         return vars(self)
 
 
-def live(policy: Policy, sessions: Sessions, delay: Floats, m: int, ideal_ms: float, rng: Random, departures: int) -> Arm:
+def live(policy: Policy, sessions: Sessions | Own, delay: Floats, m: int, ideal_ms: float, rng: Random, departures: int) -> Arm:
     """Until so many members have died."""
     n = len(delay)
-    found = [sessions.found(rng) for _ in range(n)]
+    found = [sessions.found(rng, host) for host in range(n)]
     population = Population([-age for age, _ in found])
     due = [(left, host) for host, (_, left) in enumerate(found)]
     heapify(due)
@@ -164,11 +208,15 @@ def live(policy: Policy, sessions: Sessions, delay: Floats, m: int, ideal_ms: fl
     area = 0.0
     deaths = died = 0
     mean, since = float(nearest(delay, members).mean()), 0.0
-    forecasts = Forecasts()
+    forecasts, by_age = Forecasts(), Forecasts(by_age=True)
     while died < departures:
-        forecasts.look(population.born, due[0][0])
+        for each in (forecasts, by_age):
+            each.look(population, due[0][0])
         population.now, host = due[0]
-        heapreplace(due, (population.now + sessions.draw(rng), host))
+        heapreplace(due, (population.now + sessions.draw(rng, host), host))
+        if sessions.returns:
+            population.ended[host] += 1
+            population.up[host] += population.now - population.born[host]
         population.born[host] = population.now
         deaths += 1
         if host in members:
@@ -179,7 +227,9 @@ def live(policy: Policy, sessions: Sessions, delay: Floats, m: int, ideal_ms: fl
     if len(members) != m:
         raise RuntimeError(f"{len(members)} members where {m} were asked for")
     span = population.now
-    return Arm(m * span, died, n * span, deaths, area / since / ideal_ms if since else float("nan"), forecasts.told())
+    return Arm(
+        m * span, died, n * span, deaths, area / since / ideal_ms if since else float("nan"), forecasts.told(), by_age.told()
+    )
 
 
 @dataclass(frozen=True)
@@ -276,6 +326,7 @@ class _Agent:
         for node, held in self._leases.table.items():
             held.heard_at = now
             held.born_at = round(population.born[index[node]] * MINUTE)
+            held.sessions, held.up = population.past(index[node])
         return self._summaries.build(APP, known, Demand(APP, 0.0))
 
 
@@ -296,13 +347,15 @@ def _member(node: str, rtt: int) -> Member:
 
 
 def arms(plan: Plan, delay: Floats, m: int, ideal_ms: float, settings: Settings, seed: int, departures: int) -> Figures:
-    """Every policy under heavy-tailed sessions, the shipped one under exponential ones too."""
+    """Every policy under heavy-tailed sessions, the shipped one under exponential ones and among hosts that return too."""
     agents = places_of_agents(delay)
-    policies: dict[str, tuple[Sessions, Callable[[], Policy]]] = {
+    own = Own.of(len(delay), Random(f"{seed}/stability/hosts"))
+    policies: dict[str, tuple[Sessions | Own, Callable[[], Policy]]] = {
         "random": (WEIBULL, lambda: AtRandom(m, Random(f"{seed}/stability/draws"))),
         "oldest": (WEIBULL, lambda: OfCore(plan, delay, m, settings, OLDEST, agents)),
         "shipped": (WEIBULL, lambda: OfCore(plan, delay, m, settings, BEST, agents)),
         "exponential": (EXPONENTIAL, lambda: OfCore(plan, delay, m, settings, BEST, agents)),
+        "own": (own, lambda: OfCore(plan, delay, m, settings, BEST, agents)),
     }
     return {
         name: live(make(), sessions, delay, m, ideal_ms, Random(f"{seed}/stability/{name}"), departures).told()
