@@ -64,21 +64,26 @@ def standing_by(net: CoreNet) -> tuple[str, ...]:
     return role.stewards.desks[APP].ready.heard()
 
 
+def members(net: CoreNet) -> tuple[str, ...]:
+    role = net.cores[net.stewards()[0]]._role
+    assert role is not None
+    known = role.sets.get(APP)
+    assert known is not None
+    return known.members
+
+
 def test_who_replaces_a_lost_member_was_seen_to_live() -> None:
-    """The next in line has died a while before, which its agent does not know yet."""
+    """Its heir dies in the same instant, which no agent knows before its lease has run out."""
     for seed in range(8):
         net = six_regions(seed=f"ready{seed}")
         net.run(40 * SECOND)
-        while len(first := standing_by(net)) < 2:
+        while len(first := standing_by(net)) < 3:
             net.run_for(SECOND // 10)
             assert net.now < 60 * SECOND
         assert not {*first} & {*net.replicas()}
-        net.power_off(first[0])
-        net.run_for(9 * SECOND)
-        assert first[0] not in standing_by(net)
-        lost = net.replicas()[0]
+        lost = members(net)[0]
         at = net.now
-        net.power_off(lost)
+        net.power_off(lost, first[0])
         net.run_for(6 * SECOND)
         (when, after), *more = decided(net, at)
         assert first[0] not in after.members
@@ -94,4 +99,4 @@ def test_an_heir_of_the_steward_finds_who_stands_by_itself() -> None:
     net.power_off(steward)
     net.run_for(60 * SECOND)
     assert net.stewards() != [steward]
-    assert len(standing_by(net)) == 2
+    assert len(standing_by(net)) >= 2

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
-from opus_node.core.kmedian import greedy, placed, swapped, total
+from opus_node.core.kmedian import greedy, placed, substitutes, swapped, total
 from opus_node.core.landscape import Landscape, demand, moved
 from opus_node.core.messages import Candidate, Measured, Summary, Survey, Surveyed
 from opus_node.core.placement import EVERYWHERE, NEAREST, OLDEST, POLICIES, RANDOM, filled, improved, score
@@ -75,6 +75,20 @@ def test_a_lazy_choice_is_the_greedy_choice(problem: Problem) -> None:
         saves = {c: sum(max(0.0, now - cost) for now, cost in zip(nearest, columns[c], strict=True)) - dues[c] for c in left}
         chosen.append(max(left, key=lambda c: saves[c]))
     assert greedy(columns, count, dues) == chosen
+
+
+@given(problems(), st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_each_has_the_best_of_all_substitutes(problem: Problem, seed: int) -> None:
+    columns, dues, count = problem
+    chosen = Random(seed).sample(range(len(columns)), count)
+    free = [c for c in range(len(columns)) if c not in chosen]
+    found = substitutes(columns, chosen, dues)
+    assert len(found) == (count if free else 0)
+    for lost, heir in zip(chosen, found, strict=False):
+        others = [c for c in chosen if c != lost]
+        best = min(total(columns, [*others, c], dues) for c in free)
+        assert total(columns, [*others, heir], dues) == pytest.approx(best)
 
 
 def test_those_that_are_barred_are_not_taken() -> None:

@@ -95,6 +95,16 @@ def swapped(
     return search.chosen
 
 
+def substitutes(
+    columns: Sequence[Column], chosen: Sequence[int], dues: Sequence[float], barred: Collection[int] = ()
+) -> list[int]:
+    """For each of `chosen`, who would best take its place if it were gone; nobody is left: none."""
+    if not chosen:
+        return []
+    search = _Swaps(list(zip(*columns, strict=True)), chosen, dues, barred)
+    return search.substitutes()
+
+
 class _Swaps:
     """What all swaps would save, kept as they are made: a swap changes that by few points.
 
@@ -170,6 +180,11 @@ class _Swaps:
             if saved > found[0]:
                 found = (saved, left.index(least), c)
         return found
+
+    def substitutes(self) -> list[int]:
+        taken = {*self.chosen, *self._barred}
+        free = [c for c in range(len(self._dues)) if c not in taken]
+        return [max(free, key=lambda c: self._saved[c] + row[c] - self._dues[c]) for row in self._spared if free]
 
     def swap(self, out: int, into: int) -> None:
         self.chosen[out] = into

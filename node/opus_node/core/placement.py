@@ -16,12 +16,15 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from opus_node.core.kmedian import greedy, placed, total
+from opus_node.core.kmedian import greedy, placed, substitutes, total
 from opus_node.core.landscape import Landscape
 from opus_node.core.types import BEST, AppConfig, AppId, NodeId
 
 NEAREST, OLDEST, RANDOM, EVERYWHERE = "nearest-to-demand", "oldest", "random", "everywhere"
 POLICIES = (BEST, NEAREST, OLDEST, RANDOM, EVERYWHERE)
+
+NEXT = 2
+"""Who would follow whichever member, where it does not matter which."""
 
 MOVE = 0.1
 """A move must save this share of a member's part of all delay: what it costs is not in the figures."""
@@ -92,6 +95,16 @@ def improved(
     before = total(columns, current, dues)
     saved = 1 - total(columns, chosen, dues) / before if before > 0 else 0.0
     return tuple(land.candidates[i].node for i in chosen), saved
+
+
+def heirs(config: AppConfig, land: Landscape, members: Sequence[NodeId]) -> tuple[NodeId, ...]:
+    """Who would be taken in place of one of the members or another, each once; by policies without places, the next few."""
+    known = [land.index[node] for node in members if node in land.index]
+    if config.policy != BEST or len(known) < len(members):
+        return filled(config, land, len(members) + NEXT, members)[len(members) :]
+    columns = land.columns
+    dues = land.dues(total(columns, known, [0.0] * len(columns)), len(known))
+    return tuple(dict.fromkeys(land.candidates[i].node for i in substitutes(columns, known, dues, land.barred)))
 
 
 def _reordered(config: AppConfig, land: Landscape, current: list[int]) -> tuple[tuple[NodeId, ...], float]:

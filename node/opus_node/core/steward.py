@@ -35,11 +35,10 @@ from opus_node.core.messages import (
     Survey,
     Sync,
 )
-from opus_node.core.placement import EVERYWHERE, filled, first_of, improved
+from opus_node.core.placement import EVERYWHERE, filled, first_of, heirs, improved
 from opus_node.core.popularity import differ, summed
 from opus_node.core.prober import Prober
 from opus_node.core.ready import Ready
-from opus_node.core.ready import count as standing_by
 from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, claimed, next_epoch
@@ -342,9 +341,8 @@ class Stewards:
         return filled(desk.config, land, count, filled(desk.config, land, count, keep, standing) if standing else keep)
 
     def _stand_by(self, desk: Desk, land: Landscape, members: Sequence[NodeId]) -> None:
-        """The replacement set: whom placement would add to these members."""
-        more = filled(desk.config, land, len(members) + standing_by(len(members)), members)
-        desk.ready.choose(more[len(members) :])
+        """The replacement set: who would follow which of these members."""
+        desk.ready.choose(heirs(desk.config, land, members))
 
     @staticmethod
     def _count(desk: Desk, clusters: dict[NodeId, Cluster]) -> int:
@@ -550,6 +548,8 @@ class Stewards:
     def _ask(self, node: NodeId, watch: Watch, known: ReplicaSet) -> None:
         if not watch.asks:
             watch.first_asked_at = self._ctx.now
+            if watch.heard:
+                self.desks[known.app].ready.hurry()
         watch.asks += 1
         watch.asked_at = self._ctx.now
         self._ctx.send(node, Appoint(known))
@@ -679,7 +679,7 @@ class Stewards:
         alike = who == desk.decided and moved(desk.demand, land.demand) <= MOVED
         settled = alike and where == desk.settled and not crowd
         desk.improve_at = now + (HURRY if crowd else IMPROVE_EVERY if ready and settled else SURVEY_EVERY)
-        if len(desk.ready) < standing_by(len(known.members)) and not settled:
+        if desk.ready.short and not settled:
             self._stand_by(desk, land, known.members)
         rash = not ready and not crowd and now - desk.changed_at < SURVEY_MOST
         if rash or settled or (now < desk.decide_at and (alike or crowd)):
