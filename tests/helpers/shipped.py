@@ -98,8 +98,8 @@ class Played:
 
     def _holds(self, expected: dict[str, Any]) -> bool:
         """As it says. But what takes its time after a fault however long that lasts is so much more of a shorter run, and what is
-        counted is less of one; where the machine spoilt all the seconds that a figure is of, there is none, and a count lacks what
-        was in them; and what may take longer than there is until something else happens cannot be missed."""
+        counted is less of one; where the machine spoilt all the seconds that a figure is of, there is none, and a count lacks
+        what was in them; and what may take longer than there is until something else happens cannot be missed."""
         if expected["note"] == "no data":
             return bool(self.result["validity"]["spans"])
         if expected["note"] == "did not recover":
