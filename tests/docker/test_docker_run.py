@@ -93,7 +93,8 @@ def test_a_container_may_do_nothing_and_use_what_the_topology_gives(tmp_path: Pa
     assert found.exec_run(["sh", "-c", "echo > /tmp/x"]).exit_code == 0
     assert (Path(run.hosts["a-1"].control_dir).stat().st_mode & 0o777) == 0o700
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
     assert leftovers(run) == {}
 
 

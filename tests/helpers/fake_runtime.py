@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +84,8 @@ class FakeRuntime:
     """Second to records that become available then."""
     signal_at: int | None = None
     """The second at which this process gets SIGINT."""
+    signal_in: str = ""
+    """The operation (`start_workload` or `down`) during which this process gets SIGINT."""
     info: RunInfo = field(default_factory=lambda: RunInfo("fake", "model", {"colour": "blue"}))
     calls: list[tuple[float, str, Any]] = field(default_factory=list)
     networks: list[Network] = field(default_factory=list)
@@ -110,6 +114,11 @@ class FakeRuntime:
             os.kill(os.getpid(), signal.SIGINT)
 
     async def start_workload(self, workload: Iterable[Workload]) -> None:
+        if self.signal_in == "start_workload":
+            # A call that ends at the very moment at which it is cancelled: the end is told, and not the cancellation.
+            os.kill(os.getpid(), signal.SIGINT)
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
         self._call("start_workload", tuple(load.client for load in workload))
 
     async def apply_links(self, network: Network) -> None:
@@ -166,4 +175,7 @@ class FakeRuntime:
         return [host for second in due for host in self.returns.pop(second)]
 
     async def down(self) -> None:
+        if self.signal_in == "down":
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.05)
         self._call("down")

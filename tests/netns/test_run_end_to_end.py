@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,17 @@ def test_ctrl_c_ends_a_run_cleanly_and_keeps_its_record(tmp_path: Path) -> None:
     assert json.loads((out / "run.json").read_text())["ended"] == "interrupted"
     assert json.loads(output)["verdict"] == "invalid"
     assert json.loads(output)["requests"]["issued"] > 0
+    assert leftovers(run) == {}
+
+
+@pytest.mark.parametrize("later_s", [0.03, 0.06])
+def test_ctrl_c_while_nodes_are_booted_is_heard(tmp_path: Path, later_s: float) -> None:
+    process = start_run(scenario(tmp_path, duration=600), tmp_path / "out")
+    run = until("a run's state", lambda: state_of(process))
+    time.sleep(later_s)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
     assert leftovers(run) == {}
 
 

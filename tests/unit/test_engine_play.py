@@ -178,6 +178,23 @@ def test_ctrl_c_keeps_the_record_so_far_and_cleans_up(tmp_path: Path) -> None:
     assert reader.about()["ended"] == "interrupted"
 
 
+def test_ctrl_c_is_heard_though_a_call_that_ended_just_then_says_nothing_of_it(tmp_path: Path) -> None:
+    runtime = FakeRuntime(signal_in="start_workload")
+    outcome, reader = play_it(tmp_path, small_plan(duration_s=1000), runtime)
+    assert (outcome.ended, outcome.exit_code) == ("interrupted", 130)
+    assert runtime.t < 10 * SECOND
+    assert runtime.calls[-1][1] == "down"
+    assert reader.about()["ended"] == "interrupted"
+
+
+def test_ctrl_c_while_the_run_cleans_up_does_not_break_that_off(tmp_path: Path) -> None:
+    runtime = FakeRuntime(signal_in="down")
+    outcome, reader = play_it(tmp_path, small_plan(duration_s=5), runtime)
+    assert runtime.calls[-1][1] == "down"
+    assert outcome.ended == "done", "it was"
+    assert reader.about()["ended"] == "done"
+
+
 def test_a_host_that_died_by_itself_is_reported_with_its_last_words(tmp_path: Path) -> None:
     runtime = FakeRuntime(deaths={4: {"c-2": "MemoryError"}})
     plan = small_plan(HostFault(kind="restart", at_ns=6 * SECOND, name="back", target=Target(text="c-2", hosts=("c-2",))))

@@ -85,7 +85,8 @@ class Guarded:
         if self._observer is not None:
             self._begun = True
             try:
-                await asyncio.wait_for(self._observer.begin(runtime), BEGIN_END_S)
+                async with asyncio.timeout(BEGIN_END_S):
+                    await self._observer.begin(runtime)
             except Exception as error:  # noqa: BLE001  (the run must go on)
                 self._drop(error)
 
@@ -106,7 +107,8 @@ class Guarded:
     async def end(self) -> None:
         if self._observer is not None and self._begun:
             try:
-                await asyncio.wait_for(self._observer.end(), BEGIN_END_S)
+                async with asyncio.timeout(BEGIN_END_S):
+                    await self._observer.end()
             except Exception as error:  # noqa: BLE001
                 self._drop(error)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from opus_controller.engine import needs
+from opus_controller.engine.cancellation import heed
 from opus_controller.engine.churn import ChurnPlayer
 from opus_controller.engine.console import Console, Reachable
 from opus_controller.engine.faults import Faults, Refused
@@ -90,18 +91,19 @@ async def play(
     began = time.monotonic()
     ended: Literal["done", "interrupted", "failed"] = "failed"
     error: BaseException | None = None
-    with _cancelled_by_signals() as interrupted:
+    with _cancelled_by_signals() as signals:
         try:
             await player.run()
             ended = "done"
         except asyncio.CancelledError:
-            if not interrupted():
+            if not signals.heard:
                 raise
             ended = "interrupted"
         except Exception as problem:  # noqa: BLE001  (recorded; the outcome carries it)
             error = problem
             player.note_error(problem)
         finally:
+            signals.ignore()
             await player.finish()
     outcome = Outcome(ended, player.validity(), time.monotonic() - began, player.died, error)
     _write_about(record, runtime, outcome)
@@ -134,6 +136,7 @@ class _Player:
         self._tell()
         needs.check(self._plan.timeline, self._runtime.info, self._plan.apps)
         await self._runtime.up(self._plan)
+        heed()
         self._record.about(runtime=self._runtime.info.runtime, links=self._runtime.info.links, facts=self._runtime.info.facts)
         await self._observer.begin(self._runtime)
         self._write(
@@ -162,6 +165,7 @@ class _Player:
             next_fault = (fault.at_ns for fault in self._agenda[:1])
             await self._runtime.sleep_until(min(self._end, next_collection, *next_fault, *self._churn.next_at))
             await asyncio.sleep(0)  # virtual time may pass without yielding: let a signal be heard
+            heed()
         await self._churn.finish()
         await self._collect()
 
@@ -285,37 +289,42 @@ def _write_about(record: RunRecord, runtime: Runtime, outcome: Outcome) -> None:
     )
 
 
-@contextmanager
-def _cancelled_by_signals() -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM cancel the current task, once; later ones are ignored, since cleaning up is under way by then.
+class _Signals:
+    """SIGINT and SIGTERM cancel the task that plays, once; when it cleans up they do nothing, as that must not be broken off."""
 
-    Yields a function that tells whether that has happened (and takes the cancellation back, so that the task can go on
-    and clean up). Where signals cannot be caught (not the main thread), nothing is done.
-    """
+    def __init__(self, task: asyncio.Task[object]) -> None:
+        self._task = task
+        self._ignored = False
+        self.heard = False
+
+    def hear(self) -> None:
+        if not self.heard and not self._ignored:
+            self.heard = True
+            self._task.cancel()
+
+    def ignore(self) -> None:
+        """From now on; a cancellation is taken back, so that the task can go on and clean up."""
+        self._ignored = True
+        if self.heard:
+            self._task.uncancel()
+
+
+@contextmanager
+def _cancelled_by_signals() -> Iterator[_Signals]:
+    """Of the current task. Where signals cannot be caught (not the main thread), nothing is done."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     if task is None:
         raise PlatformError("a plan is played inside an asyncio task")
-    heard: list[int] = []
-
-    def hear(number: int) -> None:
-        if not heard:
-            task.cancel()
-        heard.append(number)
-
-    def interrupted() -> bool:
-        if heard:
-            task.uncancel()
-        return bool(heard)
-
+    signals = _Signals(task)
     caught: list[signal.Signals] = []
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, hear, number)
+            loop.add_signal_handler(number, signals.hear)
             caught.append(number)
     except (ValueError, RuntimeError, NotImplementedError):
         caught.clear()
     try:
-        yield interrupted
+        yield signals
     finally:
         for number in caught:
             loop.remove_signal_handler(number)

@@ -68,9 +68,8 @@ class Scraper:
     async def _read(self, target: str) -> str:
         at, began = time.time(), time.perf_counter()
         try:
-            async with self._places:
-                reading = self._read_own() if target == CONTROLLER else self._read_host(target)
-                text = await asyncio.wait_for(reading, READ_S)
+            async with self._places, asyncio.timeout(READ_S):
+                text = await (self._read_own() if target == CONTROLLER else self._read_host(target))
         except TimeoutError as error:
             self._note_failure(target, at, f"{target}: no answer within {READ_S:.0f} s")
             raise PlatformError(f"{target}: no answer within {READ_S:.0f} s") from error

@@ -18,6 +18,7 @@ import grpc.aio
 from google.protobuf.message import Message
 from opus_proto.v1 import control_pb2, control_pb2_grpc
 
+from opus_controller.engine.cancellation import heed
 from opus_controller.engine.clocks import RIGHT, Skew
 from opus_controller.model.errors import PlatformError
 from opus_controller.model.history import History
@@ -99,14 +100,14 @@ class NodeControl:
         try:
             reply: Message = await method(request, timeout=timeout_s, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
+            heed()
             reason = "no answer" if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else error.details()
             raise PlatformError(f"{self._host}: its node refused {name} ({reason}); its log says why") from error
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+            heed()
             # Not we were cancelled but the call: its channel was closed, since the node is dead.
             raise PlatformError(f"{self._host}: its node ended during {name}") from None
+        heed()
         return reply
 
 

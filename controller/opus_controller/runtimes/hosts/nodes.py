@@ -305,7 +305,8 @@ class Nodes:
         names = list(hosts)
         await self.left(names)
         for name in names:
-            await asyncio.wait_for(self._nodes[name].ended.wait(), ENDED_S)
+            async with asyncio.timeout(ENDED_S):
+                await self._nodes[name].ended.wait()
 
     def lose_past(self, hosts: Iterable[str]) -> None:
         """What dead hosts know of their own."""

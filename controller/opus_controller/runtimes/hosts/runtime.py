@@ -471,7 +471,8 @@ class HostsRuntime(ABC):
         nodes, links = self._nodes, self._links
         if nodes is not None and self.state.origin_ns:
             with suppress(TimeoutError):
-                await asyncio.wait_for(nodes.sample(), LAST_WORDS_S)
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await nodes.sample()
             await asyncio.sleep(NOTICES_GATHER_S)
             self._last_records = nodes.records()
         if links is not None:

@@ -59,7 +59,8 @@ class Zygote:
     async def quit(self) -> None:
         """Ask it to end all nodes and itself; no error if it is gone."""
         with suppress(PlatformError, TimeoutError):  # whoever takes the run down kills what does not go
-            await asyncio.wait_for(self._ask({"op": "quit"}), 5.0)
+            async with asyncio.timeout(5.0):
+                await self._ask({"op": "quit"})
 
     async def close(self) -> None:
         """Let go of the connection and, if it is our child, of its remains."""
@@ -99,7 +100,8 @@ class Zygote:
         self._writer.write(json.dumps(request).encode() + b"\n")
         await self._writer.drain()
         try:
-            return await asyncio.wait_for(answer, ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                return await answer
         except TimeoutError as error:
             raise PlatformError(f"the zygote did not answer {request['op']} within {ANSWER_S:.0f} s") from error
 
