@@ -38,7 +38,8 @@ their acknowledgements. Measured from eth0's counters (gRPC 1.85, IPv4 addresses
 UDP_IP_OVERHEAD: Final = 20 + 8
 """Bytes: IPv4 and UDP headers of a message that travels by itself, as its envelope."""
 
-MAX_DATAGRAM: Final = 1500 - UDP_IP_OVERHEAD
+MTU: Final = 1500
+MAX_DATAGRAM: Final = MTU - UDP_IP_OVERHEAD
 """Bytes of an envelope that fits into one packet."""
 
 MAX_PAYLOAD: Final = 8 << 20

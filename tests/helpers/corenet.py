@@ -89,6 +89,8 @@ class CoreNet:
         self.served: list[tuple[NodeId, Serve]] = []
         self.replied: list[tuple[NodeId, ClientReply]] = []
         self.log_filter: Callable[[Send], bool] = lambda send: True
+        self.loses: Callable[[NodeId, Send], bool] = lambda source, send: False
+        """Which messages get lost, besides what chance takes."""
         self._rng = Random(f"{self.seed}/net")
         self._queue: list[tuple[Nanos, int, NodeId, int, Event]] = []
         self._order = 0
@@ -254,7 +256,7 @@ class CoreNet:
         self._note(source, send)
         for replica_set in sets_in(send.message):
             self._check_set(replica_set)
-        if send.to not in self.cores or self.is_cut(source, send.to):
+        if send.to not in self.cores or self.is_cut(source, send.to) or self.loses(source, send):
             return
         rng, chance = self._rng, self.chance
         copies = 1

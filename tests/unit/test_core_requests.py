@@ -168,7 +168,7 @@ def test_a_silent_agent_is_answered_by_a_wave_at_once() -> None:
     sent = [line.split()[0] for line in net.log if f" {node} -> " in line]
     waves = Counter(sent)
     assert done.outcome == "ok"
-    assert sorted(waves.values()) == [1, net.config.wave], "one to the agent, then the wave in one instant"
+    assert sorted(waves.values()) == [1, 1, net.config.wave], "to the agent, to it again, then the wave in one instant"
     assert done.attempts == 1 + net.config.wave
     assert done.done_at - done.issued_at < SECOND
     assert net.snapshot(node).agent not in ("", "jp-dead")

@@ -7,6 +7,7 @@ from random import Random
 from opus_node.core.context import Context
 from opus_node.core.held import Held
 from opus_node.core.messages import AgentHint, AppDelay, ReplicaSet
+from opus_node.core.once import Once
 from opus_node.core.prober import Prober
 from opus_node.core.relay import REFUSED_FIRST, Relay
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
@@ -56,7 +57,7 @@ def test_where_replicas_went_farther_every_way_may_be_better() -> None:
 
 def test_an_agent_takes_the_nearest_replica_where_latency_alone_counts() -> None:
     ctx = context()
-    relay = Relay(ctx, Prober(ctx), lambda app, replica: None, lambda: "")
+    relay = Relay(ctx, Prober(ctx), Once(ctx), lambda app, replica: None, lambda: "")
     relay.learn(ReplicaSet(APP, 1, ctx.me, ("198.18.0.2", "198.18.0.3")))
     for target, rtt in zip(relay.targets[APP], (11, 10), strict=True):
         target.rtt.sample(rtt * MILLISECOND)
@@ -66,7 +67,7 @@ def test_an_agent_takes_the_nearest_replica_where_latency_alone_counts() -> None
 
 def test_a_replica_that_does_not_know_of_its_appointment_yet_is_gone_to_again_soon() -> None:
     ctx = context()
-    relay = Relay(ctx, Prober(ctx), lambda app, replica: None, lambda: "")
+    relay = Relay(ctx, Prober(ctx), Once(ctx), lambda app, replica: None, lambda: "")
     relay.learn(ReplicaSet(APP, 1, ctx.me, ("198.18.0.2", "198.18.0.3")))
     near, far = relay.targets[APP]
     near.rtt.sample(10 * MILLISECOND)
@@ -89,7 +90,7 @@ def test_a_replica_that_does_not_know_of_its_appointment_yet_is_gone_to_again_so
 
 def test_a_node_is_told_once_who_serves_no_more_and_never_of_one_who_does_again() -> None:
     ctx = context()
-    relay = Relay(ctx, Prober(ctx), lambda app, replica: None, lambda: "")
+    relay = Relay(ctx, Prober(ctx), Once(ctx), lambda app, replica: None, lambda: "")
     held = Held("198.18.0.9", 0)
     held.rates = {APP: 1.0}
 

@@ -33,6 +33,7 @@ from opus_node.core.messages import (
     Surveyed,
     Sync,
 )
+from opus_node.core.once import Once
 from opus_node.core.popularity import summed
 from opus_node.core.prober import Prober
 from opus_node.core.promotion import Promotion
@@ -54,6 +55,8 @@ KNOWN_TOLD = 8
 class Links:
     """What a role asks of the rest of its node."""
 
+    once: Once
+    """Which requests it has taken."""
     learn: Callable[[ReplicaSet], None]
     """Compares and spreads a replica set."""
     demand: Callable[[AppId], Demand]
@@ -113,7 +116,7 @@ class AgentRole:
         self._head: NodeId = ""
         self._seed = ctx.me in seeds
         self.sets: ReplicaSets = ReplicaSets() if below is None else below.sets
-        self.relay: Relay = Relay(ctx, prober, links.silent, self._other) if below is None else below.relay
+        self.relay: Relay = Relay(ctx, prober, links.once, links.silent, self._other) if below is None else below.relay
         delays = self.relay.delays
         learn = links.learn
         self.peers: Swim | Zone = (

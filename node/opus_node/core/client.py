@@ -1,5 +1,6 @@
 """A local client's requests: try the way that should be fastest, notice silence early, then try several ways at once.
 
+    any of them --no answer when it is due--> asked again, by a datagram (`once`)
     direct to a cached replica --silent--> agent and another replica --silent--> waves over backups, with growing pauses
     agent --silent--> a wave over backups (and the agent is put to the question)
     either --busy--> another cached replica, or whom it names, then one other way at a time; after SHEDS of them, refused
@@ -13,9 +14,9 @@ from __future__ import annotations
 
 from opus_node.core.attach import Attachment
 from opus_node.core.cache import AppCache
-from opus_node.core.context import Context
+from opus_node.core.context import JITTER, Context
 from opus_node.core.events import ClientReply, Request, RequestDone
-from opus_node.core.messages import BUSY, NOT_READY, Demand, Reply, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.messages import BUSY, NOT_READY, SMALL, Demand, Reply, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.prober import Prober
 from opus_node.core.relay import ATTEMPT_BITS, HEDGE_UNKNOWN, Relay
 from opus_node.core.replica import Replica
@@ -37,8 +38,6 @@ SLOW = 4
 SHEDS = 5
 """A request that was turned away so often is refused: more tries would only carry the overload on."""
 BITS = 8 * SECOND
-SMALL = 1024
-"""Bytes of content that fit one packet together with what a request or a reply says besides (a set of twenty replicas: 300)."""
 
 DIRECT, AGENT, SELF = "direct", "agent", "self"
 
@@ -46,7 +45,7 @@ DIRECT, AGENT, SELF = "direct", "agent", "self"
 class Flight:
     """One message sent for a request."""
 
-    __slots__ = ("acknowledged", "expires", "number", "peer", "sent_at", "state", "via")
+    __slots__ = ("acknowledged", "again_at", "expires", "number", "peer", "sent_at", "state", "via")
     SENT, ACKED, LOST = 0, 1, 2
 
     def __init__(self, number: int, peer: NodeId, via: str, sent_at: Nanos, expires: Nanos) -> None:
@@ -55,6 +54,8 @@ class Flight:
         self.via = via
         self.sent_at = sent_at
         self.expires = expires
+        self.again_at: Nanos = 0
+        """When it is sent once more if there is no answer; 0: it is not."""
         self.state = Flight.SENT
         self.acknowledged = False
 
@@ -70,7 +71,7 @@ class Pending:
     def __init__(self, event: Request, issued_at: Nanos, first: bool, transfer: Nanos) -> None:
         self.event = event
         self.small = max(len(event.content) or event.request_bytes, event.reply_bytes) <= SMALL
-        """Whether it, and its answer, go ahead of a dial."""
+        """Whether it, and its answer, go ahead of a dial, and may be sent again."""
         self.issued_at = issued_at
         self.first = first
         self.transfer = transfer
@@ -191,6 +192,10 @@ class Client:
         ctx = self._ctx
         wait = (unknown + 2 * ctx.lag if rtt is None else ctx.patience(rtt, unknown, ahead=pending.small)) + pending.transfer
         flight = Flight(self._number(pending), peer, via, ctx.now, ctx.now + wait)
+        if pending.small and rtt is not None and rtt.samples:
+            due = ctx.due(rtt) + pending.transfer
+            flight.again_at = ctx.now + due
+            flight.expires = max(flight.expires, flight.again_at + rtt.srtt + JITTER)
         pending.flights.append(flight)
         pending.tried.append(peer)
         ctx.send(peer, self._message(pending.event, flight))
@@ -198,7 +203,7 @@ class Client:
     def _number(self, pending: Pending) -> int:
         return (self._ctx.incarnation << ATTEMPT_BITS) + len(pending.flights) + 1
 
-    def _message(self, event: Request, flight: Flight) -> RouteRequest:
+    def _message(self, event: Request, flight: Flight, *, again: bool = False) -> RouteRequest:
         return RouteRequest(
             event.app,
             self._ctx.me,
@@ -212,6 +217,7 @@ class Client:
             event.reply_bytes,
             0 if event.content else event.request_bytes,
             event.content,
+            again,
         )
 
     def _usual(self, cache: AppCache) -> Nanos:
@@ -230,6 +236,8 @@ class Client:
         for flight in pending.flights:
             if flight.state != Flight.LOST:
                 alive = True
+                if 0 < flight.again_at < due:
+                    due = flight.again_at
                 if flight.expires < due:
                     due = flight.expires
         if not alive and pending.next_round_at < due:
@@ -248,6 +256,9 @@ class Client:
             self._finish(pending, "deadline")
             return
         for flight in pending.flights:
+            if 0 < flight.again_at <= now < flight.expires and flight.state != Flight.LOST:
+                flight.again_at = 0
+                self._ctx.send(flight.peer, self._message(pending.event, flight, again=True))
             if flight.state != Flight.LOST and flight.expires <= now:
                 if flight.state == Flight.SENT:
                     self._silent(pending.event.app, flight)
@@ -351,7 +362,11 @@ class Client:
         self._answered(pending.event.app, flight, rtt)
         flight.state = Flight.ACKED
         cache = self.cache(pending.event.app)
-        flight.expires = flight.sent_at + self._usual(cache) + pending.transfer
+        # From now on: what replies have taken so far may have been by a nearer agent.
+        flight.expires = self._ctx.now + self._usual(cache) + pending.transfer
+        flight.again_at = 0
+        if pending.small and cache.reply.samples and not self._replica.takes_time(pending.event.app):
+            flight.again_at = self._ctx.now + self._ctx.due(cache.reply) + pending.transfer
         # The timer stands at the old, earlier time and finds the new one then: cheaper than setting it twice.
 
     def _answered(self, app: AppId, flight: Flight, rtt: Nanos) -> None:

@@ -16,6 +16,8 @@ from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeConfig, NodeId
 
 LAG_LEAST: Nanos = 20 * MILLISECOND
 """Less is scheduling, which the time-outs' slack covers."""
+JITTER: Nanos = 10 * MILLISECOND
+"""So much later than its round trip an answer is not late yet."""
 LAG_MAX: Nanos = 2 * SECOND
 """Also after a pause of the whole process, which says nothing of the peers."""
 
@@ -94,6 +96,10 @@ class Context:
         """
         dial = 2 * rtt.srtt + DIAL if rtt.samples and self.now - rtt.met_at > KEPT_OPEN and not ahead else 0
         return rtt.timeout(self.config, unknown) + dial + 2 * self.lag
+
+    def due(self, rtt: Rtt) -> Nanos:
+        """When the answer of a measured peer is late enough to ask it once more: one of the two packets was lost, most likely."""
+        return rtt.srtt + max(2 * rtt.var, JITTER) + 2 * self.lag
 
     def met(self, peer: NodeId, rtt: Rtt, took: Nanos, at: Place) -> None:
         """A round trip through a connection to a peer that says it is `at`. It moves this node's own place, unless it may have

@@ -485,6 +485,8 @@ class RouteRequest:
     payload: int
     """Bytes."""
     content: bytes = b""
+    again: bool = False
+    """The same as before, sent once more since no answer has come when one was due; it is answered alike, by a datagram."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,6 +498,7 @@ class RouteAck:
     attempt: int
     load: tuple[Load, ...] = ()
     """At most one: a replica's."""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -512,6 +515,7 @@ class RouteRefuse:
     """With BUSY: who may take it instead; a replica names a replica, an agent an agent. Empty: nobody is known."""
     load: tuple[Load, ...] = ()
     """At most one: a replica's."""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,6 +535,7 @@ class Reply:
     content: bytes = b""
     load: tuple[Load, ...] = ()
     """At most one."""
+    again: bool = False
 
 
 # Among the replicas of an application (`spread`)
@@ -648,6 +653,9 @@ Message = (
     | Want
 )
 
+SMALL = 1024
+"""Bytes of content that fit one packet together with what a request or a reply says besides (a set of twenty replicas: 300)."""
+
 REQUEST_TRAFFIC = (RouteRequest, Reply)
 """Not control: requests and replies. All other classes count as control bytes."""
 
@@ -655,18 +663,25 @@ _STRANGERS = frozenset((FindAgents, AgentsKnown, Probe, ProbeReply))
 
 
 def by_datagram(message: Message) -> bool:
-    """Whether it travels by itself, outside of connections: between those who may never speak again."""
-    return type(message) in _STRANGERS and not getattr(message, "stream", False)
+    """Whether it travels by itself, outside of connections, if it fits a packet: between those who may never speak again, and
+    what is sent `again`, so that it need not wait for what the connection has lost."""
+    kind = type(message)
+    if kind in _STRANGERS:
+        return not getattr(message, "stream", False)
+    return kind in _REQUESTING and message.again  # type: ignore[union-attr]
 
 
 _ANSWERS = frozenset((RouteAck, RouteRefuse, Reply))
+_REQUESTING = frozenset((RouteRequest, *_ANSWERS))
 
 
 def hastened(message: Message) -> bool:
     """Whether it goes by a datagram *as well* where the connection that carries it must first be made, which takes two round
     trips that a user would wait for: a client's own request (agents have connections with their replicas), and whatever answers
-    one. So it may come twice: who is answered waits no more, and a request is taken once (`once`)."""
-    return type(message) in _ANSWERS or (type(message) is RouteRequest and message.hops == 1)
+    one. So it may come twice: who is answered waits no more, and a request is taken once (`once`). Not what is sent `again`:
+    that has no connection to wait for."""
+    kind = type(message)
+    return (kind in _ANSWERS or (kind is RouteRequest and message.hops == 1)) and not message.again  # type: ignore[union-attr]
 
 
 DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport, MeshHello)

@@ -119,14 +119,15 @@ class NodeCore:
         self._prober = Prober(ctx)
         self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
         self._spreads = Spreads(ctx, self._prober)
-        self._replica = Replica(ctx, self._agent_id, self._deliver, self._spreads.wrote)
+        self._once = Once(ctx)
+        self._replica = Replica(ctx, self._once, self._agent_id, self._deliver, self._spreads.wrote)
         self._replies = Replies()
-        self._taken = Once(ctx)
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
         self._levels = [Level(ctx, self._prober, self._attachment)]
         for _ in range(1, levels.count(config)):
             self._levels.append(levels.above(self._levels[-1], ctx))
         self._links = Links(
+            once=self._once,
             learn=self._learn,
             demand=self._demand_for,
             hopeless=self._replica.programs.hopeless,
@@ -628,7 +629,9 @@ class NodeCore:
     # Requests
 
     def _on_route_request(self, source: NodeId, message: RouteRequest) -> None:
-        if not self._taken.first((message.client, message.request, message.attempt)):
+        if not self._once.first((message.client, message.request, message.attempt)):
+            if message.again:
+                self._once.again(source, message)
             return
         if self._replica.serves(message.app):
             if self._replica.takes_time(message.app):
@@ -640,7 +643,7 @@ class NodeCore:
         else:
             role = self._replica.serving.get(message.app)
             why = NOT_READY if role is not None and role.active else "not a replica"
-            self._ctx.send(source, RouteRefuse(message.client, message.request, message.attempt, why))
+            self._once.answer(source, RouteRefuse(message.client, message.request, message.attempt, why))
 
     def _served(self, event: Served) -> None:
         answer = self._replica.answered(event)
@@ -652,7 +655,7 @@ class NodeCore:
         if answer.client != self._ctx.me:
             if isinstance(answer, Reply):
                 self._replies.sent(answer, self._ctx.now)
-            self._ctx.send(answer.client, answer)
+            self._once.answer(answer.client, answer)
         elif isinstance(answer, Reply):
             self._client.on_reply(answer.client, answer)
         else:

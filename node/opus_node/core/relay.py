@@ -4,7 +4,8 @@ is silent, go on to another when it is busy.
     node --RouteRequest--> agent --RouteRequest--> replica --Reply--> node
          <---RouteAck-----       <---RouteAck-----
 
-The agent forgets a request as soon as one replica has acknowledged it. If every replica it tried is silent or refuses,
+A replica that does not acknowledge in time is asked once more before it is taken for silent. The agent forgets a request as soon
+as one has acknowledged it. If every replica it tried is silent or refuses,
 it says so to the node, which then tries elsewhere. Where every replica has just turned a request away it turns away the next
 itself: a refusal from here is quicker, and costs the busy ones nothing.
 """
@@ -16,11 +17,22 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from opus_node.core.choice import Choice, by_latency, choice_of, pick
-from opus_node.core.context import Context
+from opus_node.core.context import JITTER, Context
 from opus_node.core.coordinates import Place, expected
 from opus_node.core.held import Held
 from opus_node.core.load import Heard
-from opus_node.core.messages import BUSY, AppDelay, NearReplicas, ProbeReply, ReplicaSet, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.messages import (
+    BUSY,
+    SMALL,
+    AppDelay,
+    NearReplicas,
+    ProbeReply,
+    ReplicaSet,
+    RouteAck,
+    RouteRefuse,
+    RouteRequest,
+)
+from opus_node.core.once import Once
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import NEVER, Rtt
 from opus_node.core.timers import Timer
@@ -83,7 +95,7 @@ class Target:
 
 
 class Relayed:
-    __slots__ = ("busy", "deadline", "last", "message", "sent_at", "source", "timer", "tried")
+    __slots__ = ("busy", "deadline", "expires", "last", "message", "sent_at", "source", "timer", "tried")
 
     def __init__(self, source: NodeId, message: RouteRequest, now: Nanos) -> None:
         self.source = source
@@ -94,19 +106,22 @@ class Relayed:
         self.tried: list[NodeId] = []
         self.last: Target | None = None
         self.sent_at: Nanos = 0
+        self.expires: Nanos = 0
+        """When the last one tried is taken for silent."""
         self.timer: Timer | None = None
 
 
 class Relay:
     __slots__ = (
-        *("_apps", "_ctx", "_gone", "_key", "_other", "_prober", "_relayed", "_report", "_told"),
+        *("_apps", "_ctx", "_gone", "_key", "_once", "_other", "_prober", "_relayed", "_report", "_told"),
         *("routed", "serving", "shed", "targets"),
     )
 
     def __init__(
-        self, ctx: Context, prober: Prober, report: Callable[[AppId, NodeId], None], other: Callable[[], NodeId]
+        self, ctx: Context, prober: Prober, once: Once, report: Callable[[AppId, NodeId], None], other: Callable[[], NodeId]
     ) -> None:
         """`report(app, replica)` tells the steward that a replica is silent; `other()` is an agent that may have room."""
+        self._once = once
         self._other = other
         self._apps = {app.name: app for app in ctx.config.apps}
         self._ctx = ctx
@@ -252,19 +267,16 @@ class Relay:
     def on_request(self, source: NodeId, message: RouteRequest) -> None:
         ctx = self._ctx
         key = (message.client, message.request, message.attempt)
-        if key in self._relayed:
-            ctx.send(source, RouteAck(*key))
-            return
         targets = self.targets.get(message.app)
         if not targets:
-            ctx.send(source, RouteRefuse(*key, "no replica known"))
+            self._once.answer(source, RouteRefuse(*key, "no replica known"))
             return
         crowded = len(self._relayed) >= RELAYS
         if crowded or all(target.load.full(ctx.now) for target in targets):
             self.shed += 1
-            ctx.send(source, RouteRefuse(*key, BUSY, self._other() if crowded else ""))
+            self._once.answer(source, RouteRefuse(*key, BUSY, self._other() if crowded else ""))
             return
-        ctx.send(source, RouteAck(*key))
+        self._once.answer(source, RouteAck(*key))
         self.routed += 1
         forward = RouteRequest(
             message.app,
@@ -296,7 +308,7 @@ class Relay:
             del self._relayed[key]
             if ctx.now < relayed.deadline:
                 self.shed += relayed.busy
-                ctx.send(relayed.source, RouteRefuse(*key, BUSY if relayed.busy else "replicas silent"))
+                self._once.answer(relayed.source, RouteRefuse(*key, BUSY if relayed.busy else "replicas silent"))
             return
         if relayed.tried:
             message = relayed.message = replace(message, left=relayed.deadline - ctx.now)
@@ -304,7 +316,21 @@ class Relay:
         relayed.last = target
         relayed.sent_at = ctx.now
         ctx.send(target.node, message)
-        relayed.timer = ctx.timers.at(ctx.now + ctx.patience(target.rtt, HEDGE_UNKNOWN), self._silent, key)
+        relayed.expires = ctx.now + ctx.patience(target.rtt, HEDGE_UNKNOWN)
+        if target.rtt.samples and max(message.payload, len(message.content)) <= SMALL:
+            again_at = ctx.now + ctx.due(target.rtt)
+            relayed.expires = max(relayed.expires, again_at + target.rtt.srtt + JITTER)
+            relayed.timer = ctx.timers.at(again_at, self._ask_again, key)
+        else:
+            relayed.timer = ctx.timers.at(relayed.expires, self._silent, key)
+
+    def _ask_again(self, key: tuple[NodeId, int, int]) -> None:
+        relayed = self._relayed.get(key)
+        if relayed is None or relayed.last is None:
+            return
+        left = relayed.deadline - self._ctx.now
+        self._ctx.send(relayed.last.node, replace(relayed.message, left=left, again=True))
+        relayed.timer = self._ctx.timers.at(relayed.expires, self._silent, key)
 
     def _silent(self, key: tuple[NodeId, int, int]) -> None:
         relayed = self._relayed.get(key)
@@ -338,6 +364,7 @@ class Relay:
         if target is not None:
             target.strikes = target.refusals = 0
             target.load.take(message.load, self._ctx.now)
+        self._once.passed(key, source)
         self._forget(key, relayed)
 
     def on_refuse(self, source: NodeId, message: RouteRefuse) -> None:
@@ -375,7 +402,7 @@ class Relay:
         """The agent steps down: what is under way is handed back to the nodes."""
         for key, relayed in list(self._relayed.items()):
             self._forget(key, relayed)
-            self._ctx.send(relayed.source, RouteRefuse(*key, "no agent any more"))
+            self._once.answer(relayed.source, RouteRefuse(*key, "no agent any more"))
         self.targets = {}
 
 

@@ -25,6 +25,7 @@ from opus_node.core.messages import (
     RouteRefuse,
     RouteRequest,
 )
+from opus_node.core.once import Once
 from opus_node.core.programs import Programs
 from opus_node.core.sets import claimed
 from opus_node.core.timers import Timer
@@ -54,13 +55,14 @@ class Serving:
 
 class Replica:
     __slots__ = (
-        *("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "_leaving", "_wrote"),
+        *("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "_leaving", "_once", "_wrote"),
         *("programs", "served", "serving", "work"),
     )
 
     def __init__(
         self,
         ctx: Context,
+        once: Once,
         agent: Callable[[], NodeId],
         deliver: Callable[[Reply | RouteRefuse], None],
         wrote: Callable[[Request | RouteRequest], None],
@@ -68,6 +70,7 @@ class Replica:
         """`agent()` is whom this node is attached to, `deliver` brings an answer to its client, perhaps this node's own, `wrote`
         hears of each write that is answered here."""
         self._ctx = ctx
+        self._once = once
         self._deliver = deliver
         self._agent = agent
         self._divided = tuple(app.name for app in ctx.config.apps if app.divided)
@@ -199,7 +202,7 @@ class Replica:
         """The answer, which goes straight to the client; a forwarding agent is told at once, and so is one that awaits much."""
         ctx = self._ctx
         if source != message.client or message.reply_bytes > SMALL_REPLY:
-            ctx.send(source, RouteAck(message.client, message.request, message.attempt))
+            self._once.answer(source, RouteAck(message.client, message.request, message.attempt))
         self.served += 1
         return self._reply(message, ctx.now, message.reply_bytes, b"")
 
@@ -217,9 +220,9 @@ class Replica:
         """The same for another node's. The hop before is told at once: the answer takes its time."""
         key = (message.client, message.request, message.attempt)
         if self.take(message):
-            self._ctx.send(source, RouteAck(*key, self.work.load()))
+            self._once.answer(source, RouteAck(*key, self.work.load()))
         else:
-            self._ctx.send(source, RouteRefuse(*key, BUSY, self._relief(message), self.work.load()))
+            self._once.answer(source, RouteRefuse(*key, BUSY, self._relief(message), self.work.load()))
 
     def _relief(self, message: RouteRequest) -> NodeId:
         """Another replica, for a request that is turned away here."""

@@ -1047,6 +1047,7 @@ class RouteRequest(_message.Message):
     REPLY_BYTES_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     client: _builtins.str
     request: _builtins.int
@@ -1059,6 +1060,7 @@ class RouteRequest(_message.Message):
     reply_bytes: _builtins.int
     payload: _builtins.bytes
     content: _builtins.bytes
+    again: _builtins.bool
     def __init__(
         self,
         *,
@@ -1074,10 +1076,11 @@ class RouteRequest(_message.Message):
         reply_bytes: _builtins.int = ...,
         payload: _builtins.bytes = ...,
         content: _builtins.bytes = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "attempt", b"attempt", "client", b"client", "content", b"content", "direct", b"direct", "hops", b"hops", "key", b"key", "left", b"left", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "app", b"app", "attempt", b"attempt", "client", b"client", "content", b"content", "direct", b"direct", "hops", b"hops", "key", b"key", "left", b"left", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "write", b"write"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1116,9 +1119,11 @@ class RouteAck(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     client: _builtins.str
     request: _builtins.int
     attempt: _builtins.int
+    again: _builtins.bool
     @_builtins.property
     def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]: ...
     def __init__(
@@ -1128,10 +1133,11 @@ class RouteAck(_message.Message):
         request: _builtins.int = ...,
         attempt: _builtins.int = ...,
         load: _abc.Iterable[Global___Load] | None = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "client", b"client", "load", b"load", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "attempt", b"attempt", "client", b"client", "load", b"load", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1147,11 +1153,13 @@ class RouteRefuse(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     ALTERNATIVE_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     client: _builtins.str
     request: _builtins.int
     attempt: _builtins.int
     reason: _builtins.str
     alternative: _builtins.str
+    again: _builtins.bool
     @_builtins.property
     def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]: ...
     def __init__(
@@ -1163,10 +1171,11 @@ class RouteRefuse(_message.Message):
         reason: _builtins.str = ...,
         alternative: _builtins.str = ...,
         load: _abc.Iterable[Global___Load] | None = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alternative", b"alternative", "attempt", b"attempt", "client", b"client", "load", b"load", "reason", b"reason", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "alternative", b"alternative", "attempt", b"attempt", "client", b"client", "load", b"load", "reason", b"reason", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1186,6 +1195,7 @@ class Reply(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     client: _builtins.str
     request: _builtins.int
@@ -1194,6 +1204,7 @@ class Reply(_message.Message):
     hops: _builtins.int
     payload: _builtins.bytes
     content: _builtins.bytes
+    again: _builtins.bool
     @_builtins.property
     def replica_set(self) -> Global___ReplicaSet: ...
     @_builtins.property
@@ -1211,10 +1222,11 @@ class Reply(_message.Message):
         payload: _builtins.bytes = ...,
         content: _builtins.bytes = ...,
         load: _abc.Iterable[Global___Load] | None = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["replica_set", b"replica_set"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "arrived_at", b"arrived_at", "attempt", b"attempt", "client", b"client", "content", b"content", "hops", b"hops", "load", b"load", "payload", b"payload", "replica_set", b"replica_set", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "app", b"app", "arrived_at", b"arrived_at", "attempt", b"attempt", "client", b"client", "content", b"content", "hops", b"hops", "load", b"load", "payload", b"payload", "replica_set", b"replica_set", "request", b"request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

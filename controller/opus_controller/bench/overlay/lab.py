@@ -43,6 +43,8 @@ class Tally(Trace):
         """(host's index, class of message)."""
         self.forwarded = 0
         """Requests passed on by agents, each try."""
+        self.again = 0
+        """Times that clients or agents asked a host again, since its answer was due."""
         self.to_forward = 0
         """Requests that came to somebody to be passed on."""
         self.refused: set[tuple[int, int]] = set()
@@ -51,14 +53,16 @@ class Tally(Trace):
     def step(self, now: Nanos, host: int, event: Event, ready: Ready) -> None:
         self.steps += 1
         if type(event) is Receive and type(event.message) is RouteRequest:
-            self.to_forward += event.message.hops == 1 and not event.message.direct
+            self.to_forward += event.message.hops == 1 and not event.message.direct and not event.message.again
         elif type(event) is Receive and type(event.message) is RouteRefuse:
             self.refused.add((host, event.message.request))
         for send in ready.sends:
             kind = type(send.message)
             self.sent[host, kind] += 1
-            if kind is RouteRequest and send.message.hops > 1:  # type: ignore[union-attr]
-                self.forwarded += 1
+            if kind is RouteRequest:
+                again: bool = send.message.again  # type: ignore[union-attr]
+                self.again += again
+                self.forwarded += send.message.hops > 1 and not again  # type: ignore[union-attr]
 
 
 class Lab:

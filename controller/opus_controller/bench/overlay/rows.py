@@ -319,7 +319,8 @@ def _silent_replica() -> Iterator[Row]:
         note = averages(extra_p50_ms="p50", first_requests="requests a seed:")
         yield Row("crash", what, f"silent replica, {way}", mean_of("extra_p99_ms"), 400, unit="ms", digits=0, note=note)
     what = "needless time-outs at 0.1% loss, of requests"
-    note = averages(by_agents="by agents, a seed:", refused="not counted, as refused:", requests="requests a seed:")
+    counts = {"by_agents": "by agents, a seed:", "refused": "not counted, as refused:", "asked_again": "asked again:"}
+    note = averages(**counts, requests="requests a seed:")
     yield Row("crash", what, "loss", ratio_of("timeouts", "requests"), 0.001, unit="%", digits=3, scale=100, note=note)
 
 

@@ -36,6 +36,7 @@ from opus_node.core.held import Held
 from opus_node.core.landscape import Landscape
 from opus_node.core.leases import Leases
 from opus_node.core.messages import Demand, Measured, ReplicaSet, Summary
+from opus_node.core.once import Once
 from opus_node.core.placement import OLDEST, filled, improved
 from opus_node.core.prober import Prober
 from opus_node.core.relay import Relay
@@ -306,7 +307,8 @@ class _Agent:
         self._ctx = Context(name, config, Random(name))
         me = next(host for host in agents if of.name(host) == name)
         swim = cast(Swim, _View({of.name(host): _member(of.name(host), of.rtt(me, host)) for host in agents if host != me}))
-        self._leases = Leases(self._ctx, swim, Relay(self._ctx, Prober(self._ctx), lambda app, replica: None, lambda: ""))
+        relay = Relay(self._ctx, Prober(self._ctx), Once(self._ctx), lambda app, replica: None, lambda: "")
+        self._leases = Leases(self._ctx, swim, relay)
         self._summaries = Summaries(self._ctx, self._leases, swim)
 
     def take(self, node: str, rtt: int) -> None:

@@ -15,7 +15,7 @@ from random import Random
 from opus_node.core.events import Event, Receive
 from opus_node.core.messages import Message, hastened
 from opus_node.core.types import Nanos
-from opus_node.sizes import datagram_size, is_control
+from opus_node.sizes import MTU, datagram_size, is_control
 
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost
@@ -48,8 +48,11 @@ class Datagrams:
         """The network is another."""
         self._paths.clear()
 
-    def send(self, source: SimHost, target: SimHost, message: Message, now: Nanos) -> None:
+    def send(self, source: SimHost, target: SimHost, message: Message, now: Nanos) -> bool:
+        """Whether it fits into one."""
         wire = datagram_size(message)
+        if wire > MTU:
+            return False
         if is_control(message):
             source.control_sent += wire
             source.control_by_kind[type(message).__name__] += wire
@@ -58,15 +61,16 @@ class Datagrams:
             left = source.up.enter(now, int(wire * source.up.byte_ns))
             if left is None:
                 self._drops["queue full"] += 1
-                return
+                return True
             arrives += left - now
         path = self._between(source, target)
         if path.cut or path.loses(self._random.random):
             self._drops["datagram lost"] += 1
-            return
+            return True
         arrives += path.base if path.plain else path.transit(1, self._random.random)
         takes = int(wire * target.down.byte_ns) if target.down is not None else 0
         self._agenda.at(arrives + takes, self._arrive, source, target, (message, wire, takes))
+        return True
 
     def _between(self, source: SimHost, target: SimHost) -> Path:
         path = self._paths.get((source.id, target.id))

@@ -22,7 +22,6 @@ from opus_node.sizes import (
     DIAL_RECEIVED,
     DIAL_SENT,
     GRPC_OVERHEAD,
-    MAX_DATAGRAM,
     TCP_IP_OVERHEAD,
     encoded_size,
     in_frame,
@@ -129,8 +128,7 @@ class Fabric:
     # Sending
 
     def send(self, source: SimHost, to: NodeId, message: Message, now: Nanos) -> None:
-        if by_datagram(message) and to != source.id and (target := self._hosts.get(to)) is not None:
-            self.datagrams.send(source, target, message, now)
+        if by_datagram(message) and self._send_alone(source, to, message, now):
             return
         channel = source.channels.get(to)
         if channel is None or channel.state is State.CONNECTING or channel.state is State.WAITING:
@@ -146,6 +144,10 @@ class Fabric:
                 self._transmit(channel, message, now)
             else:
                 self._send_into_cut(channel, message, now)
+
+    def _send_alone(self, source: SimHost, to: NodeId, message: Message, now: Nanos) -> bool:
+        target = self._hosts.get(to)
+        return target is not None and target is not source and self.datagrams.send(source, target, message, now)
 
     def _send_slowly(self, source: SimHost, to: NodeId, message: Message, now: Nanos, channel: Channel | None) -> None:
         """All but the usual case."""
@@ -169,7 +171,7 @@ class Fabric:
         if channel.state is State.OPEN:
             self.send(source, to, message, now)
             return
-        if channel.state is not State.STALLED and hastened(message) and encoded_size(message) <= MAX_DATAGRAM:
+        if channel.state is not State.STALLED and hastened(message):
             self.datagrams.send(source, target, message, now)
         if not channel.enqueue(now, message):
             self.drops["queue full"] += 1
