@@ -149,7 +149,7 @@ def test_a_refusal_that_got_lost_is_repeated() -> None:
     again = net.cores[gone].step(Receive(node, replace(asked, again=True)), net.now + SECOND).sends
     assert [type(one.message) for one in refused] == [RouteRefuse]
     assert refused[0].message.reason != BUSY  # type: ignore[union-attr]
-    assert [one.message for one in again] == [replace(refused[0].message, again=True)]  # type: ignore[type-var]
+    assert [one.message for one in again] == [replace(refused[0].message, again=True)]  # type: ignore[arg-type]
 
 
 def test_who_is_dead_is_asked_twice_at_most() -> None:

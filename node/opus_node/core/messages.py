@@ -659,28 +659,31 @@ SMALL = 1024
 REQUEST_TRAFFIC = (RouteRequest, Reply)
 """Not control: requests and replies. All other classes count as control bytes."""
 
-_STRANGERS = frozenset((FindAgents, AgentsKnown, Probe, ProbeReply))
+_ALONE = frozenset((FindAgents, AgentsKnown, Probe, ProbeReply, ReplicaBeat, BeatReply))
 
 
 def by_datagram(message: Message) -> bool:
-    """Whether it travels by itself, outside of connections, if it fits a packet: between those who may never speak again, and
-    what is sent `again`, so that it need not wait for what the connection has lost."""
+    """Whether it travels by itself, outside of connections, if it fits a packet: between those who may never speak again, what is
+    said each second anyway, and what is sent `again`, so that it need not wait for what the connection has lost."""
     kind = type(message)
-    if kind in _STRANGERS:
+    if kind in _ALONE:
         return not getattr(message, "stream", False)
     return kind in _REQUESTING and message.again  # type: ignore[union-attr]
 
 
 _ANSWERS = frozenset((RouteAck, RouteRefuse, Reply))
+_APPOINTING = frozenset((Appoint, AppointReply))
 _REQUESTING = frozenset((RouteRequest, *_ANSWERS))
 
 
 def hastened(message: Message) -> bool:
     """Whether it goes by a datagram *as well* where the connection that carries it must first be made, which takes two round
     trips that a user would wait for: a client's own request (agents have connections with their replicas), and whatever answers
-    one. So it may come twice: who is answered waits no more, and a request is taken once (`once`). Not what is sent `again`:
-    that has no connection to wait for."""
+    one; an appointment, by which a steward also asks who is silent. So it may come twice: who is answered waits no more, a request
+    is taken once (`once`), an appointment twice is one. Not what is sent `again`: that has no connection to wait for."""
     kind = type(message)
+    if kind in _APPOINTING:
+        return True
     return (kind in _ANSWERS or (kind is RouteRequest and message.hops == 1)) and not message.again  # type: ignore[union-attr]
 
 
