@@ -679,8 +679,8 @@ _REQUESTING = frozenset((RouteRequest, *_ANSWERS))
 def hastened(message: Message) -> bool:
     """Whether it goes by a datagram *as well* where the connection that carries it must first be made, which takes two round
     trips that a user would wait for: a client's own request (agents have connections with their replicas), and whatever answers
-    one; an appointment, by which a steward also asks who is silent. So it may come twice: who is answered waits no more, a request
-    is taken once (`once`), an appointment twice is one. Not what is sent `again`: that has no connection to wait for."""
+    one; an appointment, by which a steward also asks who is silent. So it may come twice: who is answered waits no more, a
+    request is taken once (`once`), an appointment twice is one. Not what is sent `again`: it has no connection to wait for."""
     kind = type(message)
     if kind in _APPOINTING:
         return True
