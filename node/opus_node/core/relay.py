@@ -303,7 +303,7 @@ class Relay:
             relayed.timer.cancel()
         target = None
         if len(relayed.tried) < TRIES and ctx.now < relayed.deadline:
-            target = self.choose(message.app, relayed.tried, message.attempt & ((1 << ATTEMPT_BITS) - 1))
+            target = self.choose(message.app, relayed.tried, _try_of(message))
         if target is None:
             del self._relayed[key]
             if ctx.now < relayed.deadline:
@@ -317,7 +317,7 @@ class Relay:
         relayed.sent_at = ctx.now
         ctx.send(target.node, message)
         relayed.expires = ctx.now + ctx.patience(target.rtt, HEDGE_UNKNOWN)
-        if target.rtt.samples and max(message.payload, len(message.content)) <= SMALL:
+        if target.rtt.samples and max(message.payload, len(message.content)) <= SMALL and _first(relayed):
             again_at = ctx.now + ctx.due(target.rtt)
             relayed.expires = max(relayed.expires, again_at + target.rtt.srtt + JITTER)
             relayed.timer = ctx.timers.at(again_at, self._ask_again, key)
@@ -404,6 +404,16 @@ class Relay:
             self._forget(key, relayed)
             self._once.answer(relayed.source, RouteRefuse(*key, "no agent any more"))
         self.targets = {}
+
+
+def _first(relayed: Relayed) -> bool:
+    """Whether neither this agent nor the client has waited in vain for it yet: a second silence is hardly a lost packet."""
+    return len(relayed.tried) == 1 and _try_of(relayed.message) == 1
+
+
+def _try_of(message: RouteRequest) -> int:
+    """Its client's how manieth, from 1."""
+    return message.attempt & ((1 << ATTEMPT_BITS) - 1)
 
 
 def _guess(held: Held, target: Target) -> Nanos:
