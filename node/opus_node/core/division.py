@@ -38,7 +38,7 @@ MOVED = 0.25
 CHANCE = 4.0
 """... if it is also beyond so many deviations of what was counted."""
 DRIFTED = 0.05
-"""Less than this, and the same hosts known, is as it was: nothing to decide."""
+"""Of demand, or of what a request costs: less than this, and the same hosts known, is as it was, nothing to decide."""
 COUNTED_S = 5.0
 """A rate that begins to move rests on about so many seconds' requests: one lease."""
 
@@ -72,6 +72,8 @@ class Party:
     members: tuple[NodeId, ...]
     """Who serves it; empty before the first set."""
     e: float
+    cost: float
+    """Core-seconds a request, as far as known."""
 
     @property
     def app(self) -> AppId:
@@ -139,11 +141,12 @@ class Known:
     """Who serves, who could, and who may not."""
     rates: Mapping[NodeId, float]
     """As told, by agent: requests/s."""
+    cost: float
 
 
 def _known(one: Party) -> Known:
     where = (one.members, one.land.knowledge(), tuple(one.land.barred))
-    return Known(where, {agent: cluster.summary.rate for agent, cluster in one.clusters.items()})
+    return Known(where, {agent: cluster.summary.rate for agent, cluster in one.clusters.items()}, one.cost)
 
 
 def _left(then: Mapping[NodeId, float], now: Mapping[NodeId, float]) -> bool:
@@ -162,7 +165,9 @@ def _change(then: Mapping[NodeId, float], now: Mapping[NodeId, float]) -> float:
 
 def _alike(then: Mapping[AppId, Known], now: Mapping[AppId, Known]) -> bool:
     return then.keys() == now.keys() and all(
-        then[app].where == one.where and _change(then[app].rates, one.rates) <= DRIFTED * sum(one.rates.values())
+        then[app].where == one.where
+        and _change(then[app].rates, one.rates) <= DRIFTED * sum(one.rates.values())
+        and abs(then[app].cost - one.cost) <= DRIFTED * one.cost
         for app, one in now.items()
     )
 
@@ -182,7 +187,8 @@ def divided(parties: Sequence[Party], effort: int = EFFORT) -> Allocation:
 def _need(one: Party) -> Need:
     utility = one.config.utility
     assert utility is not None, "only what has a utility is divided"
-    need = need_of(one.config, utility, one.clusters, one.land, min(one.e, E_MOST), max(1, one.config.floor))
+    floor = max(1, one.config.floor)
+    need = need_of(one.config, utility, one.clusters, one.land, min(one.e, E_MOST), floor, cost=one.cost)
     rtts = {node: [round(rtt / STEP) * STEP for rtt in rtts] for node, rtts in need.rtts.items()}
     return replace(need, rtts=rtts, moving=MOVING * utility.worth / _needed(need, one.land) if one.members else 0.0)
 
@@ -258,7 +264,7 @@ def _told(found: Allocation, account: Account, party: Party, cause: str, pool: i
         account.app,
         cause,
         round(account.demand, 3),
-        party.config.service_time / SECOND,
+        round(party.cost, 6),
         round(min(party.e, E_MOST), 3),
         account.floor,
         account.units,
