@@ -22,6 +22,7 @@ from opus_node.core.forecast import Need, Unit
 from opus_node.core.landscape import Asked, Landscape
 from opus_node.core.messages import ReplicaSet
 from opus_node.core.needs import need_of, units_of
+from opus_node.core.sizing import E_MOST
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
 NAME = "| hosts by utility |"
@@ -42,8 +43,6 @@ DRIFTED = 0.05
 COUNTED_S = 5.0
 """A rate that begins to move rests on about so many seconds' requests: one lease."""
 
-E_MOST = 0.75
-"""Where a host overloads only when it is busy all the time, nobody would want it to be: waits grow without end towards that."""
 MOVING = 0.1
 """Of an application's worth, if all hosts that it needs were new to it: what they must bring it. All who use it look again,
 caches are cold, and demand is known to a tenth or so."""

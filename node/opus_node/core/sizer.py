@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from opus_node.core.costs import Costs
 from opus_node.core.load import PER_CENT
 from opus_node.core.messages import Candidate, ReplicaBeat, Summary
-from opus_node.core.sizing import Knee, Prospect, members_for, members_to_last, resized
+from opus_node.core.sizing import E_MOST, Knee, Prospect, members_for, members_to_last, resized
 from opus_node.core.stability import scale_of, survives
 from opus_node.core.types import SECOND, AppConfig, Nanos, NodeId
 from opus_node.core.work import MILLICORES
@@ -78,7 +78,8 @@ class Sizer:
 
     @property
     def e(self) -> float:
-        return self._knee.e
+        """Of a program not more than E_MOST: it turns nobody away who waits too long for his turn, as `work` does."""
+        return min(self._knee.e, E_MOST) if self._config.program else self._knee.e
 
     @property
     def cost(self) -> float:

@@ -16,7 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
+from opus_node.core.types import Nanos
 from opus_node.errors import LocalError
+from opus_node.services.meter import core_time
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE: Final = 3.0
@@ -41,6 +43,9 @@ class Running(Protocol):
 
     def kill(self) -> None:
         """Now, without waiting."""
+
+    def core_time(self) -> Nanos | None:
+        """What it has consumed since this start, never less than was said before; None where nobody measures it."""
 
 
 class ProgramLog:
@@ -84,6 +89,7 @@ class Program:
     def __init__(self, process: asyncio.subprocess.Process, log: ProgramLog) -> None:
         self._process = process
         self._log = log
+        self._core_time: Nanos = 0
         self.ended = asyncio.create_task(self._wait())
 
     @staticmethod
@@ -119,6 +125,10 @@ class Program:
     def kill(self) -> None:
         """Now, without waiting."""
         self._signal(signal.SIGKILL)
+
+    def core_time(self) -> Nanos | None:
+        self._core_time = max(self._core_time, core_time(self._process.pid) or 0)
+        return self._core_time
 
     def _signal(self, number: int) -> None:
         """To the whole group: it is this program's as long as anything of it lives."""
