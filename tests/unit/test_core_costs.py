@@ -152,7 +152,10 @@ def test_m_follows_what_requests_take_not_what_the_configuration_says(monkeypatc
         net.run(30 * SECOND)
         for _ in range(3):
             net.load(20 * SECOND, SECOND // 60)
-        sizes[factor] = len(net.replicas())
+        sizes[factor], since = len(net.replicas()), net.now
+        net.load(10 * SECOND, SECOND // 60)
+        net.run_for(3 * SECOND)
+        assert {done.outcome for done in net.outcomes(since)} == {"ok"}, "nobody is turned away"
         causes = [told.notice.cause for told in net.told if isinstance(told.notice, ReplicaSetDecided)]
         assert any(f"{50 * factor} ms of a core a request" in cause for cause in causes), causes
     assert 3 < sizes[1] <= 6, "3 cores of work"
