@@ -9,7 +9,7 @@ the client, which tries elsewhere. A request may so reach two programs: at least
 from __future__ import annotations
 
 from opus_node.core.context import Context
-from opus_node.core.events import Consumed, Serve, Served, ServiceChanged, ServiceHealth
+from opus_node.core.events import CONSUMED_EVERY, Consumed, Serve, Served, ServiceChanged, ServiceHealth
 from opus_node.core.load import PER_CENT
 from opus_node.core.messages import Load, RouteRequest
 from opus_node.core.types import SECOND, AppId, Nanos
@@ -145,6 +145,8 @@ class Programs:
         if account is None:
             return
         now, cores = self._ctx.now, self._ctx.config.abilities.cpu
+        if account.at >= 0 and now - account.at < CONSUMED_EVERY // 2:
+            return  # several at once, after a pause
         if 0 <= account.at < now:
             account.used = max(0.0, (event.core_time - account.spent) / (now - account.at) / cores)
         account.at, account.spent, account.counted = now, event.core_time, account.answered

@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from opus_node.core.types import Nanos
+from opus_node.core.events import CONSUMED_EVERY
+from opus_node.core.types import SECOND, Nanos
 from opus_node.errors import LocalError
 from opus_node.services.meter import core_time
 
@@ -44,8 +45,9 @@ class Running(Protocol):
     def kill(self) -> None:
         """Now, without waiting."""
 
-    def core_time(self) -> Nanos | None:
-        """What it has consumed since this start, never less than was said before; None where nobody measures it."""
+    async def consumed(self) -> Nanos:
+        """Waits until it is measured again, CONSUMED_EVERY or so, for ever where nobody does that: what it has consumed since
+        this start, never less than was said before."""
 
 
 class ProgramLog:
@@ -126,7 +128,8 @@ class Program:
         """Now, without waiting."""
         self._signal(signal.SIGKILL)
 
-    def core_time(self) -> Nanos | None:
+    async def consumed(self) -> Nanos:
+        await asyncio.sleep(CONSUMED_EVERY / SECOND)
         self._core_time = max(self._core_time, core_time(self._process.pid) or 0)
         return self._core_time
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from opus_node.core.events import CONSUMED_EVERY, Consumed, Notice, ProgramChanged, ServiceHealth, Shipped
+from opus_node.core.events import Consumed, Notice, ProgramChanged, ServiceHealth, Shipped
 from opus_node.core.replica import GRACE
 from opus_node.core.types import SECOND, Nanos, NodeId
 from opus_node.errors import LocalError
@@ -198,12 +198,12 @@ class Supervisor:
         return program.ended.result()
 
     async def _meter(self, program: Running) -> None:
-        """Tells the core what the program consumes, once a second, also in its earlier starts."""
+        """Tells the core what the program consumes, and has consumed in its earlier starts."""
         before = self._stats.core_time or 0
-        while (taken := program.core_time()) is not None:
-            self._stats.core_time = before + taken
-            self._feed(Consumed(self._spec.app, before + taken))
-            await asyncio.sleep(CONSUMED_EVERY / SECOND)
+        while True:
+            consumed = before + await program.consumed()
+            self._stats.core_time = consumed
+            self._feed(Consumed(self._spec.app, consumed))
 
     # What it needs
 
