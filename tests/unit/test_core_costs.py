@@ -248,6 +248,25 @@ def measured(net: CoreNet, node: str, used: float) -> None:
     net._step(node, Consumed(APP, round(used * SECOND)))
 
 
+def test_nothing_is_told_of_a_program_before_it_is_measured_as_ready() -> None:
+    """The last second of a start that takes ten would count like hundreds of requests."""
+    net, node = a_program()
+    programs = net.cores[node]._replica.programs
+    measured(net, node, 0.5)
+    assert programs.load(APP) == (Load(50, 0, 0),)
+    net._step(node, ServiceHealth(APP, False, "it ended"))
+    net.run_for(SECOND)
+    net._step(node, Consumed(APP, 9 * SECOND))
+    net._step(node, ServiceHealth(APP, True))
+    assert programs.load(APP) == ()
+    net.run_for(SECOND)
+    net._step(node, Consumed(APP, 10 * SECOND))
+    assert programs.load(APP) == (Load(0, 0, 0),)
+    net.run_for(SECOND)
+    net._step(node, Consumed(APP, 10 * SECOND + SECOND // 4))
+    assert programs.load(APP) == (Load(25, 0, 0),)
+
+
 # What it takes on the wire
 
 

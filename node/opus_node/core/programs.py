@@ -32,13 +32,17 @@ class Account:
         self.turned_away = 0
         """Refused, by itself (`Served.busy`) or for it, or not answered in time, while it was at work."""
         self.at: Nanos = -1
-        """When it was last measured; -1: never. Then it had ..."""
+        """When it was last measured; -1: never since it became ready. Then it had ..."""
         self.spent: Nanos = 0
         """... consumed so much ..."""
         self.counted = 0
         """... and answered so many."""
         self.used = 0.0
         """Of the host's cores, between the last two measurements."""
+
+    def begin(self) -> None:
+        """It takes requests from now on: what it took to become ready, up to the next measurement, is no request's."""
+        self.at, self.used = -1, 0.0
 
 
 class Asked:
@@ -93,6 +97,8 @@ class Programs:
         was = self._ready.get(event.app, False)
         self._ready[event.app] = event.ready
         self._since[event.app] = self._ctx.now - (PATIENCE if event.lost else 0)
+        if event.ready and not was:
+            self._accounts[event.app].begin()
         if event.ready != was:
             self._ctx.notices.append(ServiceChanged(event.app, event.ready, event.why))
 
