@@ -102,7 +102,8 @@ class Control(control_pb2_grpc.ControlServicer):
 
         async def hear() -> None:
             async for seen in request_iterator:
-                containers.told(seen.app, seen.start, seen.state, seen.why)
+                core_time = seen.core_time_ns if seen.HasField("core_time_ns") else None
+                containers.told(seen.app, seen.start, seen.state, seen.why, core_time)
 
         hearing = asyncio.create_task(hear())
         try:

@@ -59,6 +59,9 @@ SECTIONS: Final[dict[str, dict[str, Spec]]] = {
         ),
         "opus_service_requests_total": Spec("counter", "Laid before the program, by outcome (ok, failed).", ("app", "outcome")),
         "opus_service_latency_seconds": Spec("histogram", "The program's own time to answer.", ("app",)),
+        "opus_service_core_seconds_total": Spec(
+            "counter", "User and system time of the program and what it started; absent where nobody measures it.", ("app",)
+        ),
         "opus_service_files_bytes_total": Spec("counter", "Files of services passed on between hosts.", ("app", "direction")),
         "opus_service_fetch_seconds": Spec("summary", "From when files were wanted to when they lay there unpacked.", ("app",)),
         "opus_gateway_requests_total": Spec(
@@ -170,6 +173,8 @@ class NodeMetrics(Collector):
         asked = {(app, outcome): n for app, one in each for outcome, n in one.requests.items()}
         yield _make.of("opus_service_requests_total", asked)
         yield _make.histogram("opus_service_latency_seconds", {(app,): one.latency for app, one in each})
+        consumed = {(app,): one.core_time / SECOND for app, one in each if one.core_time is not None}
+        yield _make.of("opus_service_core_seconds_total", consumed)
         received = {(app, "received"): one.received_bytes for app, one in each}
         sent = {(app, "sent"): one.sent_bytes for app, one in each}
         yield _make.of("opus_service_files_bytes_total", {**received, **sent})

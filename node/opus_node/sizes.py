@@ -6,7 +6,8 @@ and ACK_OVERHEAD in the other direction. Where messages are answered on the same
 acknowledgement, and both carry HTTP/2 window updates of 26 B: as many bytes in all (2% fewer, by tests/netns).
 
 The first two are exact and follow from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/):
-field i of a dataclass has number i + 1, class i of `Message` has number i + 1 in the envelope, defaults are left out.
+field i of a dataclass has number i + 1 (or, up to the 15th, another one up to 15: a tag of one byte, too), class i of `Message`
+has number i + 1 in the envelope, defaults are left out.
 The last is what gRPC, TCP and IP add.
 """
 

@@ -12,9 +12,9 @@ from typing import Any
 import docker
 import pytest
 from google.protobuf.message import Message
-from helpers.engines import OwnEngine, nginx_image, web_image
+from helpers.engines import OwnEngine, burning_image, nginx_image, web_image
 from helpers.netns_runs import TOPOLOGY, events, hosts_named, leftovers, opus, result_of, start_run, state_of, until
-from helpers.service_runs import ready, served_through_failures, written
+from helpers.service_runs import ready, served_through_failures, sized_by_its_own_time, written
 from opus_controller.engine.play import play
 from opus_controller.engine.record import RunRecord
 from opus_controller.model.compile import compile_plan
@@ -61,6 +61,10 @@ def test_a_users_image_answers_through_failures_and_runs_only_where_replicas_are
     image = nginx_image(engine)
     web = f"{{image: {image}, port: 8080, files: nginx, health: {{path: /health, every: 500ms}}, request: /items/1}}"
     served_through_failures(tmp_path, web, "nginx", "docker")
+
+
+def test_a_users_image_gets_as_many_replicas_as_its_own_processor_time_needs(tmp_path: Path, engine: OwnEngine) -> None:
+    sized_by_its_own_time(tmp_path, f"image: {burning_image(engine)}", "docker")
 
 
 def test_a_users_container_is_confined_paused_with_its_host_and_started_again(

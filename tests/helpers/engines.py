@@ -149,10 +149,21 @@ WEB = "echo serving; exec python3 -m http.server $OPUS_PORT --bind 127.0.0.1 --d
 
 def web_image(engine: OwnEngine) -> str:
     """A server that needs no files, made of what the node's image has."""
+    return _made(engine, WEB_IMAGE, ["sh", "-c", WEB])
+
+
+def burning_image(engine: OwnEngine) -> str:
+    """`program.py` by http at port 9000, in such an image."""
+    return _made(
+        engine, "opus-test-burning", ["python3", "-c", (Path(__file__).parent / "program.py").read_text(), "9000", "http"]
+    )
+
+
+def _made(engine: OwnEngine, name: str, command: list[str]) -> str:
     client = engine.client()
-    recipe = f"FROM {wanted_tag()}\nENTRYPOINT []\nCMD {json.dumps(['sh', '-c', WEB])}\n"
+    recipe = f"FROM {wanted_tag()}\nENTRYPOINT []\nCMD {json.dumps(command)}\n"
     try:
-        client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=WEB_IMAGE, rm=True, network_mode="none")
-        return WEB_IMAGE
+        client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=name, rm=True, network_mode="none")
+        return name
     finally:
         client.close()

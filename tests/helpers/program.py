@@ -1,7 +1,7 @@
 """A small program for tests of services, run as `python program.py PORT MODE`: http or tcp on 127.0.0.1.
 
 Its HTTP paths: /health (200, or 503 while a file `sick` lies in its directory), /echo (the body), /status/N, /short (less than it
-promises), /pid. tcp: each line comes back with "you said " before it.
+promises), /pid, /burn/MS (so many milliseconds of a core). tcp: each line comes back with "you said " before it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socketserver
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -28,6 +29,10 @@ class Http(BaseHTTPRequestHandler):
             return self.answer(503 if Path("sick").exists() else 200, b"")
         if self.path.startswith("/status/"):
             return self.answer(int(self.path.rpartition("/")[2]), b"as asked\n")
+        if self.path.startswith("/burn/"):
+            until = time.thread_time() + int(self.path.split("/")[2]) / 1000
+            while time.thread_time() < until:
+                pass
         if self.path == "/pid":
             return self.answer(200, str(os.getpid()).encode())
         return self.answer(200, self.requestline.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -160,3 +161,44 @@ def settled(run: state.RunState, out: Path, victim: str, named: str) -> bool:
     stopped = [event for event in events(out, "program") if event["change"] == "stopped" and event["app"] == "web"]
     now = replicas(out, "web", {victim})
     return bool(stopped) and len(now) == 2 and set(programs(run, named)) == now
+
+
+BURNS_MS = 40
+BURNING = f"""\
+name: burning
+topology: net.yaml
+settle: 6s
+duration: 36s
+seed: 4
+availability_target: 50%
+applications:
+  - {{name: web, replicas: auto, min_replicas: 1, max_replicas: 4,
+     service: {{PROGRAM, port: 9000, health: /health, request: "/burn/{BURNS_MS}"}}}}
+seeds: [a-1, b-1]
+workload: [{{clients: all, app: web, total_rate: 12/s, deadline: 2s}}]
+"""
+
+
+def sized_by_its_own_time(tmp_path: Path, program: str, runtime: str) -> None:
+    """0.48 cores of work, of hosts with 0.6: one would be busy for more than three quarters of its time, so there are soon two.
+    `program`: how the service is started, `program.py` by http at port 9000; its files are in `burning`."""
+    inside, out = tmp_path / "in", tmp_path / "out"
+    (inside / "burning").mkdir(parents=True)
+    shutil.copy(ROOT / "tests" / "helpers" / "program.py", inside / "burning")
+    (inside / "net.yaml").write_text(TOPOLOGY + "    abilities: {cpu: 0.6}\n")
+    (inside / "burning.yaml").write_text(BURNING.replace("PROGRAM", program))
+    process = start_run(inside / "burning.yaml", out, runtime)
+    run = until("a run's state", lambda: state_of(process))
+    result = result_of(process)
+    sets = sorted(events(out, "replica_set"), key=lambda event: event["t"])
+    assert len(sets[0]["members"]) == 1, "before anything was measured"
+    resized = [one for one in sets if one["cause"].startswith("resized to ")]
+    assert resized, [one["cause"] for one in sets]
+    assert len(resized[-1]["members"]) >= 2
+    told = re.search(r": ([0-9.e+]+) ms of a core a request", resized[-1]["cause"])
+    assert told is not None, resized[-1]["cause"]
+    assert BURNS_MS <= float(told[1]) < 2 * BURNS_MS, "what it burns, and what HTTP takes"
+    late = [one for one in events(out, "request") if one["issued_at"] > resized[0]["t"] and one["outcome"] == "ok"]
+    assert len({one["replica"] for one in late}) >= 2, "the new one takes its part"
+    assert result["requests"]["reachable"]["availability"] > 0.8, "one alone was nearly full"
+    assert leftovers(run) == {}

@@ -42,13 +42,13 @@ groups: [{name: servers, sites: all, count: 3, access: {delay: 0.5ms, up: 8Mbit,
 
 
 def played(
-    tmp_path: Path, timeline: str = "[]", seed: int = 1, duration: int = 40
+    tmp_path: Path, timeline: str = "[]", seed: int = 1, duration: int = 40, text: str = SCENARIO
 ) -> tuple[Result, list[dict[str, Any]], str | None]:
     (tmp_path / "net.yaml").write_text(TOPOLOGY)
     (tmp_path / "site").mkdir(exist_ok=True)
     (tmp_path / "site" / "page").write_bytes(bytes(100_000))
     path = tmp_path / "s.yaml"
-    path.write_text(SCENARIO.format(timeline=timeline, seed=seed, duration=duration))
+    path.write_text(text.format(timeline=timeline, seed=seed, duration=duration))
     plan = compile_plan(load_scenario(path))
     record = RunRecord.at(tmp_path / f"out-{len(list(tmp_path.iterdir()))}", plan)
     runtime = SimRuntime(trace=True)
@@ -60,6 +60,18 @@ def played(
 
 def of_kind(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [event for event in events if event["kind"] == kind]
+
+
+AUTO = SCENARIO.replace("replicas: 2", "replicas: auto, min_replicas: 1").replace("settle", "availability_target: 50%\nsettle")
+
+
+def test_as_many_replicas_as_the_answers_cores_need(tmp_path: Path) -> None:
+    """An answer takes `model_answer` of a core, by definition: 20 ms of one and 45 a second are 0.9 cores."""
+    for rate, needed in ((20, 1), (45, 2)):
+        _, events, _ = played(tmp_path, text=AUTO.replace("20/s", f"{rate}/s"))
+        sets = of_kind(events, "replica_set")
+        assert len(sets[-1]["members"]) == needed, [one["cause"] for one in sets]
+    assert any(": 20 ms of a core a request" in one["cause"] for one in sets)
 
 
 def test_files_take_their_time_and_bytes(tmp_path: Path) -> None:

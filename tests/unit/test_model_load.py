@@ -50,6 +50,8 @@ def test_auto_has_bounds_and_the_scenarios_target(tmp_path: Path) -> None:
     assert (whole.replicas, whole.most, whole.availability) == (3, 3, 0.999)
     given = told(compiled(tmp_path, "{name: web, replicas: auto, min_replicas: 1, max_replicas: 2, service_time: 20ms}"))
     assert (given.replicas, given.most) == (1, 2)
+    program = told(compiled(tmp_path, "{name: web, replicas: auto, min_replicas: 1, service: {command: x, port: 8080}}"))
+    assert (program.program, program.replicas, program.most, program.service_time) == (True, 1, 3, 0)
 
 
 def test_scenarios_know_the_choices_of_the_core() -> None:

@@ -109,6 +109,22 @@ def test_a_processs_cgroups_are_found_where_they_are_mounted(tmp_path: Path) -> 
     assert cgroups.of_process("0::/gone\n", cgroups.Mounts(v2=tmp_path / "v2")) == []
 
 
+def test_what_a_container_has_consumed_is_read_from_its_own_cgroup(tmp_path: Path) -> None:
+    v1, v2 = tmp_path / "v1/docker/c0", tmp_path / "v2/docker/c0"
+    v1.mkdir(parents=True)
+    v2.mkdir(parents=True)
+    (v1 / "cpuacct.usage").write_text("123456789\n")
+    (v2 / "cpu.stat").write_text("usage_usec 2500\nuser_usec 2000\nsystem_usec 500\n")
+    mounts_v1 = f"30 24 0:26 / {tmp_path}/v1 rw - cgroup cgroup rw,cpu,cpuacct\n"
+    mounts_v2 = f"31 24 0:27 / {tmp_path}/v2 rw - cgroup2 cgroup2 rw\n"
+    told = "4:memory:/docker/c0\n3:cpu,cpuacct:/docker/c0\n0::/docker/c0\n"
+    assert cgroups.counted(told, mounts_v1) == 123_456_789
+    assert cgroups.counted(told, mounts_v1 + mounts_v2) == 123_456_789
+    assert cgroups.counted("0::/docker/c0\n", mounts_v2) == 2_500_000
+    assert cgroups.counted("3:cpu,cpuacct:/\n0::/\n", mounts_v1 + mounts_v2) is None, "the whole machine's"
+    assert cgroups.counted(told, "") is None
+
+
 def test_refused_cgroups_are_told_and_do_no_harm(tmp_path: Path) -> None:
     limits = cgroups.Limits("0123abcd", cgroups.Mounts(v2=tmp_path / "gone"))
     assert limits.create(small_plan().hosts[:1]) == {"a-1": []}

@@ -79,6 +79,27 @@ async def test_one_that_cannot_be_started_is_an_error_and_the_next_is_another_st
 
 
 @played
+async def test_what_it_consumes_is_what_whoever_has_the_engine_tells() -> None:
+    asked = Containers()
+    starting = asyncio.create_task(asked.start("web"))
+    await asyncio.sleep(0)
+    asked.told("web", 1, "running", "")
+    container = await starting
+    reading = asyncio.create_task(container.consumed())
+    await asyncio.sleep(0)
+    asked.told("web", 1, "running", "")
+    await asyncio.sleep(0)
+    assert not reading.done(), "nothing was said of that"
+    asked.told("web", 1, "running", "", 70_000_000)
+    asked.told("web", 1, "running", "", 80_000_000)
+    assert await reading == 70_000_000
+    reading = asyncio.create_task(container.consumed())
+    await asyncio.sleep(0)
+    asked.told("web", 1, "running", "", 90_000_000)
+    assert await reading == 90_000_000
+
+
+@played
 async def test_stopping_does_not_wait_for_ever_for_somebody_who_could_end_it() -> None:
     asked = Containers()
     starting = asyncio.create_task(asked.start("web"))

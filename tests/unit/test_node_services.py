@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from opus_controller.runtimes.hosts import services as hosts_services
-from opus_node.core.events import ClientReply, Notice, ProgramChanged, ServiceHealth, Shipped
+from opus_node.core.events import ClientReply, Consumed, Notice, ProgramChanged, ServiceHealth, Shipped
 from opus_node.core.types import SECOND
 from opus_node.errors import LocalError
 from opus_node.services import program as programs
@@ -27,7 +27,7 @@ from opus_node.services import store as stores
 from opus_node.services import supervisor as supervisors
 from opus_node.services.containers import Containers
 from opus_node.services.door import Door
-from opus_node.services.exchange import ExchangeError, ask, check, is_complete
+from opus_node.services.exchange import BusyError, ExchangeError, ask, check, is_complete
 from opus_node.services.gateway import Gateway
 from opus_node.services.program import Program, ProgramLog
 from opus_node.services.spec import ServiceSpec, ServiceStats
@@ -101,6 +101,7 @@ class Around:
     told: list[Notice] = field(default_factory=list)
     health: list[ServiceHealth] = field(default_factory=list)
     failed: list[BaseException] = field(default_factory=list)
+    consumed: list[int] = field(default_factory=list)
     containers: Containers = field(default_factory=Containers)
 
     def supervisor(self) -> Supervisor:
@@ -112,12 +113,18 @@ class Around:
             Store(self.directory / "store"),
             self.containers,
             self.told.append,
-            self.health.append,
+            self.hear,
             lambda: (),
             time.monotonic_ns,
             self.failed.append,
             self.dial or stores.dial_door,
         )
+
+    def hear(self, event: ServiceHealth | Consumed) -> None:
+        if isinstance(event, Consumed):
+            self.consumed.append(event.core_time)
+        else:
+            self.health.append(event)
 
     def changes(self) -> list[str]:
         return [told.change for told in self.told if isinstance(told, ProgramChanged)]
@@ -175,6 +182,28 @@ async def test_one_that_ends_by_itself_is_started_again(tmp_path: Path, monkeypa
     ended = next(told for told in around.told if isinstance(told, ProgramChanged) and told.change == "ended")
     assert "SIGKILL" in ended.why
     assert [one.ready for one in around.health] == [True, False, True, False]
+
+
+@played
+async def test_what_it_consumes_is_told_and_counts_on_when_it_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisors, "PAUSE_FIRST", 0.01)
+    monkeypatch.setattr(programs, "CONSUMED_EVERY", SECOND // 20)
+    around = Around(tmp_path, a_spec())
+    async with supervised(around) as supervisor:
+        supervisor.want(True)
+        await until(lambda: around.stats.ready, "ready")
+        started = await until(lambda: around.consumed[-1:], "what it took to start")
+        await ask(around.spec, b"GET /burn/300 HTTP/1.1\r\nConnection: close\r\n\r\n", 5.0)
+        await until(lambda: around.consumed[-1] >= started[0] + 0.29 * SECOND, "what a request took")
+        before = around.consumed[-1]
+        pid = int((await ask(around.spec, b"GET /pid HTTP/1.1\r\nConnection: close\r\n\r\n", 5.0)).rpartition(b"\n")[2])
+        os.kill(pid, 9)
+        await until(lambda: around.changes().count("ready") == 2, "ready again")
+        await until(lambda: around.consumed[-1] > before, "more than the first start took")
+    assert around.consumed == sorted(around.consumed)
+    assert around.stats.core_time == around.consumed[-1] < 3 * SECOND
 
 
 @played
@@ -319,8 +348,11 @@ async def test_what_is_no_answer_of_http(tmp_path: Path) -> None:
 
     async with running(spec, tmp_path):
         assert (await ask(spec, get("/status/404"), 5.0)).startswith(b"HTTP/1.1 404 "), "the client's mistake is an answer"
-        with pytest.raises(ExchangeError, match="status 503"):
+        with pytest.raises(BusyError, match="status 503"):
             await ask(spec, get("/status/503"), 5.0)
+        with pytest.raises(ExchangeError, match="status 500") as failed:
+            await ask(spec, get("/status/500"), 5.0)
+        assert not isinstance(failed.value, BusyError), "a mistake is no want of room"
         with pytest.raises(ExchangeError, match="broke off"):
             await ask(spec, get("/short"), 5.0)
         with pytest.raises(ExchangeError, match="in time"):

@@ -153,8 +153,8 @@ class AppForm(Form):
         bounds = (self.min_replicas or LEAST_REPLICAS, self.max_replicas or MAX_REPLICAS)
         if self.replicas != AUTO and (self.min_replicas or self.max_replicas):
             raise ValueError(f"min_replicas and max_replicas are for replicas: auto, not for {self.replicas}")
-        if self.replicas == AUTO and not self.service_time:
-            raise ValueError("replicas: auto measures load; allowed with a service_time, such as 20ms")
+        if self.replicas == AUTO and not self.service_time and self.service is None:
+            raise ValueError("replicas: auto measures load; allowed with a service_time, such as 20ms, or a service")
         if bounds[0] > bounds[1]:
             raise ValueError(f"min_replicas is {bounds[0]}, max_replicas {bounds[1]}; allowed: a least that is at most the other")
         if self.policy == EVERYWHERE and self.replicas is not None:

@@ -22,6 +22,7 @@ from opus_node.core.forecast import Need, Unit
 from opus_node.core.landscape import Asked, Landscape
 from opus_node.core.messages import ReplicaSet
 from opus_node.core.needs import need_of, units_of
+from opus_node.core.sizing import E_MOST
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
 NAME = "| hosts by utility |"
@@ -38,12 +39,10 @@ MOVED = 0.25
 CHANCE = 4.0
 """... if it is also beyond so many deviations of what was counted."""
 DRIFTED = 0.05
-"""Less than this, and the same hosts known, is as it was: nothing to decide."""
+"""Of demand, or of what a request costs: less than this, and the same hosts known, is as it was, nothing to decide."""
 COUNTED_S = 5.0
 """A rate that begins to move rests on about so many seconds' requests: one lease."""
 
-E_MOST = 0.75
-"""Where a host overloads only when it is busy all the time, nobody would want it to be: waits grow without end towards that."""
 MOVING = 0.1
 """Of an application's worth, if all hosts that it needs were new to it: what they must bring it. All who use it look again,
 caches are cold, and demand is known to a tenth or so."""
@@ -72,6 +71,8 @@ class Party:
     members: tuple[NodeId, ...]
     """Who serves it; empty before the first set."""
     e: float
+    cost: float
+    """Core-seconds a request, as far as known."""
 
     @property
     def app(self) -> AppId:
@@ -139,11 +140,12 @@ class Known:
     """Who serves, who could, and who may not."""
     rates: Mapping[NodeId, float]
     """As told, by agent: requests/s."""
+    cost: float
 
 
 def _known(one: Party) -> Known:
     where = (one.members, one.land.knowledge(), tuple(one.land.barred))
-    return Known(where, {agent: cluster.summary.rate for agent, cluster in one.clusters.items()})
+    return Known(where, {agent: cluster.summary.rate for agent, cluster in one.clusters.items()}, one.cost)
 
 
 def _left(then: Mapping[NodeId, float], now: Mapping[NodeId, float]) -> bool:
@@ -162,7 +164,9 @@ def _change(then: Mapping[NodeId, float], now: Mapping[NodeId, float]) -> float:
 
 def _alike(then: Mapping[AppId, Known], now: Mapping[AppId, Known]) -> bool:
     return then.keys() == now.keys() and all(
-        then[app].where == one.where and _change(then[app].rates, one.rates) <= DRIFTED * sum(one.rates.values())
+        then[app].where == one.where
+        and _change(then[app].rates, one.rates) <= DRIFTED * sum(one.rates.values())
+        and abs(then[app].cost - one.cost) <= DRIFTED * one.cost
         for app, one in now.items()
     )
 
@@ -182,7 +186,8 @@ def divided(parties: Sequence[Party], effort: int = EFFORT) -> Allocation:
 def _need(one: Party) -> Need:
     utility = one.config.utility
     assert utility is not None, "only what has a utility is divided"
-    need = need_of(one.config, utility, one.clusters, one.land, min(one.e, E_MOST), max(1, one.config.floor))
+    floor = max(1, one.config.floor)
+    need = need_of(one.config, utility, one.clusters, one.land, min(one.e, E_MOST), floor, cost=one.cost)
     rtts = {node: [round(rtt / STEP) * STEP for rtt in rtts] for node, rtts in need.rtts.items()}
     return replace(need, rtts=rtts, moving=MOVING * utility.worth / _needed(need, one.land) if one.members else 0.0)
 
@@ -258,7 +263,7 @@ def _told(found: Allocation, account: Account, party: Party, cause: str, pool: i
         account.app,
         cause,
         round(account.demand, 3),
-        party.config.service_time / SECOND,
+        round(party.cost, 6),
         round(min(party.e, E_MOST), 3),
         account.floor,
         account.units,

@@ -1,4 +1,4 @@
-"""What enters and leaves the core: nine events in, one `Ready` out.
+"""What enters and leaves the core: ten events in, one `Ready` out.
 
 The shape is etcd/raft's Step and Ready with aioquic's explicit clock: whoever drives the core (a process on a
 real network, the simulator, a test) does everything in `Ready` in order, and calls `step(Wake(), now)` at `wake_at`.
@@ -75,6 +75,21 @@ class Served:
     content: bytes = b""
     why: str = ""
     """If not ok."""
+    busy: bool = False
+    """If not ok: the program itself says that it has no room (HTTP 503)."""
+
+
+CONSUMED_EVERY: Nanos = 1 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """Told by the runtime each CONSUMED_EVERY while the program that serves `app` here runs, where it can be measured. Without it
+    nobody knows what a request to that program costs."""
+
+    app: AppId
+    core_time: Nanos
+    """User and system time of the program and all that it started, since the node's process began, over all its starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +114,7 @@ class Metered:
     """Sent and received since the process began."""
 
 
-Event = Boot | Receive | Unreachable | Request | ServiceHealth | Served | Wake | Metered | Leave
+Event = Boot | Receive | Unreachable | Request | ServiceHealth | Served | Consumed | Wake | Metered | Leave
 
 
 @dataclass(frozen=True, slots=True)

@@ -436,14 +436,17 @@ class ReplicaBeat:
     app: AppId
     epoch: int
     served: int
+    """Requests answered since boot; with `spent` those for `app` that it was spent on."""
     load: tuple[Load, ...] = ()
     """At most one."""
     provides: int = 0
-    """With a load: thousandths of a core."""
+    """Thousandths of a core that requests for `app` may have; 0 where nobody counts."""
     turned_away: int = 0
     """Requests for `app`, since boot."""
     unready: bool = False
     """Its program is not there yet, or does not answer."""
+    spent: int = 0
+    """Milliseconds of a core since boot, on `served`; told only where a steward sizes by it (`AppConfig.measured`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """From what a steward is told to what `allocate` asks for: its application's need, and the hosts that it knows of.
 
-    summaries --Cluster, Landscape--> demand by place, ms from place to candidate     ReplicaBeat --Sizer--> E
+    summaries --Cluster, Landscape--> demand by place, ms from place to candidate     ReplicaBeat --Sizer--> E, cost
 
 A place is an agent's nodes. Stewards of different applications are told of the same hosts, each by its own summaries.
 """
@@ -42,11 +42,14 @@ def need_of(
     e: float = ASSUMED,
     floor: int = 0,
     moving: float = 0.0,
+    cost: float | None = None,
 ) -> Need:
-    """Of the application that `clusters` and `land` are about. Where nobody asks for it there is no demand."""
+    """Of the application that `clusters` and `land` are about. Where nobody asks for it there is no demand.
+    `cost`: core-seconds a request, as measured; None: as the configuration has it."""
     agents = sorted(clusters)
     asked = any(clusters[agent].summary.rate > 0 for agent in agents)
     demand = [land.demand[agent] if asked else 0.0 for agent in agents]
     rtts = {one.node: [ms * MILLISECOND for ms in land.ways(one)] for one in _eligible(land)}
     most = config.most or config.replicas
-    return Need(config.name, utility, demand, rtts, config.service_time / SECOND, e, floor, most, moving, config.queue)
+    cost = config.service_time / SECOND if cost is None else cost
+    return Need(config.name, utility, demand, rtts, cost, e, floor, most, moving, config.queue)

@@ -21,6 +21,7 @@ from opus_node.core.context import Context
 from opus_node.core.departure import LINGER, Departure
 from opus_node.core.events import (
     Boot,
+    Consumed,
     Event,
     Leave,
     Metered,
@@ -194,6 +195,8 @@ class NodeCore:
                 self._metered(event.control_bytes)  # type: ignore[union-attr]
             elif kind is ServiceHealth:
                 self._replica.programs.on_health(event)  # type: ignore[arg-type]
+            elif kind is Consumed:
+                self._replica.programs.on_consumed(event)  # type: ignore[arg-type]
             elif kind is Leave and self._departure is None:
                 self._leave()
         elif isinstance(event, Boot):

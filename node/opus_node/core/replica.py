@@ -29,8 +29,8 @@ from opus_node.core.once import Once
 from opus_node.core.programs import Programs
 from opus_node.core.sets import claimed
 from opus_node.core.timers import Timer
-from opus_node.core.types import SECOND, AppId, Nanos, NodeId
-from opus_node.core.work import Work
+from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+from opus_node.core.work import MILLICORES, Work
 
 BEAT: Nanos = 1 * SECOND
 GRACE: Nanos = 8 * SECOND
@@ -55,7 +55,7 @@ class Serving:
 
 class Replica:
     __slots__ = (
-        *("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "_leaving", "_once", "_wrote"),
+        *("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "_leaving", "_measured", "_once", "_wrote"),
         *("programs", "served", "serving", "work"),
     )
 
@@ -74,6 +74,7 @@ class Replica:
         self._deliver = deliver
         self._agent = agent
         self._divided = tuple(app.name for app in ctx.config.apps if app.divided)
+        self._measured = frozenset(app.name for app in ctx.config.apps if app.measured)
         self._wrote = wrote
         self.serving: dict[AppId, Serving] = {}
         self.served = 0
@@ -186,10 +187,22 @@ class Replica:
         self._beat_timer = ctx.timers.at(ctx.now + ctx.jitter(BEAT, 0.95, 1.05), self._beat)
 
     def _beat_of(self, app: AppId, epoch: int) -> ReplicaBeat:
-        work = self.work
+        work, measured = self.work, app in self._measured
+        if self.programs.has(app):
+            return self._program_beat(app, epoch, measured)
         if not work.has(app):
-            return ReplicaBeat(app, epoch, self.served, unready=not self.programs.ready(app))
-        return ReplicaBeat(app, epoch, self.served, work.load(), work.provides(app), work.turned_away[app])
+            return ReplicaBeat(app, epoch, self.served)
+        served, spent = (work.answered[app], work.spent[app] // MILLISECOND) if measured else (self.served, 0)
+        return ReplicaBeat(app, epoch, served, work.load(), work.provides(app), work.turned_away[app], spent=spent)
+
+    def _program_beat(self, app: AppId, epoch: int, measured: bool) -> ReplicaBeat:
+        programs, ready = self.programs, self.programs.ready(app)
+        if not measured:
+            return ReplicaBeat(app, epoch, self.served, unready=not ready)
+        account = programs.account(app)
+        cores, spent = self._ctx.config.abilities.cpu, account.spent // MILLISECOND
+        provides = round(MILLICORES * cores)
+        return ReplicaBeat(app, epoch, account.counted, programs.load(app), provides, account.turned_away, not ready, spent)
 
     def on_beat_reply(self, message: BeatReply) -> None:
         role = self.serving.get(message.app)
@@ -238,7 +251,7 @@ class Replica:
 
     def answered(self, event: Served) -> Reply | RouteRefuse | None:
         """What the program's answer means to the client that asked."""
-        asked = self.programs.answered(event.ticket)
+        asked = self.programs.answered(event)
         if asked is None:
             return None
         message = asked.message

@@ -1,6 +1,7 @@
 """The size of one application's subset while it runs: u, d and E from what replicas and agents tell, m from them (`sizing`).
 
     ReplicaBeat --work asked for, turned away, provided--> E (Knee), d        Summary --nodes, requests/s--> n, u
+    ReplicaBeat --core time spent, requests answered--> what a request costs (Costs), u
 
 Every agent keeps the size it has last heard of in a set, so that a new steward begins with it.
 """
@@ -8,15 +9,18 @@ Every agent keeps the size it has last heard of in a set, so that a new steward 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from opus_node.core.costs import Costs
 from opus_node.core.load import PER_CENT
 from opus_node.core.messages import Candidate, ReplicaBeat, Summary
-from opus_node.core.sizing import Knee, Prospect, members_for, members_to_last, resized
+from opus_node.core.sizing import E_MOST, Knee, Prospect, members_for, members_to_last, resized
 from opus_node.core.stability import scale_of, survives
 from opus_node.core.types import SECOND, AppConfig, Nanos, NodeId
 from opus_node.core.work import MILLICORES
 
+MILLISECONDS = 1000
+"""In a second, as beats tell core time."""
 REPORT: Nanos = 1 * SECOND
 RESIZE: Nanos = 10 * SECOND
 """Between two sizes; the first so long after this steward heard of all: demand is told with leases."""
@@ -26,27 +30,47 @@ REPLACED: Nanos = 5 * SECOND
 """What it takes, about, until somebody else serves in a dead member's place."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of a beat, since the member's boot."""
+
+    spent: int
+    """Milliseconds of a core."""
+    answered: int
+    turned_away: int
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(self.spent - other.spent, self.answered - other.answered, self.turned_away - other.turned_away)
+
+    @property
+    def grown(self) -> bool:
+        """A difference that says something: whoever has begun anew counts from 0."""
+        return min(self.spent, self.answered, self.turned_away) >= 0
+
+
 class Told:
     """One member's last beat."""
 
-    __slots__ = ("asked", "at", "provides", "shed", "turned_away")
+    __slots__ = ("asked", "at", "counts", "provides", "shed")
 
     def __init__(self) -> None:
         self.at: Nanos = -1
         self.asked = 0.0
         self.provides = 0.0
+        """0: it serves nobody now."""
         self.shed = 0.0
         """Cores: work turned away a second, between the last two beats."""
-        self.turned_away = 0
+        self.counts: Counts | None = None
 
 
 class Sizer:
     """One a desk whose application has a range of sizes; bounded by the members."""
 
-    __slots__ = ("_config", "_knee", "_report_at", "_resize_at", "_told")
+    __slots__ = ("_config", "_costs", "_knee", "_report_at", "_resize_at", "_told")
 
     def __init__(self, config: AppConfig) -> None:
         self._config = config
+        self._costs = Costs(config.service_time / SECOND)
         self._knee = Knee()
         self._told: dict[NodeId, Told] = {}
         self._report_at: Nanos = 0
@@ -54,7 +78,13 @@ class Sizer:
 
     @property
     def e(self) -> float:
-        return self._knee.e
+        """Of a program not more than E_MOST: it turns nobody away who waits too long for his turn, as `work` does."""
+        return min(self._knee.e, E_MOST) if self._config.program else self._knee.e
+
+    @property
+    def cost(self) -> float:
+        """Core-seconds a request: as measured, or, until then, as the configuration has it (of a program: 0)."""
+        return self._costs.cost
 
     def kept(self, members: int) -> AppConfig:
         """The configuration with the size that a set shows."""
@@ -63,21 +93,30 @@ class Sizer:
     def on_beat(self, source: NodeId, beat: ReplicaBeat, now: Nanos) -> None:
         """Of a member (others' are not taken)."""
         told = self._told.setdefault(source, Told())
-        if beat.load:
-            told.provides = beat.provides / MILLICORES
+        told.provides = 0.0 if beat.unready else beat.provides / MILLICORES
+        told.asked = told.shed = 0.0
+        counts = None
+        if beat.load and told.provides:  # what a program consumes to become ready is no request's
+            counts = Counts(beat.spent, beat.served, beat.turned_away)
             told.asked = beat.load[0].used / PER_CENT * told.provides
-            grown = beat.turned_away - told.turned_away
-            if told.at >= 0 and grown >= 0 and now > told.at:
-                told.shed = grown * self._config.service_time / (now - told.at)
-            told.turned_away = beat.turned_away
-        told.at = now
+            self._count(told, counts, now)
+        told.at, told.counts = now, counts
+
+    def _count(self, told: Told, counts: Counts, now: Nanos) -> None:
+        """What has come since its last beat; nothing of a member that was silent for long, which may have begun anew."""
+        if told.counts is None or not 0 < now - told.at <= RECENT or not (since := counts - told.counts).grown:
+            return
+        self._costs.add(since.spent / MILLISECONDS, since.answered)
+        told.shed = since.turned_away * self.cost * SECOND / (now - told.at)
+        if self._config.program:
+            told.asked += told.shed  # the emulation's own count has it
 
     def waits(self, now: Nanos) -> bool:
         """Whether there is nothing to look at yet."""
         return now < self._report_at
 
     def size(self, members: Sequence[NodeId], summaries: Mapping[NodeId, Summary], now: Nanos) -> int:
-        """m for now; to be asked whenever it does not wait."""
+        """m for now; to be asked whenever it does not wait. Nobody is laid off while what requests cost is unknown."""
         self.look(members, now)
         if self._resize_at < 0:
             self._resize_at = now + RESIZE
@@ -90,6 +129,7 @@ class Sizer:
         """What the members carry, for E; to be told whenever it does not wait."""
         self._report_at = now + REPORT
         self._report(members, now)
+        self._costs.look(now)
 
     def _report(self, members: Sequence[NodeId], now: Nanos) -> None:
         for node in [node for node in self._told if node not in members]:
@@ -107,12 +147,15 @@ class Sizer:
         n = sum(summary.nodes + 1 for summary in summaries.values())
         if not n or not recent:
             return len(members)
-        work = sum(summary.rate for summary in summaries.values()) * config.service_time / SECOND
+        rate = sum(summary.rate for summary in summaries.values())
+        work = rate * self.cost
         provided = sum(told.provides for told in recent) / len(recent)
         needed = members_for(n, work / n, provided, self.e)
         prospects = _prospects(members, summaries, provided)
         lasting = members_to_last(prospects, needed, config.most, work, self.e, config.availability)
-        return resized(len(members), max(needed, lasting), config.replicas, config.most)
+        size = resized(len(members), max(needed, lasting), config.replicas, config.most)
+        unknown = rate > 0 and not self._costs.measured and not config.service_time
+        return max(size, min(len(members), config.most)) if unknown else size
 
 
 def _prospects(members: Sequence[NodeId], summaries: Mapping[NodeId, Summary], cores: float) -> list[Prospect]:

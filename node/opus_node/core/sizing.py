@@ -22,6 +22,8 @@ GAIN = 0.5
 ASSUMED = 0.6
 """E before any overload was seen; more if more was carried without one."""
 LEAST_E = 0.05
+E_MOST = 0.75
+"""Where a host overloads only when it is busy all the time, nobody would want it to be: waits grow without end towards that."""
 SLACK = 0.15
 """So much less than the present m must be enough before members are laid off: each change costs transfers and cold caches."""
 

@@ -42,7 +42,7 @@ from opus_node.core.ready import Ready
 from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, claimed, next_epoch
-from opus_node.core.sizer import Sizer
+from opus_node.core.sizer import MILLISECONDS, Sizer
 from opus_node.core.sizing import ASSUMED
 from opus_node.core.survey import Surveyor
 from opus_node.core.swim import Swim
@@ -162,8 +162,9 @@ class Desk:
         """... and for which demand, by agent; at first, what was asked when this steward began."""
         self.decide_at: Nanos = 0
         self.pause: Nanos = 0
-        self.sizer = Sizer(config) if config.most or (config.divided and config.service_time) else None
-        """`config.replicas` follows it; None: that is fixed. Where hosts are divided it only tells E."""
+        loaded = config.service_time or config.program
+        self.sizer = Sizer(config) if config.most or (config.divided and loaded) else None
+        """`config.replicas` follows it; None: that is fixed. Where hosts are divided it only tells E and what a request costs."""
         self.acting = False
         self.first_since: Nanos = -1
         self.summaries: dict[NodeId, tuple[Nanos, Cluster]] = {}
@@ -518,7 +519,8 @@ class Stewards:
         if count == len(known.members):
             return False
         desk.config = desk.sizer.kept(count)
-        return self._fitted(app, desk, known, f"resized to {count}")
+        cost = f"{MILLISECONDS * desk.sizer.cost:.3g} ms of a core a request"
+        return self._fitted(app, desk, known, f"resized to {count}: {cost}, E {desk.sizer.e:.2f}")
 
     def _fitted(self, app: AppId, desk: Desk, known: ReplicaSet, cause: str) -> bool:
         """As many as there should be: those of the members that serve best without the others, or all and some more."""
@@ -663,7 +665,8 @@ class Stewards:
         land = self._land(desk, clusters, members, barred)
         self._survey(desk, land, members)
         desk.demand = dict(land.demand)
-        return Party(desk.config, clusters, land, members, ASSUMED if desk.sizer is None else desk.sizer.e)
+        e, cost = (ASSUMED, 0.0) if desk.sizer is None else (desk.sizer.e, desk.sizer.cost)
+        return Party(desk.config, clusters, land, members, e, cost)
 
     def _improve(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
         """Members that serve the demand better by more than it costs to move."""

@@ -50,7 +50,8 @@ class AppConfig:
     program: bool = False
     """Whether a user's program beside the node answers requests (`events.Serve`), not the node itself."""
     service_time: Nanos = 0
-    """What one request takes on one core, emulated (`work`): a host answers cores / service_time a second. 0: nothing."""
+    """What one request takes on one core, emulated (`work`): a host answers cores / service_time a second. 0: nothing. A steward
+    takes it for what a request costs until that is measured (`costs`)."""
     memory: int = 0
     """Bytes that a host must have to serve it ..."""
     storage: int = 0
@@ -82,6 +83,11 @@ class AppConfig:
     def divided(self) -> bool:
         """Whether its hosts are given to it by what they are worth, in competition with other applications (`division`)."""
         return self.utility is not None and self.policy == BEST
+
+    @property
+    def measured(self) -> bool:
+        """Whether its steward has a use for what a request costs (`costs`): it sizes the set, or divides hosts, by it."""
+        return self.most > 0 or self.divided
 
     def fits(self, memory: int, storage: int) -> bool:
         """Whether a host with so many bytes of each has what a replica needs."""

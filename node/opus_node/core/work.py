@@ -26,7 +26,7 @@ Done = Callable[[RouteRequest, Nanos], None]
 
 
 class Work:
-    __slots__ = ("_apps", "_ctx", "_done", "_free_at", "_meter", "shed", "turned_away", "waiting")
+    __slots__ = ("_apps", "_ctx", "_done", "_free_at", "_meter", "answered", "shed", "spent", "turned_away", "waiting")
 
     def __init__(self, ctx: Context, done: Done) -> None:
         self._ctx = ctx
@@ -39,6 +39,10 @@ class Work:
         self.shed = 0
         """Turned away since boot."""
         self.turned_away: Counter[AppId] = Counter()
+        self.answered: Counter[AppId] = Counter()
+        """Since boot ..."""
+        self.spent: Counter[AppId] = Counter()
+        """... and the nanoseconds of a core that it took."""
 
     def has(self, app: AppId) -> bool:
         return app in self._apps
@@ -65,7 +69,10 @@ class Work:
         return True
 
     def _worked(self, what: tuple[RouteRequest, Nanos]) -> None:
+        app = what[0].app
         self.waiting -= 1
+        self.answered[app] += 1
+        self.spent[app] += round(self.cost(app) * self._ctx.config.abilities.cpu)
         self._done(*what)
 
     def provides(self, app: AppId) -> int:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from opus_node.core.types import AppId
+from opus_node.core.types import AppId, Nanos
 from opus_node.errors import LocalError
 
 STOP_S: Final = 15.0
@@ -36,11 +36,11 @@ class Containers:
             raise
         return container
 
-    def told(self, app: AppId, start: int, state: str, why: str) -> None:
-        """What has become of a start: running, ended or failed. Nothing happens if it is not the latest."""
+    def told(self, app: AppId, start: int, state: str, why: str, core_time: Nanos | None = None) -> None:
+        """What has become of a start (running, ended or failed), and what it has consumed. Void if it is not the latest."""
         container = self._latest.get(app)
         if container is not None and container.start == start:
-            container.told(state, why)
+            container.told(state, why, core_time)
 
     async def wanted(self) -> AsyncIterator[tuple[AppId, int]]:
         """(app, start, or 0 for none): all first, then every change, without an end."""
@@ -71,8 +71,11 @@ class Container:
         self.running: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[str] = loop.create_future()
         self._among = among
+        self._consumed: asyncio.Future[Nanos] = loop.create_future()
 
-    def told(self, state: str, why: str) -> None:
+    def told(self, state: str, why: str, core_time: Nanos | None = None) -> None:
+        if core_time is not None and not self._consumed.done():
+            self._consumed.set_result(core_time)
         if state == "failed" and not self.running.done():
             self.running.set_exception(LocalError(why))
         elif state == "running" and not self.running.done():
@@ -88,6 +91,11 @@ class Container:
         await asyncio.wait((self.ended,), timeout=STOP_S)
         if not self.ended.done():
             self.ended.set_result("given up: nobody says that it has ended")
+
+    async def consumed(self) -> Nanos:
+        """No node can look into a container beside it: whoever has the engine tells, or nobody does."""
+        self._consumed = asyncio.get_running_loop().create_future()
+        return await self._consumed
 
     def kill(self) -> None:
         """It is no longer wanted."""

@@ -18,14 +18,20 @@ HOST: Final = "127.0.0.1"
 HEAD_MOST: Final = 1 << 16
 """Bytes of an HTTP message before its body."""
 TCP_ANSWER_MOST: Final = 1 << 16
+BUSY: Final = 503
 
 
 class ExchangeError(PeerError):
     """The program gave no answer, or none that counts; the message says why in a few words."""
 
 
+class BusyError(ExchangeError):
+    """It says itself that it has no room (HTTP 503, RFC 9110 section 15.6.4)."""
+
+
 async def ask(spec: ServiceSpec, content: bytes, seconds: float) -> bytes:
-    """The program's answer to `content`. ExchangeError if there is none within `seconds`, or it is a server's error (5xx)."""
+    """The program's answer to `content`. ExchangeError if there is none within `seconds`, or it is a server's error (5xx),
+    BusyError if that is 503."""
     try:
         async with asyncio.timeout(max(seconds, 0.0)):
             return await (_ask_http(spec.port, content) if spec.protocol == "http" else _ask_tcp(spec.port, content))
@@ -62,7 +68,7 @@ async def _ask_http(port: int, content: bytes, *, errors: bool = False) -> bytes
     """`errors`: take a server's error for an answer, too."""
     answer = await _until_closed(port, content)
     if not errors and (status := status_of(answer)) >= 500:
-        raise ExchangeError(f"status {status}")
+        raise (BusyError if status == BUSY else ExchangeError)(f"status {status}")
     if not is_complete(answer, head_only=content.startswith(b"HEAD ")):
         raise ExchangeError("an answer that broke off")
     return answer

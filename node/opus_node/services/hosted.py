@@ -11,7 +11,7 @@ from opus_node.core.events import ClientReply, Event, Notice, Request, RoleChang
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 from opus_node.services.containers import Containers
 from opus_node.services.door import Door
-from opus_node.services.exchange import ExchangeError, ask
+from opus_node.services.exchange import BusyError, ExchangeError, ask
 from opus_node.services.gateway import Gateway
 from opus_node.services.spec import ServiceSpec, ServiceStats
 from opus_node.services.store import Store
@@ -103,7 +103,7 @@ class Services:
             content = await ask(self.specs[serve.app], serve.content, (serve.deadline - began) / SECOND)
         except ExchangeError as error:
             stats.requests["failed"] += 1
-            self._host.feed(Served(serve.ticket, False, why=str(error)))
+            self._host.feed(Served(serve.ticket, False, why=str(error), busy=isinstance(error, BusyError)))
             return
         stats.requests["ok"] += 1
         stats.latency.observe(self._host.now() - began)

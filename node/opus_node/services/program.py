@@ -16,7 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
+from opus_node.core.events import CONSUMED_EVERY
+from opus_node.core.types import SECOND, Nanos
 from opus_node.errors import LocalError
+from opus_node.services.meter import core_time
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE: Final = 3.0
@@ -41,6 +44,10 @@ class Running(Protocol):
 
     def kill(self) -> None:
         """Now, without waiting."""
+
+    async def consumed(self) -> Nanos:
+        """Waits until it is measured again, CONSUMED_EVERY or so, for ever where nobody does that: what it has consumed since
+        this start, never less than was said before."""
 
 
 class ProgramLog:
@@ -84,6 +91,7 @@ class Program:
     def __init__(self, process: asyncio.subprocess.Process, log: ProgramLog) -> None:
         self._process = process
         self._log = log
+        self._core_time: Nanos = 0
         self.ended = asyncio.create_task(self._wait())
 
     @staticmethod
@@ -119,6 +127,11 @@ class Program:
     def kill(self) -> None:
         """Now, without waiting."""
         self._signal(signal.SIGKILL)
+
+    async def consumed(self) -> Nanos:
+        await asyncio.sleep(CONSUMED_EVERY / SECOND)
+        self._core_time = max(self._core_time, core_time(self._process.pid) or 0)
+        return self._core_time
 
     def _signal(self, number: int) -> None:
         """To the whole group: it is this program's as long as anything of it lives."""

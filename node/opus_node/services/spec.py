@@ -67,5 +67,7 @@ class ServiceStats:
     """Of its files."""
     fetch_s: float = 0.0
     fetched: int = 0
+    core_time: Nanos | None = None
+    """Consumed by the program, all its starts together; None: not measured."""
     gateway: Counter[str] = field(default_factory=lambda: Counter({"ok": 0, "failed": 0}))
     """What came in at the gateway, requests (http) or connections (tcp), by outcome."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from opus_node.core.events import Notice, ProgramChanged, ServiceHealth, Shipped
+from opus_node.core.events import Consumed, Notice, ProgramChanged, ServiceHealth, Shipped
 from opus_node.core.replica import GRACE
 from opus_node.core.types import SECOND, Nanos, NodeId
 from opus_node.errors import LocalError
@@ -50,7 +50,7 @@ class Supervisor:
         store: Store,
         containers: Containers,
         tell: Callable[[Notice], None],
-        feed: Callable[[ServiceHealth], None],
+        feed: Callable[[ServiceHealth | Consumed], None],
         fellows: Callable[[], Iterable[NodeId]],
         now: Callable[[], Nanos],
         fail: Callable[[BaseException], None],
@@ -141,6 +141,8 @@ class Supervisor:
             raise unwritten(str(data), error) from error
         program = self._program = await self._start(data)
         self._changed("started")
+        metering = self._loop.create_task(self._meter(program), name=f"meter {self._spec.app}")
+        metering.add_done_callback(self._over)
         began = self._loop.time()
         ready_at: float | None = None
         cause = ""
@@ -153,6 +155,7 @@ class Supervisor:
                 cause = await self._sick(program)
         finally:
             ended = program.ended.done()
+            metering.cancel()
             self._ready(False, cause or "stopped")
             # A stop that is cancelled would leave the program behind.
             await asyncio.shield(asyncio.ensure_future(self._stop(program, ended, cause)))
@@ -193,6 +196,14 @@ class Supervisor:
             if failures >= self._spec.health_failures:
                 return why
         return program.ended.result()
+
+    async def _meter(self, program: Running) -> None:
+        """Tells the core what the program consumes, and has consumed in its earlier starts."""
+        before = self._stats.core_time or 0
+        while True:
+            consumed = before + await program.consumed()
+            self._stats.core_time = consumed
+            self._feed(Consumed(self._spec.app, consumed))
 
     # What it needs
 

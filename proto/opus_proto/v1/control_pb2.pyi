@@ -821,11 +821,14 @@ class ContainerSeen(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    CORE_TIME_NS_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     start: _builtins.int
     state: _builtins.str
     """"running"; "ended" or, if it never ran, "failed", with the reason in `why`."""
     why: _builtins.str
+    core_time_ns: _builtins.int
+    """While it runs, about once a second: processor time of all in it since it began. Absent where nobody counts that."""
     def __init__(
         self,
         *,
@@ -833,11 +836,14 @@ class ContainerSeen(_message.Message):
         start: _builtins.int = ...,
         state: _builtins.str = ...,
         why: _builtins.str = ...,
+        core_time_ns: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_core_time_ns", b"_core_time_ns", "core_time_ns", b"core_time_ns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "start", b"start", "state", b"state", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_core_time_ns", b"_core_time_ns", "app", b"app", "core_time_ns", b"core_time_ns", "start", b"start", "state", b"state", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__core_time_ns: _TypeAlias = _typing.Literal["core_time_ns"]  # noqa: Y015
+    _WhichOneofArgType__core_time_ns: _TypeAlias = _typing.Literal["_core_time_ns", b"_core_time_ns"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__core_time_ns) -> _WhichOneofReturnType__core_time_ns | None: ...
 
 Global___ContainerSeen: _TypeAlias = ContainerSeen  # noqa: Y015

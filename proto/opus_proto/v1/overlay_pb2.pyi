@@ -956,12 +956,14 @@ class ReplicaBeat(_message.Message):
     PROVIDES_FIELD_NUMBER: _builtins.int
     TURNED_AWAY_FIELD_NUMBER: _builtins.int
     UNREADY_FIELD_NUMBER: _builtins.int
+    SPENT_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     epoch: _builtins.int
     served: _builtins.int
     provides: _builtins.int
     turned_away: _builtins.int
     unready: _builtins.bool
+    spent: _builtins.int
     @_builtins.property
     def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]: ...
     def __init__(
@@ -974,10 +976,11 @@ class ReplicaBeat(_message.Message):
         provides: _builtins.int = ...,
         turned_away: _builtins.int = ...,
         unready: _builtins.bool = ...,
+        spent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "epoch", b"epoch", "load", b"load", "provides", b"provides", "served", b"served", "turned_away", b"turned_away", "unready", b"unready"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "epoch", b"epoch", "load", b"load", "provides", b"provides", "served", b"served", "spent", b"spent", "turned_away", b"turned_away", "unready", b"unready"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,11 +24,14 @@ from opus_controller.model.errors import OpusError, PlatformError
 from opus_controller.model.plan import Host, Plan
 from opus_controller.runtimes.docker import container
 from opus_controller.runtimes.docker.engine import START_LABEL, Engine, Seen
+from opus_controller.runtimes.hosts import cgroups
 from opus_controller.runtimes.hosts.control import NodeControl
 from opus_controller.runtimes.hosts.machine import in_thread
 from opus_controller.runtimes.hosts.processes import Process, ended_how
 from opus_controller.runtimes.hosts.state import RunState
 
+METER_S = 1.0
+"""Between two words to a node of what its container has consumed."""
 AGAIN_S = 0.2
 """Between two streams to a node."""
 GRACE_S = 3
@@ -59,6 +62,8 @@ class _Session:
     seen: dict[str, control_pb2.ContainerSeen] = field(default_factory=dict)
     """The last word about each app."""
     stream: Any = None
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """To the stream, one word at a time."""
 
 
 class Beside:
@@ -110,8 +115,9 @@ class Beside:
     async def _listen(self, host: str, session: _Session) -> None:
         stream = session.stream = session.control.containers()
         try:
-            for seen in list(session.seen.values()):
-                await session.control.tell_container(stream, seen)
+            async with session.writing:
+                for seen in list(session.seen.values()):
+                    await session.control.tell_container(stream, seen)
             while (wanted := await stream.read()) is not grpc.aio.EOF:
                 session.wanted[wanted.app] = wanted.start
                 self._do(self._settle(host, wanted.app))
@@ -119,9 +125,15 @@ class Beside:
             session.stream = None
             stream.cancel()
 
-    async def _say(self, session: _Session, app: str, start: int, state: str, why: str = "") -> None:
-        seen = session.seen[app] = control_pb2.ContainerSeen(app=app, start=start, state=state, why=why)
-        if session.stream is not None:
+    async def _say(
+        self, session: _Session, app: str, start: int, state: str, why: str = "", core_time_ns: int | None = None
+    ) -> None:
+        seen = session.seen[app] = control_pb2.ContainerSeen(
+            app=app, start=start, state=state, why=why, core_time_ns=core_time_ns
+        )
+        async with session.writing:
+            if session.stream is None:
+                return
             with suppress(grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):  # the next stream begins with it
                 await session.control.tell_container(session.stream, seen)
 
@@ -178,8 +190,18 @@ class Beside:
             await in_thread(lambda: self._take_away(host, app, here.identity))
             return
         await self._say(session, app, start, "running")
+        self._do(self._meter(host, app, session, here))
         if session.wanted.get(app, 0) != start:
             self._do(self._settle(host, app))
+
+    async def _meter(self, host: str, app: str, session: _Session, here: _Here) -> None:
+        """Tells the node what this container consumes while it runs: the node cannot look into it."""
+        while True:
+            await asyncio.sleep(METER_S)
+            consumed = cgroups.core_time(here.process.pid)
+            if consumed is None or self._here.get((host, app)) is not here or self._sessions.get(host) is not session:
+                return
+            await self._say(session, app, here.start, "running", core_time_ns=consumed)
 
     def _run(self, host: str, app: str, incarnation: int, start: int) -> _Here:
         """Blocks. One that runs already is taken over: another process of ours has started it for this very node."""

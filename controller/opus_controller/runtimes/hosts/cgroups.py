@@ -151,6 +151,45 @@ def of_process(memberships: str, mounts: Mounts) -> list[str]:
     return [str(directory) for directory in dict.fromkeys(found) if directory.is_dir()]
 
 
+def core_time(pid: int) -> int | None:
+    """Nanoseconds of processor time of all that has ever run in this process' own cgroup; None where nobody counts that."""
+    try:
+        return counted(Path(f"/proc/{pid}/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+    except OSError:  # it has ended
+        return None
+
+
+def counted(memberships: str, mountinfo: str) -> int | None:
+    """The same from /proc/PID/cgroup's and /proc/self/mountinfo's texts. Never the root's: that is the whole machine."""
+    points = _counting(mountinfo)
+    for line in memberships.splitlines():
+        _, controllers, path = line.split(":", 2)
+        point = points.get("cpuacct" if "cpuacct" in controllers.split(",") else controllers or "v2")
+        if point is not None and path != "/":
+            return _counted(point / path.lstrip("/"))
+    return None
+
+
+def _counting(mountinfo: str) -> dict[str, Path]:
+    """Where cgroups count processor time: "cpuacct" (v1), or "v2"."""
+    found: dict[str, Path] = {}
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.split(" ", 2)
+        if kind == "cgroup2":
+            found["v2"] = Path(before.split()[4])
+        elif kind == "cgroup" and "cpuacct" in options.split(","):
+            found["cpuacct"] = Path(before.split()[4])
+    return found
+
+
+def _counted(directory: Path) -> int | None:
+    if (usage := directory / "cpuacct.usage").exists():
+        return int(usage.read_text())
+    words = dict(line.split(" ", 1) for line in (directory / "cpu.stat").read_text().splitlines())
+    return int(words["usage_usec"]) * 1000 if "usage_usec" in words else None
+
+
 def limit(directories: Iterable[str], abilities: HostAbilities, strain: HostChange) -> None:
     """Leave what is in these cgroups so much of the host's abilities, and see that it is so. What needs more memory than is left
     is ended, as the kernel does in v2. OSError if the kernel refuses."""

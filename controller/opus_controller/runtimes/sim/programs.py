@@ -5,6 +5,8 @@
     no room on its disk for the files, packed and unpacked --> failed, told to the core as lost, and tried again after a pause
     that doubles; a slow disk takes both at its own rate. Hosts that have the files from the beginning have them unpacked.
     no replica --> still ready for the core's grace, then stopped
+    each answer takes `model_answer` of a core, by definition: what is told where replicas are sized by it (`Consumed`); none
+    waits for another, so that no program is ever overloaded
 
 The transfer has the links for itself: it slows no other traffic down, and none slows it.
 """
@@ -14,7 +16,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opus_node.core.events import ProgramChanged, RoleChanged, Serve, Served, ServiceHealth, Shipped
+from opus_node.core.events import (
+    CONSUMED_EVERY,
+    Consumed,
+    ProgramChanged,
+    RoleChanged,
+    Serve,
+    Served,
+    ServiceHealth,
+    Shipped,
+)
 from opus_node.core.replica import GRACE
 from opus_node.core.types import SECOND, Nanos
 from opus_node.folds import notice_to_record
@@ -54,6 +65,8 @@ class _Program:
     """Before it is tried again."""
     started_at: Nanos = -1
     """-1: not started."""
+    core_time: Nanos = 0
+    """Consumed."""
 
 
 Begun = tuple[str, int, Nanos]
@@ -67,6 +80,8 @@ class Programs:
         self._world = world
         self._services: dict[str, Service] = {app.name: app.service for app in plan.apps if app.service is not None}
         self._programs: dict[tuple[str, str], _Program] = {}
+        self._measured = {app.name for app in plan.apps if app.most or app.utility is not None}
+        """By whose consumption somebody is sized (`AppConfig.measured`); of the others nothing is told."""
         self._sizes = {app.files.digest: app.files.size for app in self._services.values() if app.files is not None}
         """Of files, by digest."""
         for service in self._services.values():
@@ -161,6 +176,14 @@ class Programs:
         app = begun[0]
         self._tell(now, host, ProgramChanged(app, "ready", took=now - self._of(host, app).started_at))
         self._world.step(host, ServiceHealth(app, True), now)
+        if app in self._measured:
+            self._meter(now, host, begun, incarnation)
+
+    def _meter(self, now: Nanos, host: SimHost, begun: Begun, incarnation: int) -> None:
+        if self._held_up(self._meter, host, begun, incarnation):
+            return
+        self._world.step(host, Consumed(begun[0], self._of(host, begun[0]).core_time), now)
+        self._world.agenda.at(now + CONSUMED_EVERY, self._meter, host, begun, incarnation)
 
     def _stop(self, now: Nanos, host: SimHost, stop: tuple[str, int], incarnation: int) -> None:
         app, turn = stop
@@ -211,6 +234,7 @@ class Programs:
         if host.paused:
             host.waiting.append((1, self._served, host, serve, incarnation))
             return
+        self._of(host, serve.app).core_time += self._services[serve.app].model_answer_ns
         self._world.step(host, Served(serve.ticket, True, serve.reply_bytes), now)
 
     def _tell(self, now: Nanos, host: SimHost, notice: Shipped | ProgramChanged) -> None:
