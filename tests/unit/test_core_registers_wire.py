@@ -21,7 +21,7 @@ cell = st.builds(Cell, tag, st.binary(max_size=30))
 peer = st.builds(Peer, name, small)
 config = st.builds(Config, small, st.lists(peer, max_size=5).map(tuple))
 ballot = st.builds(Ballot, small, name)
-FIELDS = {
+FIELDS: dict[str, st.SearchStrategy[object]] = {
     "number": small,
     "op": small,
     "key": name,
@@ -33,7 +33,7 @@ FIELDS = {
     "by": ballot,
     "peer": peer,
 }
-LOOSE = {
+LOOSE: dict[type, dict[str, st.SearchStrategy[object]]] = {
     Got: {"cell": cell | st.just(EMPTY)},
     Greeted: {"config": config | st.none()},
     Promised: {"accepted": st.none() | st.tuples(ballot, config)},

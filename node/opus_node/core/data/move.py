@@ -85,6 +85,12 @@ class Move:
     def over(self) -> bool:
         return self.stage in ("done", "outbid")
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is done, and nobody is left to be told: all of the last members serve."""
+        told = self.following is None or all(node in self._answered for node in _nodes(self.following))
+        return self.stage == "done" and told
+
     def tick(self, now: Nanos) -> None:
         """Asks again who has not answered; also after it is done, until all of the last members serve."""
         if now < self._again_at:

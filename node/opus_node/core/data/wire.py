@@ -50,10 +50,10 @@ def packed(app: AppId, said: Question | Answer) -> Data:
             return Data(app, kind, number, op)
         case Prepare(number, ballot) | Outbid(number, ballot):
             return Data(app, kind, number, ballots=(ballot,))
-        case Promised(number, ballot, None):
-            return Data(app, kind, number, ballots=(ballot,))
-        case Promised(number, ballot, (other, following)):
-            return Data(app, kind, number, ballots=(ballot, other), configs=(following,))
+        case Promised(number, ballot, accepted):
+            before = () if accepted is None else (accepted,)
+            ballots = (ballot, *(other for other, _ in before))
+            return Data(app, kind, number, ballots=ballots, configs=tuple(following for _, following in before))
         case Accept(number, ballot, following):
             return Data(app, kind, number, ballots=(ballot,), configs=(following,))
         case Accepted(number, ballot, cells):
