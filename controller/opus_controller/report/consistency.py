@@ -15,7 +15,7 @@ from typing import Any
 
 from opus_controller.engine.linearizable import STEPS, Operation, Verdict, check_register
 from opus_controller.model.plan import App
-from opus_controller.report.result import ConsistencyResult, Violation
+from opus_controller.report.result import AppConsistency, ConsistencyResult, Violation
 
 Record = Mapping[str, Any]
 REGISTER = "register"
@@ -79,8 +79,8 @@ def judged(history: History, steps: int = STEPS) -> list[Verdict]:
     return [check_register(by_key[key], steps) for key in sorted(by_key)]
 
 
-def summary(apps: Iterable[App], records: Sequence[Record], names: Mapping[str, str]) -> list[ConsistencyResult]:
-    """Of each application that promises something, in the plan's order. `names`: hosts by their addresses."""
+def summary(apps: Iterable[App], records: Sequence[Record], names: Mapping[str, str]) -> ConsistencyResult | None:
+    """Of the applications that promise something, in the plan's order; None: of none. `names`: hosts by their addresses."""
     found = []
     for app in apps:
         if not app.consistency:
@@ -90,7 +90,7 @@ def summary(apps: Iterable[App], records: Sequence[Record], names: Mapping[str, 
         undecided = sum(one.found == "unknown" for one in verdicts)
         bad = [one for one in verdicts if one.found == "violated"]
         found.append(
-            ConsistencyResult(
+            AppConsistency(
                 app=app.name,
                 mode=app.consistency,
                 operations=history.asked,
@@ -101,7 +101,10 @@ def summary(apps: Iterable[App], records: Sequence[Record], names: Mapping[str, 
                 violated=[_violation(one) for one in bad[:SHOWN]],
             )
         )
-    return found
+    if not found:
+        return None
+    counts = [one.violations for one in found if one.violations is not None]
+    return ConsistencyResult(violations=sum(counts) if any(counts) or len(counts) == len(found) else None, apps=found)
 
 
 def _violation(verdict: Verdict) -> Violation:

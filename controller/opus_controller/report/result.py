@@ -354,8 +354,8 @@ class Violation(Part):
     """Operations of which none can come next, after the longest order that was found to be possible."""
 
 
-class ConsistencyResult(Part):
-    """What clients of one application were promised of its data, and whether it was kept (docs/data.md)."""
+class AppConsistency(Part):
+    """What clients of one application were promised of its data, and whether it was kept."""
 
     app: str
     mode: str
@@ -370,6 +370,14 @@ class ConsistencyResult(Part):
     """Writes of which the client never heard: they may have happened or not."""
     violated: list[Violation] = Field(default_factory=list)
     """The first of them."""
+
+
+class ConsistencyResult(Part):
+    """Of applications that promise something of data that change (docs/data.md)."""
+
+    violations: int | None
+    """All of them together; null: none was found, but not all could be judged."""
+    apps: list[AppConsistency]
 
 
 class Result(Part):
@@ -413,8 +421,8 @@ class Result(Part):
     by_app: list[AppResult]
     utility: UtilityResult | None = None
     """None: no application has one."""
-    consistency: list[ConsistencyResult] = Field(default_factory=list)
-    """Of applications that promise something of data that change."""
+    consistency: ConsistencyResult | None = None
+    """None: no application promises anything."""
     floods: list[FloodResult] = Field(default_factory=list)
     services: list[ServiceResult] = Field(default_factory=list)
     """Of applications that a user's own program serves."""
