@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from opus_node.core.client import Client, Pending
 from opus_node.core.data.cells import Config, Tag
 from opus_node.core.data.keeper import Keeper
 from opus_node.core.data.quorum import Quorums
-from opus_node.core.events import DataKept, RegisterDone
-from opus_node.core.messages import Data
-from opus_node.core.types import MILLISECOND, SECOND
+from opus_node.core.events import Boot, DataKept, RegisterDone
+from opus_node.core.messages import Data, ReplicaSet
+from opus_node.core.node import NodeCore
+from opus_node.core.types import LINEARIZABLE, MILLISECOND, SECOND, AppConfig, NodeConfig
 
 SEEDS = 6
 LOSS = (0.0, 0.05, 0.15)
@@ -149,6 +151,22 @@ def test_a_member_that_leaves_hands_over_before_it_goes() -> None:
     assert node in world.net.left
     assert node not in {one.node for one in world.config().members}
     assert "deadline" not in world.outcomes(8 * SECOND)
+
+
+def test_a_steward_in_another_life_moves_under_another_ballot() -> None:
+    """It hears of the set that it decided on in its former life, under whose ballot it may have proposed something else."""
+    decided = ReplicaSet("web", 5000, "s", ("a", "b", "c"))
+    ballots = []
+    for life in (0, 1, 1):
+        core = NodeCore("s", NodeConfig(apps=(AppConfig("web", 3, consistency=LINEARIZABLE),)), Random(1))
+        core.step(Boot(("s",), life), 0)
+        core._learn(decided)
+        keeper = core._replica.registers._by_app["web"]
+        ballots.append(keeper._last)
+        keeper._begin_move()
+        assert keeper._last > ballots[-1]
+    assert ballots[0] == decided.epoch
+    assert ballots[0] != ballots[1] == ballots[2]
 
 
 # All at once

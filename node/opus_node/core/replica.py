@@ -70,7 +70,7 @@ class Replica:
         agent: Callable[[], NodeId],
         deliver: Callable[[Reply | RouteRefuse], None],
         wrote: Callable[[Request | RouteRequest], None],
-        stewards: Callable[[AppId], bool] = lambda app: False,
+        stewards: Callable[[AppId], bool],
     ) -> None:
         """`agent()` is whom this node is attached to, `deliver` brings an answer to its client, perhaps this node's own, `wrote`
         hears of each write that is answered here, `stewards(app)`: whether this node is in office as its steward."""

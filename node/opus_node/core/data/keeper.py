@@ -36,7 +36,7 @@ from opus_node.core.data.wire import packed
 from opus_node.core.events import DataKept
 from opus_node.core.messages import BeatReply, ReplicaSet, RouteRequest
 from opus_node.core.relay import ATTEMPT_BITS
-from opus_node.core.sets import newer, next_epoch
+from opus_node.core.sets import LIVES, newer, next_epoch
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
@@ -215,12 +215,14 @@ class Keeper:
             self._again()
 
     def _begin_move(self) -> None:
-        """Under a ballot that ends in this node's incarnation, as epochs do: none is used twice, by any of its lives."""
+        """Under a ballot that ends in this node's incarnation, as epochs do: none is used twice, by any of its lives. Who has
+        restarted may hear of a set that it decided on in a former life, whose ballot that life has used."""
         known = self._set
         assert known is not None
         outbid = self._move.outbid_by.epoch if self._move is not None else 0
-        used = max(self._last, outbid)
-        self._last = known.epoch if known.epoch > used else next_epoch(used, self._ctx.incarnation)
+        used, life = max(self._last, outbid), self._ctx.incarnation
+        own = known.epoch > used and known.epoch % LIVES == life % LIVES
+        self._last = known.epoch if own else next_epoch(max(used, known.epoch), life)
         self._began_at, self._due = self._ctx.now, -1
         ballot = Ballot(self._last, self._ctx.me)
         self._move = Move(ballot, self._known, known.members, self._say, self._ctx.now)
@@ -275,7 +277,7 @@ class Keeper:
 
     def _wanted_at(self) -> Nanos | None:
         now, times = self._ctx.now, [at for at in (self.quorums.next_at(),) if at is not None]
-        if self._move is not None and not self._move.settled and (self._began_at == now or self._place.stewards(self._app)):
+        if self._move is not None and not self._move.settled:
             times.append(now + (STEP if self._hurries else SLOWLY))
         if self._due >= 0:
             times.append(self._due)
