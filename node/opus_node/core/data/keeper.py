@@ -184,7 +184,7 @@ class Keeper:
         """Once the data are where the set says: whoever asks belongs to the set and not to the configuration, and is to be taken
         in, or has not heard that it may forget."""
         known, served = self._set, self._served
-        if known is None:
+        if known is None or peer.node == self._ctx.me:
             return
         if known.steward != self._ctx.me:
             self._ctx.send(peer.node, BeatReply((known,), self._app))
