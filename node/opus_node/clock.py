@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from opus_node.core.events import Event, Notice, Ready, Request, RequestDone, Send, Serve, Snapshot
+from opus_node.core.events import Event, Notice, Ready, RegisterDone, Request, RequestDone, Send, Serve, Snapshot
 from opus_node.core.messages import Reply
 from opus_node.core.types import Nanos, NodeId
 
@@ -126,8 +126,10 @@ class ClockedCore:
 
     def _noticed(self, notice: Notice) -> Notice:
         """A node that answers itself sends no reply: `arrived_at` is then its own."""
+        true = self._clock.true
+        if type(notice) is RegisterDone:
+            return replace(notice, issued_at=true(notice.issued_at), done_at=true(notice.done_at))
         if type(notice) is not RequestDone:
             return notice
-        true = self._clock.true
         arrived = true(notice.arrived_at) if notice.replica == self._me else notice.arrived_at
         return replace(notice, issued_at=true(notice.issued_at), done_at=true(notice.done_at), arrived_at=arrived)

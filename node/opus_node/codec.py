@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as Protobuf
 from opus_proto.v1 import overlay_pb2, transport_pb2
 
-from opus_node.core import messages
 from opus_node.core.messages import Message
 from opus_node.errors import LocalError, PeerError
 
@@ -107,7 +106,7 @@ def _field(name: str, kind: Any) -> _Field:
 def _converters(record: type) -> tuple[ToProtobuf, FromProtobuf]:
     """Both directions for one dataclass; the protobuf message of the same name must have exactly its fields."""
     protobuf: type[Protobuf] = getattr(overlay_pb2, record.__name__)
-    hints = get_type_hints(record, vars(messages))
+    hints = get_type_hints(record)
     plan = [_field(each.name, hints[each.name]) for each in fields(record)]
     names = [each.name for each in plan]
     if names != [each.name for each in protobuf.DESCRIPTOR.fields]:

@@ -22,7 +22,7 @@ from opus_node.choices import choosing
 from opus_node.clock import ClockTold
 from opus_node.core.choice import LATENCY
 from opus_node.core.placement import POLICIES
-from opus_node.core.types import BEST, SECOND, Abilities, AppConfig, History, NodeConfig
+from opus_node.core.types import BEST, LINEARIZABLE, SECOND, Abilities, AppConfig, History, NodeConfig
 from opus_node.core.utility import Utility
 from opus_node.errors import LocalError
 from opus_node.process import BootSpec, NodeProcess
@@ -154,6 +154,7 @@ def _app(app: pb.App) -> AppConfig:
         floor=app.utility.floor,
         memory=app.memory,
         storage=app.storage,
+        consistency=_consistency(app.consistency),
         **choosing(app.choice or LATENCY),
     )
 
@@ -168,6 +169,12 @@ def _utility(told: pb.Utility) -> Utility:
 def _policy(name: str) -> str:
     if name not in POLICIES:
         raise ValueError(f"policy {name}: not known; allowed: {', '.join(POLICIES)}")
+    return name
+
+
+def _consistency(name: str) -> str:
+    if name not in ("", LINEARIZABLE):
+        raise ValueError(f"consistency {name}: not known; allowed: {LINEARIZABLE}, or none")
     return name
 
 

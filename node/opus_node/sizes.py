@@ -20,7 +20,6 @@ from math import copysign
 from operator import attrgetter
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from opus_node.core import messages
 from opus_node.core.messages import REQUEST_TRAFFIC, Message
 
 GRPC_OVERHEAD: Final = 5 + 9
@@ -154,7 +153,7 @@ def _records(tag: int, record: type) -> Sizer:
     """Cached by content, since what is gossiped and hinted is mostly what was before; not floats, for which 0.0 == -0.0."""
     get = attrgetter(*(field.name for field in fields(record)))
     one = _record(tag, _parts(record))
-    if float not in get_type_hints(record, vars(messages)).values():
+    if float not in get_type_hints(record).values():
         one = lru_cache(maxsize=1 << 15)(one)
     return lambda values: sum(map(one, map(get, values))) if values else 0
 
@@ -185,7 +184,7 @@ def _body(record: type) -> Sizer:
 
 def _parts(record: type) -> Sizer:
     """The same, of what `attrgetter` gives for all the fields: a tuple of them, or the only one."""
-    hints = get_type_hints(record, vars(messages))
+    hints = get_type_hints(record)
     sizers = [_field(field.name, hints[field.name], number) for number, field in enumerate(fields(record), start=1)]
     if len(sizers) == 1:
         return sizers[0]

@@ -67,6 +67,12 @@ def _holds(plan: Plan, tmp_path: Path) -> None:
     assert result.verdict == "pass"
 
 
+@pytest.mark.parametrize("depth", [1, 3])
+def test_registers_are_kept_at_any_depth(depth: int, tmp_path: Path) -> None:
+    settings = [parse_setting(f"overlay.depth={depth}"), parse_setting("overlay.nodes_per_agent=4")]
+    _holds(compile_plan(load_scenario(find("scenarios", "registers"), settings)), tmp_path)
+
+
 @pytest.mark.parametrize("depth", [1, 3, 4])
 @pytest.mark.parametrize("name", ["quickstart", "half-kill"])
 def test_a_partition_and_the_loss_of_half_of_all_hosts_are_borne_at_any_depth(name: str, depth: int, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from opus_controller.engine.clocks import RIGHT
 from opus_controller.model.shapes import NOTHING_TAKEN, HostChange
 from opus_node.clock import KEPT, SLEW_PPM, ClockedCore, HostClock
-from opus_node.core.events import Event, Ready, Request, RequestDone, Send, Serve, Snapshot, Wake
+from opus_node.core.events import Event, Ready, RegisterDone, Request, RequestDone, Send, Serve, Snapshot, Wake
 from opus_node.core.messages import ReplicaSet, Reply
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
@@ -97,6 +98,16 @@ def test_a_core_goes_by_its_hosts_clock_and_everything_around_it_by_the_testbeds
     assert [serve.deadline for serve in ready.serves] == [11 * SECOND]
     times = [(n.issued_at, n.arrived_at, n.done_at) for n in ready.notices if isinstance(n, RequestDone)]
     assert times == [(8 * SECOND, 9 * SECOND, at), (8 * SECOND, 9 * SECOND, at), (8 * SECOND, 0, at)]
+
+
+def test_histories_of_registers_are_in_the_testbeds_time_whatever_the_clients_clocks_say() -> None:
+    """The judge compares them."""
+    clock = HostClock()
+    clock.set(0, HOUR, 0)
+    at = 10 * SECOND
+    done = RegisterDone("web", 1, 7, True, HOUR + 8 * SECOND, HOUR + at, "ok", "0a1b", 4, "a/0/1", 0)
+    ready = ClockedCore(Told(Ready(notices=(done,))), clock, "a").step(Wake(), at)
+    assert ready.notices == (replace(done, issued_at=8 * SECOND, done_at=at),)
 
 
 def test_what_is_overdue_after_a_jump_is_due_now() -> None:

@@ -73,6 +73,8 @@ def test_a_record_is_what_its_json_reads_back_as() -> None:
         events.KeysAsked("web", (7, 3), (1.5, 0.5)),
         events.ServiceChanged("web", False, "it ended"),
         events.UpdateDelivered("web", "198.18.0.1", 0, 7, 300),
+        events.DataKept("web", True, 3, ("198.18.0.1", "198.18.0.2")),
+        events.RegisterDone("web", 1, 7, True, 5, 9, "ok", "0a1b", 4, "198.18.0.1/0/1", 0),
         events.ProgramChanged("web", "ready", took=5),
         events.Shipped("web", "198.18.0.1", 10_240, 5),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from random import Random
 
@@ -100,6 +101,26 @@ def histories(draw: st.DrawFn) -> list[Operation]:
 @settings(max_examples=400, deadline=None)
 def test_it_says_what_trying_every_order_says(history: list[Operation]) -> None:
     assert (check(history).found == "linearizable") == _by_trying(history)
+
+
+@given(histories(), st.lists(st.integers(0, 3), min_size=6, max_size=6))
+@settings(max_examples=400, deadline=None)
+def test_what_versions_are_told_changes_no_verdict(history: list[Operation], versions: list[int]) -> None:
+    """They may be wrong, or miss: whoever is judged has told them."""
+    told = [replace(one, version=(at, "w") if at else None) for one, at in zip(history, versions, strict=False)]
+    assert check(told).found == check(history).found
+
+
+def test_versions_that_hold_need_no_search() -> None:
+    """Forty writes at once, of which the search does not find the order in time."""
+    rng = Random(3)
+    writes = [replace(write(f"v{i}", 0, 100, f"c{i}"), version=(i, "")) for i in range(1, 41)]
+    reads = [replace(read(f"v{i}", 0, 101 + i, f"d{i}"), version=(i, "")) for i in range(1, 41)]
+    history = writes + reads
+    rng.shuffle(history)
+    assert check_register(history, steps=0).found == "linearizable"
+    late = [replace(one, called_at=200, returned_at=300) if one.value == "v7" and one.kind == "read" else one for one in history]
+    assert check_register([*late, replace(read("v8", 150, 151), version=(8, ""))], steps=0).found == "unknown"
 
 
 def _by_trying(history: list[Operation]) -> bool:

@@ -16,17 +16,31 @@ from typing import Any
 from opus_controller.model.churn import ChurnCompiler
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.expectations import PER_REQUEST, UTILITY
+from opus_controller.model.expectations import PER_REQUEST, UTILITY, VIOLATIONS
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings, Plan, Workload
 from opus_controller.model.scenario import Scenario
-from opus_controller.model.scenario_form import AUTO, EVERYWHERE, LEAST_REPLICAS, AppForm, ScenarioForm, WorkloadForm
+from opus_controller.model.scenario_form import (
+    AUTO,
+    EVERYWHERE,
+    LEAST_REPLICAS,
+    LINEARIZABLE,
+    NONE,
+    AppForm,
+    ScenarioForm,
+    WorkloadForm,
+)
 from opus_controller.model.selectors import ALLOWED_STATIC, Chooser, Selector
 from opus_controller.model.service import ServiceCompiler
 from opus_controller.model.timeline import TimelineCompiler
 from opus_controller.model.topology import Topology
 from opus_controller.model.units import format_duration, format_size, shown
 from opus_controller.model.utility import compiled as utilities_of
+
+MOST_DATA = 4 << 20
+"""Bytes of an application's registers."""
+CELL = 64
+"""Bytes of a register besides its value, about."""
 
 
 def compile_plan(scenario: Scenario, seed: int | None = None) -> Plan:
@@ -117,6 +131,7 @@ class _Compiler:
                     utility=utility,
                     memory=app.memory,
                     storage=app.storage,
+                    consistency="" if app.consistency == NONE else app.consistency,
                 )
                 for app, service, utility in zip(self._form.applications, services, utilities, strict=True)
             ),
@@ -198,6 +213,7 @@ class _Compiler:
             name = form.name or f"{app}/{', '.join(selector.text for selector in form.clients)}"
             if form.name and form.name in names:
                 self._problems.add((*keys, "name"), f"{shown(name)} is given twice; allowed: names that differ")
+            self._check_registers(keys, form, app)
             names.append(name)
             repeat = names.count(name)
             made.extend(self._clients(keys, form, app, name if repeat == 1 else f"{name}#{repeat}"))
@@ -215,6 +231,17 @@ class _Compiler:
             hint = suggestion(form.app, self._apps)
             self._problems.add((*keys, "app"), f"there is no application {shown(form.app)}; {hint}allowed: {known}")
         return form.app or ""
+
+    def _check_registers(self, keys: KeyPath, form: WorkloadForm, app: str) -> None:
+        """All registers of an application move as one message, each with its key, tag and value."""
+        if form.write_share and any(one.name == app and one.consistency == LINEARIZABLE for one in self._form.applications):
+            most = MOST_DATA // (form.request_size + CELL)
+            if form.keys > most:
+                message = (
+                    f"{form.keys} registers of {format_size(form.request_size)} are more than move at once, "
+                    f"{format_size(MOST_DATA)}; allowed: at most {most} keys, or a smaller request_size"
+                )
+                self._problems.add((*keys, "keys" if "keys" in form.model_fields_set else "request_size"), message)
 
     def _clients(self, keys: KeyPath, form: WorkloadForm, app: str, name: str) -> list[Workload]:
         clients = self._static((*keys, "clients"), form.clients, f"workload/{name}")
@@ -286,6 +313,12 @@ class _Compiler:
                 self._problems.add(
                     ("expectations", k), f"{form.figure} of {whose}, without a utility; allowed: where there is one"
                 )
+            if form.figure == VIOLATIONS and not any(
+                one.consistency != NONE and form.app in ("", one.name) for one in self._form.applications
+            ):
+                whose = shown(form.app) if form.app else "any application"
+                message = f"{form.figure} of {whose}, which promises none; allowed: where consistency is {LINEARIZABLE}"
+                self._problems.add(("expectations", k), message)
             if form.outside_churn and not self._form.churn:
                 self._problems.add(
                     ("expectations", k), "outside churn, of which there is none; allowed: outside ... after faults"

@@ -38,6 +38,7 @@ FIGURES: Final[Mapping[str, Unit]] = {
     "cost_of_self_organization": "number",
     **{f"requests.{q}": "number" for q in ("issued", "ok", "failed", "shed")},
     "utility.share": "share",
+    "consistency.violations": "number",
     "agents": "number",
     **{f"state_entries.{role}.{q}": "number" for role in ("node", "agent") for q in ("p50", "max")},
     **{f"control_bytes_per_s.{q}": "number" for q in ("mean", "p99", "max")},
@@ -59,6 +60,8 @@ PER_HOST: Final = ("state_entries", "control_bytes_per_s")
 applications together."""
 UTILITY: Final = "utility.share"
 """What was felt / what applications are worth: of all, or of one."""
+VIOLATIONS: Final = "consistency.violations"
+"""Keys for which what was promised was not kept: of all applications, or of one."""
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
 SHED: Final = "requests.shed"
 """How often requests were turned away: counted by those who did, so it cannot be narrowed."""
@@ -159,7 +162,7 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
     if about in PER_HOST and options.get("app"):
         raise ValueError(f"{figure} is of hosts, which hold and send for all applications together; allowed: site, outside")
     for option in ("app", "site", "outside", "reachable"):
-        if (option == "app" and figure == UTILITY) or (option in ("site", "outside") and about in PER_HOST):
+        if (option == "app" and figure in (UTILITY, VIOLATIONS)) or (option in ("site", "outside") and about in PER_HOST):
             continue
         if options.get(option) and (not narrows or (option == "outside" and about == "recovery_s")):
             fitting = (*PER_REQUEST[:-1], *(PER_HOST if option in ("site", "outside") else ()))

@@ -120,7 +120,7 @@ class Later(Frozen):
 
 
 class App(Later):
-    LATER = ("utility", "memory", "storage")
+    LATER = ("utility", "memory", "storage", "consistency")
 
     name: str
     replicas: int = Field(ge=1)
@@ -147,6 +147,8 @@ class App(Later):
     """Bytes that a host must have to serve it ..."""
     storage: int = Field(default=0, ge=0)
     """... and bytes of storage."""
+    consistency: str = ""
+    """What clients are promised of data that change: linearizable, or nothing."""
 
 
 class OverlaySettings(Frozen):

@@ -115,6 +115,12 @@ EVERYWHERE: Final = "everywhere"
 Policy = Annotated[str, BeforeValidator(choice(*POLICIES)), WithJsonSchema({"enum": list(POLICIES)})]
 
 
+NONE: Final = "none"
+LINEARIZABLE: Final = "linearizable"
+CONSISTENCIES: Final = (NONE, LINEARIZABLE)
+Consistency = Annotated[str, BeforeValidator(choice(*CONSISTENCIES)), WithJsonSchema({"enum": list(CONSISTENCIES)})]
+
+
 class AppForm(Form):
     """A service that the overlay runs."""
 
@@ -147,6 +153,9 @@ class AppForm(Form):
     utility: UtilityForm | None = None
     """What it is worth, by what its users feel. With the policy best, hosts are divided by it among all applications that have
     one; replicas is the most that it may hold, or, with auto, max_replicas."""
+    consistency: Consistency = NONE
+    """What its clients are promised of data that change. linearizable: its keys are registers, each read and write as if it had
+    happened at one moment, whatever fails; a majority of the replicas answers each (docs/data.md). none: it holds none."""
 
     @model_validator(mode="after")
     def _size(self) -> AppForm:
@@ -168,6 +177,30 @@ class AppForm(Form):
         if self.service is not None and self.service_time:
             raise ValueError("service_time is emulated, but a program serves; allowed: one of service and service_time")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whose_data(cls, given: object) -> object:
+        """Before what is said of sizes: whoever reads `replicas: auto` here is to hear that it is not for registers at all."""
+        if not isinstance(given, dict) or given.get("consistency") != LINEARIZABLE:
+            return given
+        for key, why in _NOT_WITH_REGISTERS.items():
+            if given.get(key) is not None and (key != "replicas" or given[key] == AUTO):
+                raise ValueError(f"{key} with consistency: {LINEARIZABLE}, but {why}; allowed: one of the two")
+        if given.get("policy") == EVERYWHERE:
+            raise ValueError(
+                f"policy: {EVERYWHERE} with consistency: {LINEARIZABLE}, but a majority of all hosts would have to answer each "
+                "request; allowed: a number of replicas"
+            )
+        return given
+
+
+_NOT_WITH_REGISTERS: Final = {
+    "service": "a program's data are its own",
+    "replicas": "as many as have been chosen keep the data, however busy they are",
+    "service_time": "what takes its time is that a majority answers",
+    "utility": "data cannot be moved as fast as hosts are divided",
+}
 
 
 class OverlayForm(Form):

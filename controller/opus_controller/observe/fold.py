@@ -17,7 +17,7 @@ from opus_controller.engine.runtime import Health, Record
 from opus_controller.engine.validity import Breach, Watch
 from opus_controller.model.plan import Plan
 from opus_controller.report.requests import OUTCOMES
-from opus_controller.report.world import NO_PATH, Ints, Paths, World
+from opus_controller.report.world import NO_PATH, Bools, Ints, Paths, World
 
 MOST_FAULTS = 200
 """Of the latest are told one by one: churn may have thousands."""
@@ -67,6 +67,7 @@ class RunFold:
         self._asking: dict[str, frozenset[str]] = {}
         """Floods that go on, and who asks: they are no clients meanwhile."""
         self._vectors: dict[tuple[int, frozenset[int]], Ints] = {}
+        self._majorities: dict[tuple[int, int, frozenset[int]], Bools] = {}
         self._latest = 0
         self._site_of = {host.name: host.site for host in plan.hosts}
 
@@ -154,11 +155,26 @@ class RunFold:
         self.requests[app, self._site_of[request["host"]], str(request["outcome"])] += 1
         paths, serving = self.world.serving[app].at(int(request["issued_at"]))
         best = int(self._best(paths, serving)[client]) if serving else NO_PATH
+        if app in self.world.keeping and not self._has_majority(app, int(request["issued_at"]), client):
+            best = NO_PATH
         if best >= NO_PATH:
             self.unreachable[app] += 1
         elif is_ok(request) and client not in serving:
             self.routing_ns[app] += routing_latency(request)
             self.best_ns[app] += best
+
+    def _has_majority(self, app: str, at: int, client: int) -> bool:
+        """Whether it could reach a majority of those who keep the application's registers."""
+        kept = self.world.keeping[app].at(at)
+        if kept is None:
+            return False
+        paths, needed, left = kept
+        key = (id(paths), needed, left)
+        if key not in self._majorities:
+            if len(self._majorities) >= _VECTORS:
+                del self._majorities[next(iter(self._majorities))]
+            self._majorities[key] = paths.majority(needed, left)
+        return bool(self._majorities[key][client])
 
     def _best(self, paths: Paths, serving: frozenset[int]) -> Ints:
         """One-way ns from every host to its nearest live replica."""

@@ -32,6 +32,7 @@ def build(run: Run) -> result.Result:
         "control_bytes_per_s": steady.control_bytes_per_s(steady.control_rates(run.steady_samples, run.starts)).model_dump(),
         "agents": len(run.world.live(run.world.final, run.world.final.agents)),
         "utility": None if utility is None else utility.model_dump(),
+        "consistency": None if run.consistency is None else run.consistency.model_dump(),
     }
     judged = checks.evaluate(run.plan.expectations, lambda wanted: _about(run, wanted, whole, faults))
     validity = _validity(run)
@@ -113,7 +114,8 @@ def _about(run: Run, wanted: Expectation, whole: Mapping[str, Any], faults: list
     """The figures an expectation is judged by: result.json's, those of requests over its selection, recovery over its faults."""
     narrowed = figures.of(run.judged.where(selection(run, wanted))).model_dump()
     narrowed["requests"] = {**whole["requests"], **narrowed["requests"]}
-    return {**whole, **narrowed, **_of_hosts(run, wanted), **_recovery(run, wanted, faults), "utility": _utility(wanted, whole)}
+    of_apps = {key: _of_app(wanted, whole[key]) for key in ("utility", "consistency")}
+    return {**whole, **narrowed, **_of_hosts(run, wanted), **_recovery(run, wanted, faults), **of_apps}
 
 
 def _of_hosts(run: Run, wanted: Expectation) -> dict[str, Any]:
@@ -131,9 +133,8 @@ def _of_hosts(run: Run, wanted: Expectation) -> dict[str, Any]:
     }
 
 
-def _utility(wanted: Expectation, whole: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _of_app(wanted: Expectation, told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Of all applications, or of the one that is meant."""
-    told: Mapping[str, Any] | None = whole["utility"]
     if told is None or not wanted.app:
         return told
     return next((one for one in told["apps"] if one["app"] == wanted.app), None)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from opus_controller.report.world import NO_PATH, Bools, Geometry, Ints, World
+from opus_controller.report.world import NO_PATH, Bools, Geometry, Ints, Track, World
 
 Record = Mapping[str, Any]
 OUTCOMES = ("ok", "deadline", "refused")
@@ -93,13 +93,14 @@ class Oracle:
     """For each request, by the plan's matrix, the live replicas and the open paths at the instant of issue."""
 
     best: Ints
-    """One-way ns from the client to the nearest live replica that it can reach; NO_PATH if there is none."""
+    """One-way ns from the client to the nearest live replica that it can reach; NO_PATH if there is none, or where that is not
+    enough."""
     is_replica: Bools
     """The client itself was a live replica."""
 
     @property
     def reachable(self) -> Bools:
-        """A path, both ways, from the client to a live replica."""
+        """A path, both ways, from the client to a live replica; of registers, to a majority of those who keep them, too."""
         return self.best < NO_PATH
 
 
@@ -118,7 +119,20 @@ def consult(world: World, requests: Requests) -> Oracle:
             if len(replicas):
                 best[chosen] = paths.one_way(replicas).min(axis=1)[requests.client[chosen]]
                 is_replica[chosen] = np.isin(requests.client[chosen], replicas)
+        if app.name in world.keeping:
+            best[of_app[~_with_majority(world.keeping[app.name], requests.issued[of_app], requests.client[of_app])]] = NO_PATH
     return Oracle(np.minimum(best, NO_PATH), is_replica)
+
+
+def _with_majority(track: Track, issued: Ints, client: Ints) -> Bools:
+    """Of each request, whether its client could reach a majority of those who kept the data when it was issued."""
+    able = np.zeros(len(issued), dtype=np.bool_)
+    places = track.places(issued)
+    for place in np.unique(places[places >= 0]):
+        chosen = np.flatnonzero(places == place)
+        paths, needed, left = track.values[place]
+        able[chosen] = paths.majority(needed, left)[client[chosen]]
+    return able
 
 
 def _ints(values: Iterable[int]) -> Ints:

@@ -346,6 +346,40 @@ class UtilityResult(Part):
     apps: list[AppUtility]
 
 
+class Violation(Part):
+    """A register whose history no order of its operations explains."""
+
+    key: int
+    stuck_at: list[str]
+    """Operations of which none can come next, after the longest order that was found to be possible."""
+
+
+class AppConsistency(Part):
+    """What clients of one application were promised of its data, and whether it was kept."""
+
+    app: str
+    mode: str
+    operations: int
+    """Reads and writes recorded, of all clients."""
+    keys: int
+    violations: int | None
+    """Keys for which it was not kept; null: none was found, but not all could be judged."""
+    undecided: int
+    """Keys whose history has too many operations at once to be judged."""
+    unheard: int
+    """Writes of which the client never heard: they may have happened or not."""
+    violated: list[Violation] = Field(default_factory=list)
+    """The first of them."""
+
+
+class ConsistencyResult(Part):
+    """Of applications that promise something of data that change (docs/data.md)."""
+
+    violations: int | None
+    """All of them together; null: none was found, but not all could be judged."""
+    apps: list[AppConsistency]
+
+
 class Result(Part):
     """The whole of `result.json`."""
 
@@ -387,6 +421,8 @@ class Result(Part):
     by_app: list[AppResult]
     utility: UtilityResult | None = None
     """None: no application has one."""
+    consistency: ConsistencyResult | None = None
+    """None: no application promises anything."""
     floods: list[FloodResult] = Field(default_factory=list)
     services: list[ServiceResult] = Field(default_factory=list)
     """Of applications that a user's own program serves."""

@@ -12,14 +12,14 @@ from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
 from opus_controller.engine.validity import Validity, judge, longest
 from opus_controller.model.plan import Plan
-from opus_controller.report import machine, services, worth
+from opus_controller.report import consistency, machine, services, worth
 from opus_controller.report.churn import summary
 from opus_controller.report.figures import Judged
 from opus_controller.report.floods import parted
 from opus_controller.report.ideal import ideal_delay
 from opus_controller.report.recovery import charged_at, since_last_fault
 from opus_controller.report.requests import columns, consult
-from opus_controller.report.result import ChurnResult, FloodResult, ServiceResult
+from opus_controller.report.result import ChurnResult, ConsistencyResult, FloodResult, ServiceResult
 from opus_controller.report.steady import Sample, steady
 from opus_controller.report.world import Ints, World
 
@@ -54,6 +54,7 @@ class Run:
     churn: ChurnResult | None
     services: list[ServiceResult]
     floods: list[FloodResult]
+    consistency: ConsistencyResult | None
     decided: list[Mapping[str, Any]]
     """Records of who decided what on replicas, in order of time."""
 
@@ -77,9 +78,11 @@ def read(directory: Path) -> Run:
     """Read and work out the run in `directory`, finished or broken off. Raises ScenarioError if it is no run's directory."""
     reader = RecordReader(directory)
     requests: list[dict[str, Any]] = []
+    registers: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
+    kinds = {"request": requests, consistency.REGISTER: registers}
     for event in reader.events():
-        (requests if event["kind"] == "request" else others).append(event)
+        kinds.get(event["kind"], others).append(event)
     last = max([e["t"] for e in others if e["kind"] in ("fault", "end")] + [r["issued_at"] for r in requests], default=0)
     ended = any(e["kind"] == "end" for e in others)
     end = max(reader.plan.duration_ns, max((r["issued_at"] for r in requests), default=0)) if ended else int(last)
@@ -115,6 +118,7 @@ def read(directory: Path) -> Run:
         churn=summary(reader.plan, others, world.up, min(end, reader.plan.duration_ns)),
         services=services.summary(reader.plan, others),
         floods=floods,
+        consistency=consistency.summary(reader.plan.apps, registers, {host.address: host.name for host in reader.plan.hosts}),
         decided=sorted((e for e in others if e["kind"] in worth.DECIDED), key=lambda e: int(e["t"])),
     )
 

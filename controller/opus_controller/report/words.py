@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from opus_controller.report.result import (
+    AppConsistency,
     ChurnResult,
     ExpectationResult,
     FaultResult,
@@ -182,6 +183,8 @@ def headline(result: Result) -> list[tuple[str, str]]:
         rows.append(("churn", churn(result.churn, result.hosts)))
     if result.utility is not None:
         rows.append(("utility", utility(result.utility)))
+    if result.consistency is not None:
+        rows += [(f"data of {one.app}", consistency(one)) for one in result.consistency.apps]
     rows += [(f"service {one.app}", service(one)) for one in result.services]
     if asked.shed:
         rows.insert(2, ("turned away", f"{asked.shed:,} times for want of room, before they were answered elsewhere or refused"))
@@ -192,6 +195,16 @@ def headline(result: Result) -> list[tuple[str, str]]:
         shares = ", ".join(f"{name} {share(figures.requests.issued / asked.issued)}" for name, figures in routes.items())
         rows.insert(5, ("routes", shares))
     return rows
+
+
+def consistency(told: AppConsistency) -> str:
+    """ "linearizable: kept for all of 20 keys, 1,860 operations, 12 of them unheard"."""
+    many = f"{told.operations:,} operations, {count(told.unheard, 'write')} unheard"
+    if told.violations:
+        return f"{told.mode}: violated for {told.violations:,} of {count(told.keys, 'key')}; {many}"
+    if told.undecided:
+        return f"{told.mode}: not decided for {told.undecided:,} of {count(told.keys, 'key')}; {many}"
+    return f"{told.mode}: kept for all of {count(told.keys, 'key')}; {many}"
 
 
 def utility(told: UtilityResult) -> str:

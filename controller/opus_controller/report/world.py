@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opus_controller.model.plan import Plan
+from opus_controller.report.keeping import Keeping
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -87,6 +88,12 @@ class Paths:
         mask[list(hosts)] = True
         return mask
 
+    def majority(self, needed: int, targets: frozenset[int]) -> Bools:
+        """Of every host, whether it has a way, there and back, to `needed` of `targets`."""
+        ways = self.one_way(np.array(sorted(targets), dtype=np.int64)) < NO_PATH
+        found: Bools = ways.sum(axis=1) >= needed
+        return found
+
     def changed(self, shapes: Iterable[Mapping[str, Any]]) -> Paths:
         """With these shapes between sites, as the record of a fault tells them."""
         site = self.geometry.index_of_site
@@ -110,6 +117,8 @@ class State:
     """Application to who serves it, dead or paused ones not taken out: see `World.live`."""
     stewards: dict[str, set[int]] = field(default_factory=dict)
     agent_of: dict[int, int] = field(default_factory=dict)
+    keeping: dict[str, Keeping] = field(default_factory=dict)
+    """Of applications whose keys are registers."""
 
     def forget(self, host: int) -> None:
         """The host's node is gone, and with it every role."""
@@ -120,6 +129,8 @@ class State:
         for role in (self.replicas, self.stewards):
             for hosts in role.values():
                 hosts.discard(host)
+        for keeping in self.keeping.values():
+            keeping.forget(host)
 
 
 @dataclass
@@ -173,6 +184,8 @@ class World:
         self.paths = Track([0], [Paths(self.geometry)])
         self.serving: dict[str, Track] = {app.name: Track([0], [(self.paths.values[0], frozenset())]) for app in plan.apps}
         """Application to (paths, hosts that live and serve it)."""
+        self.keeping: dict[str, Track] = {app.name: Track() for app in plan.apps if app.consistency}
+        """Application to (paths, how many are a majority of the configuration in force, which of its members live)."""
         self.up = Track()
         """Hosts that run (paused ones are not counted)."""
         self.counts = Track()
@@ -217,6 +230,10 @@ class World:
                 state.forget(host)
             case "role" if host >= 0:
                 _role(state, host, change)
+            case "data" if host >= 0:
+                nodes = self.geometry.index_of_node
+                members = (nodes[node] for node in change["members"] if node in nodes)
+                state.keeping.setdefault(change["app"], Keeping()).told(host, change, members)
             case "attached" if host >= 0:
                 state.agent_of[host] = self.geometry.index_of_node.get(change["agent"], -1)
             case "agent_lost":
@@ -263,10 +280,14 @@ class World:
             serving = up & frozenset(state.replicas.get(app, ()))
             track.put(t, (paths, serving))
             replicas.append(len(serving))
+        for app, track in self.keeping.items():
+            keeping = state.keeping.get(app, _NOBODY)
+            track.put(t, (paths, keeping.needed(keeping.number), up & keeping.left(keeping.number)))
         self.counts.put(t, (len(up), len(up & state.agents), *replicas))
 
 
-_KINDS = frozenset({"host_up", "host_down", "role", "attached", "agent_lost", "fault", "churn"})
+_KINDS = frozenset({"host_up", "host_down", "role", "data", "attached", "agent_lost", "fault", "churn"})
+_NOBODY = Keeping()
 
 
 def _boots(plan: Plan, events: list[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:

@@ -5,6 +5,7 @@
     agent --silent--> a wave over backups (and the agent is put to the question)
     either --busy--> another cached replica, or whom it names, then one other way at a time; after SHEDS of them, refused
     no answer for the application's `hedge` --> a second replica as well, within a budget
+    a write to a register --answered with its tag--> all of that once more, to commit it under this tag, wherever it gets through
 
 Every request ends in exactly one RequestDone, at the latest at its deadline. Retries are bounded in rate, not in memory
 of the dead: after a total cut the old ways are tried again with every request, so the first ones after a heal succeed.
@@ -15,6 +16,8 @@ from __future__ import annotations
 from opus_node.core.attach import Attachment
 from opus_node.core.cache import AppCache
 from opus_node.core.context import JITTER, Context
+from opus_node.core.data.cells import Tag
+from opus_node.core.data.registers import judged, keeps, value_of
 from opus_node.core.events import ClientReply, Request, RequestDone
 from opus_node.core.messages import BUSY, NOT_READY, SMALL, Demand, Reply, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.prober import Prober
@@ -64,8 +67,8 @@ class Pending:
     """One request under way."""
 
     __slots__ = (
-        *("event", "first", "flights", "hedge_at", "issued_at", "next_round_at", "rounds", "sheds", "small", "timer"),
-        *("transfer", "tried"),
+        *("event", "first", "flights", "hedge_at", "issued_at", "next_round_at", "reserved", "rounds", "sheds", "small", "tag"),
+        *("timer", "transfer", "tried"),
     )
 
     def __init__(self, event: Request, issued_at: Nanos, first: bool, transfer: Nanos) -> None:
@@ -85,6 +88,10 @@ class Pending:
         """0: never, or it was."""
         self.next_round_at: Nanos = 0
         self.timer: Timer | None = None
+        self.tag: Tag | None = None
+        """Of a register: under which it is written, or what was read was."""
+        self.reserved = 0
+        """So many of the flights were for the tag; whatever becomes of them says nothing any more."""
 
 
 class Client:
@@ -183,7 +190,7 @@ class Client:
         flight = Flight(self._number(pending), self._ctx.me, SELF, now, now + self._usual(cache) + pending.transfer)
         pending.flights.append(flight)
         pending.tried.append(flight.peer)
-        taken = self._replica.take(self._message(pending.event, flight))
+        taken = self._replica.take(self._message(pending, flight))
         flight.state = Flight.ACKED if taken else Flight.LOST
         pending.sheds += not taken
         return taken
@@ -192,18 +199,24 @@ class Client:
         ctx = self._ctx
         wait = (unknown + 2 * ctx.lag if rtt is None else ctx.patience(rtt, unknown, ahead=pending.small)) + pending.transfer
         flight = Flight(self._number(pending), peer, via, ctx.now, ctx.now + wait)
-        if pending.small and rtt is not None and rtt.samples and not pending.flights:  # a second silence is no lost packet
+        if (
+            pending.small and rtt is not None and rtt.samples and len(pending.flights) == pending.reserved
+        ):  # a second silence is no lost packet
             due = ctx.due(rtt) + pending.transfer
             flight.again_at = ctx.now + due
             flight.expires = max(flight.expires, flight.again_at + rtt.srtt + JITTER)
         pending.flights.append(flight)
         pending.tried.append(peer)
-        ctx.send(peer, self._message(pending.event, flight))
+        ctx.send(peer, self._message(pending, flight))
 
     def _number(self, pending: Pending) -> int:
         return (self._ctx.incarnation << ATTEMPT_BITS) + len(pending.flights) + 1
 
-    def _message(self, event: Request, flight: Flight, *, again: bool = False) -> RouteRequest:
+    def _message(self, pending: Pending, flight: Flight, *, again: bool = False) -> RouteRequest:
+        event, tags = pending.event, (() if pending.tag is None else (pending.tag,))
+        content, payload = event.content, event.request_bytes
+        if event.write and keeps(self.cache(event.app).config):  # nothing is sent of a write until it has its tag
+            content, payload = value_of(event, self._ctx.me, self._ctx.incarnation) if tags else b"", 0
         return RouteRequest(
             event.app,
             self._ctx.me,
@@ -215,10 +228,20 @@ class Client:
             flight.via is DIRECT,
             event.deadline - self._ctx.now,
             event.reply_bytes,
-            0 if event.content else event.request_bytes,
-            event.content,
+            0 if content else payload,
+            content,
+            tags,
             again,
         )
+
+    def _commit(self, pending: Pending, tag: Tag) -> None:
+        """The write has its tag for good: a second one might come back after a later write."""
+        pending.tag, pending.reserved, pending.tried, pending.rounds = tag, len(pending.flights), [], 0
+        pending.next_round_at = 0
+        for flight in pending.flights:
+            flight.state = Flight.LOST
+        self._first_try(pending, self.cache(pending.event.app))
+        self._watch(pending)
 
     def _usual(self, cache: AppCache) -> Nanos:
         """How long an answer may take that is known to be under way; at an agent, once more for a hedge. Who stands in a line
@@ -258,7 +281,7 @@ class Client:
         for flight in pending.flights:
             if 0 < flight.again_at <= now < flight.expires and flight.state != Flight.LOST:
                 flight.again_at = 0
-                self._ctx.send(flight.peer, self._message(pending.event, flight, again=True))
+                self._ctx.send(flight.peer, self._message(pending, flight, again=True))
             if flight.state != Flight.LOST and flight.expires <= now:
                 if flight.state == Flight.SENT:
                     self._silent(pending.event.app, flight)
@@ -348,7 +371,7 @@ class Client:
         if pending is None:
             return None
         index = attempt - (self._ctx.incarnation << ATTEMPT_BITS) - 1
-        if not 0 <= index < len(pending.flights):
+        if not pending.reserved <= index < len(pending.flights):
             return None
         return pending, pending.flights[index]
 
@@ -450,12 +473,18 @@ class Client:
             cache.reply.sample(took)
         elif flight.state != Flight.ACKED and flight.peer == source and not pending.transfer > MILLISECOND:
             self._answered(message.app, flight, took)
-        self._finish(pending, "ok", source, message.arrived_at, message.hops, self._via(flight), message.content)
+        tag = message.tags[0] if message.tags else None
+        reserved = tag is not None and pending.event.write and pending.tag is None
+        if not reserved:
+            pending.tag = tag
+            self._finish(pending, "ok", source, message.arrived_at, message.hops, self._via(flight), message.content)
         if self.relay is None:
             cache.learn(message.replica_set, source)
             cache.heard(source, message.load, message.replica_set.members)
         elif message.load and (target := self.relay.target(message.app, source)) is not None:
             target.load.take(message.load, self._ctx.now)
+        if reserved and tag is not None:
+            self._commit(pending, tag)
 
     def _via(self, flight: Flight) -> str:
         return AGENT if self.relay is not None and flight.via is not SELF else flight.via
@@ -489,21 +518,23 @@ class Client:
             del self._pending[event.request]
         if not via:
             via = self._via(pending.flights[-1]) if pending.flights else AGENT
-        ctx.notices.append(
-            RequestDone(
-                event.app,
-                event.request,
-                event.key,
-                event.write,
-                pending.issued_at,
-                ctx.now,
-                outcome,
-                replica,
-                arrived_at,
-                hops,
-                len(pending.flights),
-                via,
-                pending.first,
-            )
+        done = RequestDone(
+            event.app,
+            event.request,
+            event.key,
+            event.write,
+            pending.issued_at,
+            ctx.now,
+            outcome,
+            replica,
+            arrived_at,
+            hops,
+            len(pending.flights),
+            via,
+            pending.first,
         )
+        ctx.notices.append(done)
+        if keeps(self.cache(event.app).config):
+            value = value_of(event, ctx.me, ctx.incarnation) if event.write else content
+            ctx.notices.append(judged(done, pending.tag or Tag(), value, ctx.incarnation))
         ctx.replies.append(ClientReply(event.app, event.request, outcome, replica, content))

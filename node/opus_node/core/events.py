@@ -308,6 +308,41 @@ class UpdateDelivered:
     """Updates just before it that nobody keeps any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class DataKept:
+    """This node is one of those that keep an application's registers, or is none any more (`data`)."""
+
+    kind: ClassVar[str] = "data"
+    app: AppId
+    member: bool
+    number: int
+    """Of the last configuration it has heard of as decided, and ..."""
+    members: tuple[NodeId, ...]
+    """... all who are to keep them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterDone:
+    """Beside `RequestDone`, of the same request, where it read or wrote a register: what a judge of histories must know."""
+
+    kind: ClassVar[str] = "register"
+    app: AppId
+    request: int
+    key: int
+    write: bool
+    issued_at: Nanos
+    done_at: Nanos
+    outcome: str
+    """As in `RequestDone`. A write that is not ok may have been done, or may yet be, or not at all."""
+    value: str
+    """Written or read, as a digest of its bytes; empty: never written, or (not ok) never read."""
+    count: int
+    writer: str
+    """The value's tag; of a write that never got one 0 and empty."""
+    life: int
+    """This node's incarnation: requests are numbered anew in each."""
+
+
 # What the runtime notices of programs; recorded like the core's own
 
 
@@ -347,6 +382,8 @@ Notice = (
     | RequestDone
     | ServiceChanged
     | UpdateDelivered
+    | DataKept
+    | RegisterDone
     | ProgramChanged
     | Shipped
 )

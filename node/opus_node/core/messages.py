@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opus_node.core.coordinates import Place
+from opus_node.core.data.cells import Ballot, Config, Key, Peer, Tag, Value
 from opus_node.core.types import AppId, Nanos, NodeId
 
 # Records carried inside messages
@@ -164,6 +165,16 @@ class Mark:
     source: NodeId
     life: int
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A cell of a register: what was written last, and its tag."""
+
+    key: Key
+    tag: Tag
+    value: Value
+    """Of a tag that counts 0 it says nothing: the register was never written."""
 
 
 # Join, attachment, leases (node <-> agent)
@@ -488,6 +499,8 @@ class RouteRequest:
     payload: int
     """Bytes."""
     content: bytes = b""
+    tags: tuple[Tag, ...] = ()
+    """At most one, of a write to a register: under which it is to be committed. Without one a tag is wanted for it."""
     again: bool = False
     """The same as before, sent once more since no answer has come when one was due; it is answered alike, by a datagram."""
 
@@ -538,6 +551,8 @@ class Reply:
     content: bytes = b""
     load: tuple[Load, ...] = ()
     """At most one."""
+    tags: tuple[Tag, ...] = ()
+    """At most one, of a register: of what was read or written, or the tag for a write that came without one."""
     again: bool = False
 
 
@@ -613,6 +628,25 @@ class Want:
     marks: tuple[Mark, ...]
 
 
+# Among those who keep an application's registers (`data`)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """One of the questions and answers of `data.cells`, which `data.wire` packs into this and unpacks."""
+
+    app: AppId
+    kind: str
+    """The name of its class in small letters; of what follows only that class's fields are set."""
+    number: int = 0
+    op: int = 0
+    key: Key = ""
+    ballots: tuple[Ballot, ...] = ()
+    configs: tuple[Config, ...] = ()
+    peers: tuple[Peer, ...] = ()
+    cells: tuple[Held, ...] = ()
+
+
 BUSY = "busy"
 """The reason of a refusal that only says: not now, not here (a request turned away, *shed*)."""
 NOT_READY = "service not ready"
@@ -654,13 +688,15 @@ Message = (
     | Update
     | Have
     | Want
+    | Data
 )
 
 SMALL = 1024
 """Bytes of content that fit one packet together with what a request or a reply says besides (a set of twenty replicas: 300)."""
 
-REQUEST_TRAFFIC = (RouteRequest, Reply)
-"""Not control: requests and replies. All other classes count as control bytes."""
+REQUEST_TRAFFIC = (RouteRequest, Reply, Data)
+"""Not control: requests and replies, and what registers cost, which grows with the requests. All other classes count as control
+bytes."""
 
 _ALONE = frozenset((FindAgents, AgentsKnown, Probe, ProbeReply, ReplicaBeat, BeatReply))
 

@@ -45,6 +45,7 @@ from opus_node.core.messages import (
     Appoint,
     AppointReply,
     BeatReply,
+    Data,
     Demand,
     FindAgents,
     Lease,
@@ -121,7 +122,7 @@ class NodeCore:
         self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
         self._spreads = Spreads(ctx, self._prober)
         self._once = Once(ctx)
-        self._replica = Replica(ctx, self._once, self._agent_id, self._deliver, self._spreads.wrote)
+        self._replica = Replica(ctx, self._once, self._agent_id, self._deliver, self._spreads.wrote, self._acts)
         self._replies = Replies()
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
         self._levels = [Level(ctx, self._prober, self._attachment)]
@@ -166,6 +167,7 @@ class NodeCore:
             Surveyed: self._on_surveyed,
             AgentReport: self._on_agent_report,
             AgentOrder: self._on_agent_order,
+            Data: self._replica.registers.on,
             **dict.fromkeys(get_args(AmongReplicas), self._spreads.on),
         }
 
@@ -225,6 +227,7 @@ class NodeCore:
             level.ctx.booted_at = ctx.now
             level.ctx.incarnation = event.incarnation
             level.ctx.agent_incarnation = (event.incarnation << REFUTATIONS) + 1
+        self._replica.registers.boot(event.seeds)
         if ctx.me in event.seeds or ctx.config.depth == 1:
             others = tuple(MemberUpdate(seed, ALIVE, 0, "") for seed in event.seeds if seed != ctx.me)
             for level in self._levels:
@@ -553,6 +556,10 @@ class NodeCore:
     def _stewards(self) -> Stewards | None:
         top = self._top()
         return None if top is None else top.stewards
+
+    def _acts(self, app: AppId) -> bool:
+        stewards = self._stewards()
+        return stewards is not None and app in stewards.acting_for()
 
     def _on_summary(self, source: NodeId, message: Summary) -> None:
         """From another at the top to a steward; from an agent to its head, whose role is one level higher."""

@@ -291,6 +291,7 @@ class Relay:
             message.reply_bytes,
             message.payload,
             message.content,
+            message.tags,
         )
         relayed = Relayed(source, forward, ctx.now)
         self._relayed[key] = relayed

@@ -3,18 +3,24 @@
 Where a user's program serves (`programs`), requests are laid before it, and refused while it is not ready. Where answering takes
 time (`work`), they stand in a line; who is turned away is told another replica.
 
-A replica that hears from no steward keeps serving: in v1 it holds no mutable state, so a stale one does no harm. One
-that was retired serves on for a while, so that a change of the set makes no request fail that is already under way.
+A replica that hears from no steward keeps serving: where it holds no mutable state a stale one does no harm, and registers
+(`data`) are kept by majorities, whatever a steward says. One that was retired serves on for a while, so that a change of the set
+makes no request fail that is already under way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from opus_node.core.context import Context
+from opus_node.core.data.keeper import Place
+from opus_node.core.data.quorum import Outcome
+from opus_node.core.data.registers import Registers
 from opus_node.core.events import Request, RoleChanged, Served
 from opus_node.core.messages import (
     BUSY,
+    NOT_READY,
     AppointReply,
     BeatReply,
     ReplicaBeat,
@@ -56,7 +62,7 @@ class Serving:
 class Replica:
     __slots__ = (
         *("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "_leaving", "_measured", "_once", "_wrote"),
-        *("programs", "served", "serving", "work"),
+        *("programs", "registers", "served", "serving", "work"),
     )
 
     def __init__(
@@ -66,9 +72,10 @@ class Replica:
         agent: Callable[[], NodeId],
         deliver: Callable[[Reply | RouteRefuse], None],
         wrote: Callable[[Request | RouteRequest], None],
+        stewards: Callable[[AppId], bool],
     ) -> None:
         """`agent()` is whom this node is attached to, `deliver` brings an answer to its client, perhaps this node's own, `wrote`
-        hears of each write that is answered here."""
+        hears of each write that is answered here, `stewards(app)`: whether this node is in office as its steward."""
         self._ctx = ctx
         self._once = once
         self._deliver = deliver
@@ -82,17 +89,23 @@ class Replica:
         self._beat_timer: Timer | None = None
         self.programs = Programs(ctx)
         self.work = Work(ctx, self._worked)
+        self.registers = Registers(ctx, Place(agent, stewards), self._kept)
 
     def serves(self, app: AppId) -> bool:
         """Whether requests for `app` are answered here (also in the grace after retiring)."""
         if not self.serving:
             return False
         role = self.serving.get(app)
-        return role is not None and (role.active or role.until > self._ctx.now) and self.programs.ready(app)
+        return (
+            role is not None
+            and (role.active or role.until > self._ctx.now)
+            and self.programs.ready(app)
+            and self.registers.ready(app)
+        )
 
     def takes_time(self, app: AppId) -> bool:
         """Whether requests for `app` are not answered in the instant in which they arrive."""
-        return self.programs.has(app) or self.work.has(app)
+        return self.programs.has(app) or self.work.has(app) or self.registers.has(app)
 
     @property
     def shed(self) -> int:
@@ -105,7 +118,11 @@ class Replica:
     # The role
 
     def learn(self, new: ReplicaSet) -> None:
-        """A set greater than any known before: take the role up, keep it, or lay it down."""
+        """A set greater than any known before: take the role up, keep it, or lay it down; its data follow it."""
+        self._take_up(new)
+        self.registers.learn(new)
+
+    def _take_up(self, new: ReplicaSet) -> None:
         role = self.serving.get(new.app)
         member = self._ctx.me in new.members
         if role is None:
@@ -162,8 +179,9 @@ class Replica:
             self._ctx.send(known.steward, ReplicaSilent(known.app, known.epoch, self._ctx.me))
 
     def busy(self) -> bool:
-        """Whether somebody counts on this node: a set it is in, or a request before its program or in the line."""
-        return bool(self.active()) or self.work.waiting > 0 or self.programs.waiting > 0
+        """Whether somebody counts on this node: a set it is in, data that are nowhere else yet, or a request that it has before
+        it."""
+        return bool(self.active()) or self.registers.needed() or self.work.waiting > 0 or self.programs.waiting > 0
 
     # Beats
 
@@ -191,7 +209,7 @@ class Replica:
         if self.programs.has(app):
             return self._program_beat(app, epoch, measured)
         if not work.has(app):
-            return ReplicaBeat(app, epoch, self.served)
+            return ReplicaBeat(app, epoch, self.served, unready=not self.registers.ready(app))
         served, spent = (work.answered[app], work.spent[app] // MILLISECOND) if measured else (self.served, 0)
         return ReplicaBeat(app, epoch, served, work.load(), work.provides(app), work.turned_away[app], spent=spent)
 
@@ -226,7 +244,9 @@ class Replica:
             self._wrote(request)
 
     def take(self, message: RouteRequest) -> bool:
-        """Lay a request before the program, or put it in the line; False if there are too many before it."""
+        """Lay a request before the program or those who keep the data, or put it in the line; False if there are too many."""
+        if self.registers.has(message.app):
+            return self.registers.begin(message)
         return self.programs.ask(message) if self.programs.has(message.app) else self.work.admit(message)
 
     def ask(self, source: NodeId, message: RouteRequest) -> None:
@@ -248,6 +268,16 @@ class Replica:
             return
         self.served += 1
         self._deliver(self._reply(message, arrived_at, message.reply_bytes, b""))
+
+    def _kept(self, message: RouteRequest, arrived_at: Nanos, outcome: Outcome) -> None:
+        """A majority has answered, or will not in time."""
+        if not outcome.done or message.app not in self.serving:
+            self._deliver(RouteRefuse(message.client, message.request, message.attempt, NOT_READY))
+            return
+        self.served += 1
+        value = b"" if message.write else outcome.cell.value or b""
+        answer = self._reply(message, arrived_at, 0, value)
+        self._deliver(replace(answer, tags=(outcome.cell.tag,)))
 
     def answered(self, event: Served) -> Reply | RouteRefuse | None:
         """What the program's answer means to the client that asked."""

@@ -776,7 +776,8 @@ class Stewards:
             return
         watch = self._heard(message.app, source)
         if watch is not None:
-            if not self.desks[message.app].config.program:
+            config = self.desks[message.app].config
+            if not config.program and not config.consistency:
                 self._serves(self.desks[message.app], watch)
             if watch.asks == 1:
                 watch.rtt.sample(self._ctx.now - watch.asked_at, self._ctx.now)

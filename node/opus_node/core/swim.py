@@ -253,15 +253,18 @@ class Swim:
         return self._ctx.jitter(self._ctx.config.probe_interval, 0.95, 1.05)
 
     def _probe_next(self) -> None:
-        while self._order:
-            member = self.members.get(self._order.pop())
-            if member is not None and member.live:
-                self._probe(member)
-                return
-        self._order = [node for node in self._agents if node != self._ctx.me]
-        self._ctx.rng.shuffle(self._order)
-        if self._order:
-            self._probe(self.members[self._order.pop()])
+        """The next whom nobody suspects. Those in between are told of their suspicion by a ping, which takes no turn: when many
+        have died at once, each turn finds one more of them."""
+        for _ in ("what is left of this round", "a new one"):
+            while self._order:
+                member = self.members.get(self._order.pop())
+                if member is not None and member.state == ALIVE:
+                    self._probe(member)
+                    return
+                if member is not None and member.live:
+                    self._ping(member)
+            self._order = [node for node in self._agents if node != self._ctx.me]
+            self._ctx.rng.shuffle(self._order)
 
     def doubt(self, node: NodeId) -> None:
         """Something hangs on this agent being alive: probe it out of turn."""

@@ -38,6 +38,7 @@ class Abilities:
 
 
 BEST = "best"
+LINEARIZABLE = "linearizable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,9 @@ class AppConfig:
     """With a utility: hosts that it is promised."""
     spread: float = 0.0
     """Above 1: replicas tell each other of writes, on ways that are at most so much longer than the direct ones (`mesh`)."""
+    consistency: str = ""
+    """LINEARIZABLE: its keys are registers that the replicas keep (`data`), each read and write as if it had happened at one
+    moment. Empty: it holds no data that change."""
 
     @property
     def divided(self) -> bool:

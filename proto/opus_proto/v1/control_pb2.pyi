@@ -38,6 +38,7 @@ class App(_message.Message):
     UTILITY_FIELD_NUMBER: _builtins.int
     MEMORY_FIELD_NUMBER: _builtins.int
     STORAGE_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     service_time_ns: _builtins.int
@@ -53,6 +54,8 @@ class App(_message.Message):
     memory: _builtins.int
     """Bytes that a host must have to serve it."""
     storage: _builtins.int
+    consistency: _builtins.str
+    """What its clients are promised of data that change (opus_node.core.types.LINEARIZABLE); empty: nothing."""
     @_builtins.property
     def service(self) -> Global___Service:
         """A user's program serves it; absent: the nodes themselves do."""
@@ -77,10 +80,11 @@ class App(_message.Message):
         utility: Global___Utility | None = ...,
         memory: _builtins.int = ...,
         storage: _builtins.int = ...,
+        consistency: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "service", b"service", "utility", b"utility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "hedge_ns", b"hedge_ns", "memory", b"memory", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "consistency", b"consistency", "hedge_ns", b"hedge_ns", "memory", b"memory", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
     _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015

@@ -1050,6 +1050,7 @@ class RouteRequest(_message.Message):
     REPLY_BYTES_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     AGAIN_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     client: _builtins.str
@@ -1064,6 +1065,8 @@ class RouteRequest(_message.Message):
     payload: _builtins.bytes
     content: _builtins.bytes
     again: _builtins.bool
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]: ...
     def __init__(
         self,
         *,
@@ -1079,11 +1082,12 @@ class RouteRequest(_message.Message):
         reply_bytes: _builtins.int = ...,
         payload: _builtins.bytes = ...,
         content: _builtins.bytes = ...,
+        tags: _abc.Iterable[Global___Tag] | None = ...,
         again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "app", b"app", "attempt", b"attempt", "client", b"client", "content", b"content", "direct", b"direct", "hops", b"hops", "key", b"key", "left", b"left", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "app", b"app", "attempt", b"attempt", "client", b"client", "content", b"content", "direct", b"direct", "hops", b"hops", "key", b"key", "left", b"left", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "tags", b"tags", "write", b"write"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1198,6 +1202,7 @@ class Reply(_message.Message):
     PAYLOAD_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     LOAD_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     AGAIN_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     client: _builtins.str
@@ -1212,6 +1217,8 @@ class Reply(_message.Message):
     def replica_set(self) -> Global___ReplicaSet: ...
     @_builtins.property
     def load(self) -> _containers.RepeatedCompositeFieldContainer[Global___Load]: ...
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]: ...
     def __init__(
         self,
         *,
@@ -1225,11 +1232,12 @@ class Reply(_message.Message):
         payload: _builtins.bytes = ...,
         content: _builtins.bytes = ...,
         load: _abc.Iterable[Global___Load] | None = ...,
+        tags: _abc.Iterable[Global___Tag] | None = ...,
         again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["replica_set", b"replica_set"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "app", b"app", "arrived_at", b"arrived_at", "attempt", b"attempt", "client", b"client", "content", b"content", "hops", b"hops", "load", b"load", "payload", b"payload", "replica_set", b"replica_set", "request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "app", b"app", "arrived_at", b"arrived_at", "attempt", b"attempt", "client", b"client", "content", b"content", "hops", b"hops", "load", b"load", "payload", b"payload", "replica_set", b"replica_set", "request", b"request", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1479,6 +1487,170 @@ class Want(_message.Message):
 Global___Want: _TypeAlias = Want  # noqa: Y015
 
 @_typing.final
+class Tag(_message.Message):
+    """Registers (opus_node.core.data.cells)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    WRITER_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    writer: _builtins.str
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        writer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "writer", b"writer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Tag: _TypeAlias = Tag  # noqa: Y015
+
+@_typing.final
+class Held(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    value: _builtins.bytes
+    @_builtins.property
+    def tag(self) -> Global___Tag: ...
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        tag: Global___Tag | None = ...,
+        value: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "tag", b"tag", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Held: _TypeAlias = Held  # noqa: Y015
+
+@_typing.final
+class Peer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    incarnation: _builtins.int
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        incarnation: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Peer: _TypeAlias = Peer  # noqa: Y015
+
+@_typing.final
+class Config(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Peer]: ...
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        members: _abc.Iterable[Global___Peer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Config: _TypeAlias = Config  # noqa: Y015
+
+@_typing.final
+class Ballot(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    STEWARD_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    steward: _builtins.str
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        steward: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "steward", b"steward"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ballot: _TypeAlias = Ballot  # noqa: Y015
+
+@_typing.final
+class Data(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    OP_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    BALLOTS_FIELD_NUMBER: _builtins.int
+    CONFIGS_FIELD_NUMBER: _builtins.int
+    PEERS_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    kind: _builtins.str
+    number: _builtins.int
+    op: _builtins.int
+    key: _builtins.str
+    @_builtins.property
+    def ballots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ballot]: ...
+    @_builtins.property
+    def configs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Config]: ...
+    @_builtins.property
+    def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Peer]: ...
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___Held]: ...
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        number: _builtins.int = ...,
+        op: _builtins.int = ...,
+        key: _builtins.str = ...,
+        ballots: _abc.Iterable[Global___Ballot] | None = ...,
+        configs: _abc.Iterable[Global___Config] | None = ...,
+        peers: _abc.Iterable[Global___Peer] | None = ...,
+        cells: _abc.Iterable[Global___Held] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "ballots", b"ballots", "cells", b"cells", "configs", b"configs", "key", b"key", "kind", b"kind", "number", b"number", "op", b"op", "peers", b"peers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Data: _TypeAlias = Data  # noqa: Y015
+
+@_typing.final
 class Envelope(_message.Message):
     """Any one of them, as it travels on the stream between two nodes."""
 
@@ -1519,6 +1691,7 @@ class Envelope(_message.Message):
     UPDATE_FIELD_NUMBER: _builtins.int
     HAVE_FIELD_NUMBER: _builtins.int
     WANT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def find_agents(self) -> Global___FindAgents: ...
     @_builtins.property
@@ -1589,6 +1762,8 @@ class Envelope(_message.Message):
     def have(self) -> Global___Have: ...
     @_builtins.property
     def want(self) -> Global___Want: ...
+    @_builtins.property
+    def data(self) -> Global___Data: ...
     def __init__(
         self,
         *,
@@ -1627,12 +1802,13 @@ class Envelope(_message.Message):
         update: Global___Update | None = ...,
         have: Global___Have | None = ...,
         want: Global___Want | None = ...,
+        data: Global___Data | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "update", b"update", "want", b"want"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "data", b"data", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "update", b"update", "want", b"want"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "update", b"update", "want", b"want"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "data", b"data", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "update", b"update", "want", b"want"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed", "agent_report", "agent_order", "summary_wanted", "mesh_hello", "mesh_ask", "mesh_answer", "mesh_news", "update", "have", "want"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed", "agent_report", "agent_order", "summary_wanted", "mesh_hello", "mesh_ask", "mesh_answer", "mesh_news", "update", "have", "want", "data"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -185,6 +185,7 @@ def _app(app: App) -> control_pb2.App:
         utility=None if app.utility is None else _utility(app.utility),
         memory=app.memory,
         storage=app.storage,
+        consistency=app.consistency,
     )
 
 

@@ -357,6 +357,7 @@ def _told(app: App) -> AppConfig:
         floor=0 if app.utility is None else app.utility.floor,
         memory=app.memory,
         storage=app.storage,
+        consistency=app.consistency,
         **choosing(app.choice),
     )
 

@@ -1,6 +1,6 @@
 """From one configuration to the next: the steward's part, which any steward can take over at any point.
 
-    greet     a majority of those who are to keep the data answers, or nothing is begun
+    greet     all who are to keep the data answer, or after a while a majority of them, or nothing is begun
     prepare   a majority of the present members promises to hear no lesser ballot, and tells what it has accepted; a member that
               was never told of its configuration is given a copy of another's cells
     accept    the greatest accepted, or else what is wanted, is accepted by a majority: it is decided. Whoever accepts is sealed
@@ -40,9 +40,12 @@ from opus_node.core.data.cells import (
     Retire,
     merged,
 )
-from opus_node.core.types import MILLISECOND, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeId
 
 AGAIN: Nanos = 400 * MILLISECOND
+WHOLE: Nanos = 5 * SECOND
+"""For so long all who are to keep the data are waited for, then a majority of them has to do. A steward replaces who is silent
+sooner than that, the present members serve meanwhile, and of two that were left of three one's death would be the end."""
 FRESH: Nanos = 3 * AGAIN
 """Who has not been heard for longer is greeted again before anything is proposed: a configuration must not begin half dead."""
 Stage = Literal["greet", "prepare", "accept", "install", "done", "outbid"]
@@ -84,6 +87,12 @@ class Move:
     @property
     def over(self) -> bool:
         return self.stage in ("done", "outbid")
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is done, and nobody is left to be told: all of the last members serve."""
+        told = self.following is None or all(node in self._answered for node in _nodes(self.following))
+        return self.stage == "done" and told
 
     def tick(self, now: Nanos) -> None:
         """Asks again who has not answered; also after it is done, until all of the last members serve."""
@@ -180,7 +189,7 @@ class Move:
         """On to the next stage, if those who have answered are enough for it; while patient all, where nothing is sealed yet."""
         count, following = len(self._answered), self.following
         match self.stage:
-            case "greet" if count == len(self._wanted) or (not patient and 2 * count > len(self._wanted)):
+            case "greet" if count == len(self._wanted) or (not patient and self._do(count, now)):
                 self._go("prepare", now)
             case "prepare" if count == len(self.known.members) or (not patient and count >= self.known.majority):
                 self._propose(now)
@@ -189,11 +198,16 @@ class Move:
             case "install" if following is not None and count >= following.majority:
                 self._installed(following, now)
 
+    def _do(self, count: int, now: Nanos) -> bool:
+        """Whether so many of those wanted are enough by now."""
+        least = len(self._wanted) if now - self._began_at < WHOLE else len(self._wanted) // 2 + 1
+        return count >= least
+
     def _propose(self, now: Nanos) -> None:
         members = self._members(now - FRESH)
         if self._accepted is not None:
             self.following = self._accepted[1]
-        elif 2 * len(members) <= len(self._wanted):
+        elif not self._do(len(members), now):
             self._go("greet", now)
             return
         elif members == self.known.members and len(self._answered) == len(members):

@@ -1,0 +1,88 @@
+"""The applications of a node whose data change (`AppConfig.consistency`), each with a keeper of its own.
+
+Whoever founds is known to all before anything can go wrong: the seeds, each in its first life. A majority of them moves the data,
+of which there are none yet, to the first set that a steward decides on.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from opus_node.core.context import Context
+from opus_node.core.data.cells import Config, Peer, Tag
+from opus_node.core.data.keeper import Done, Keeper, Place, writer_of
+from opus_node.core.data.wire import unpacked
+from opus_node.core.events import RegisterDone, Request, RequestDone
+from opus_node.core.messages import Data, ReplicaSet, RouteRequest
+from opus_node.core.types import LINEARIZABLE, AppConfig, AppId, NodeId
+
+
+class Registers:
+    __slots__ = ("_by_app", "_ctx", "_done", "_names", "_place")
+
+    def __init__(self, ctx: Context, place: Place, done: Done) -> None:
+        """`done` hears of each operation that was begun here."""
+        self._ctx = ctx
+        self._place = place
+        self._done = done
+        self._names = tuple(app.name for app in ctx.config.apps if keeps(app))
+        self._by_app: dict[AppId, Keeper] = {}
+
+    def boot(self, seeds: tuple[NodeId, ...]) -> None:
+        founders = Config(0, tuple(Peer(seed, 0) for seed in sorted(set(seeds))))
+        self._by_app = {app: Keeper(self._ctx, app, founders, self._place, self._done) for app in self._names}
+
+    def has(self, app: AppId) -> bool:
+        """Whether the keys of `app` are registers."""
+        return app in self._by_app
+
+    def ready(self, app: AppId) -> bool:
+        """Whether requests for `app` can be taken, as far as its data are concerned."""
+        keeper = self._by_app.get(app)
+        return keeper is None or keeper.ready
+
+    def needed(self) -> bool:
+        """Whether what is held here is not yet where it is to be instead."""
+        return any(keeper.needed for keeper in self._by_app.values())
+
+    def begin(self, message: RouteRequest) -> bool:
+        """Begins what a client asks for; False: it cannot be here, and nothing was done."""
+        return self._by_app[message.app].begin(message)
+
+    def learn(self, new: ReplicaSet) -> None:
+        keeper = self._by_app.get(new.app)
+        if keeper is not None:
+            keeper.learn(new)
+
+    def on(self, source: NodeId, message: Data) -> None:
+        keeper, said = self._by_app.get(message.app), unpacked(message)
+        if keeper is not None and said is not None:
+            keeper.on(source, said)
+
+
+def keeps(app: AppConfig) -> bool:
+    """Whether its keys are registers."""
+    return app.consistency == LINEARIZABLE
+
+
+def value_of(event: Request, client: NodeId, life: int) -> bytes:
+    """What a write writes: its content, or else as many bytes as it says (more, if they are too few), like those of no other."""
+    return event.content or writer_of(client, life, event.request).encode().ljust(event.request_bytes, b"\0")
+
+
+def judged(done: RequestDone, tag: Tag, value: bytes, life: int) -> RegisterDone:
+    """What the judge of histories is told of a request that is over; `tag` and `value` as far as they are known."""
+    shown = blake2b(value, digest_size=8).hexdigest() if value else ""
+    return RegisterDone(
+        done.app,
+        done.request,
+        done.key,
+        done.write,
+        done.issued_at,
+        done.done_at,
+        done.outcome,
+        shown,
+        tag.count,
+        tag.writer,
+        life,
+    )

@@ -1,0 +1,116 @@
+"""Questions and answers as the one message that carries them, `messages.Data`, and back.
+
+What a peer of another version, or a faulty one, sends may say nothing: it is None then, as if it had been lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opus_node.core.data.cells import (
+    EMPTY,
+    Accept,
+    Accepted,
+    Answer,
+    Cell,
+    Cells,
+    Copied,
+    Copy,
+    Elsewhere,
+    Get,
+    Got,
+    Greet,
+    Greeted,
+    Install,
+    Installed,
+    Outbid,
+    Prepare,
+    Promised,
+    Put,
+    Question,
+    Refused,
+    Retire,
+    Stored,
+)
+from opus_node.core.messages import Data, Held
+from opus_node.core.types import AppId
+
+
+def packed(app: AppId, said: Question | Answer) -> Data:
+    kind = type(said).__name__.lower()
+    match said:
+        case Get(number, op, key):
+            return Data(app, kind, number, op, key)
+        case Put(number, op, key, cell):
+            return Data(app, kind, number, op, key, cells=_held({key: cell}))
+        case Got(number, op, cell):
+            return Data(app, kind, number, op, cells=_held({"": cell}))
+        case Stored(number, op) | Refused(number, op):
+            return Data(app, kind, number, op)
+        case Prepare(number, ballot) | Outbid(number, ballot):
+            return Data(app, kind, number, ballots=(ballot,))
+        case Promised(number, ballot, accepted):
+            before = () if accepted is None else (accepted,)
+            ballots = (ballot, *(other for other, _ in before))
+            return Data(app, kind, number, ballots=ballots, configs=tuple(following for _, following in before))
+        case Accept(number, ballot, following):
+            return Data(app, kind, number, ballots=(ballot,), configs=(following,))
+        case Accepted(number, ballot, cells):
+            return Data(app, kind, number, ballots=(ballot,), cells=_held(cells))
+        case Install(config, cells):
+            return Data(app, kind, configs=(config,), cells=_held(cells))
+        case Copied(number, cells):
+            return Data(app, kind, number, cells=_held(cells))
+        case Copy(number) | Installed(number):
+            return Data(app, kind, number)
+        case Retire(config) | Elsewhere(config):
+            return Data(app, kind, configs=(config,))
+        case Greeted(peer, config):
+            return Data(app, kind, peers=(peer,), configs=() if config is None else (config,))
+        case Greet():
+            return Data(app, kind)
+
+
+def unpacked(data: Data) -> Question | Answer | None:
+    """None: nothing that this version understands."""
+    read = _READERS.get(data.kind)
+    try:
+        return None if read is None else read(data)
+    except IndexError:
+        return None  # it lacks what its kind has
+
+
+def _held(cells: Cells) -> tuple[Held, ...]:
+    return tuple(Held(key, cell.tag, cell.value) for key, cell in cells.items() if cell.value is not None)
+
+
+def _cells(data: Data) -> dict[str, Cell]:
+    return {one.key: Cell(one.tag, one.value) for one in data.cells if one.tag.count > 0}
+
+
+def _promised(data: Data) -> Promised:
+    accepted = (data.ballots[1], data.configs[0]) if len(data.ballots) > 1 else None
+    return Promised(data.number, data.ballots[0], accepted)
+
+
+_READERS: dict[str, Callable[[Data], Any]] = {
+    "get": lambda data: Get(data.number, data.op, data.key),
+    "put": lambda data: Put(data.number, data.op, data.key, _cells(data).get(data.key, EMPTY)),
+    "got": lambda data: Got(data.number, data.op, _cells(data).get("", EMPTY)),
+    "stored": lambda data: Stored(data.number, data.op),
+    "refused": lambda data: Refused(data.number, data.op),
+    "greet": lambda data: Greet(),
+    "greeted": lambda data: Greeted(data.peers[0], data.configs[0] if data.configs else None),
+    "prepare": lambda data: Prepare(data.number, data.ballots[0]),
+    "promised": _promised,
+    "accept": lambda data: Accept(data.number, data.ballots[0], data.configs[0]),
+    "accepted": lambda data: Accepted(data.number, data.ballots[0], _cells(data)),
+    "outbid": lambda data: Outbid(data.number, data.ballots[0]),
+    "install": lambda data: Install(data.configs[0], _cells(data)),
+    "installed": lambda data: Installed(data.number),
+    "copy": lambda data: Copy(data.number),
+    "copied": lambda data: Copied(data.number, _cells(data)),
+    "retire": lambda data: Retire(data.configs[0]),
+    "elsewhere": lambda data: Elsewhere(data.configs[0]),
+}
