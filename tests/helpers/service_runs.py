@@ -197,7 +197,7 @@ def sized_by_its_own_time(tmp_path: Path, program: str, runtime: str) -> None:
     assert len(resized[-1]["members"]) >= 2
     told = re.search(r": ([0-9.e+]+) ms of a core a request", resized[-1]["cause"])
     assert told is not None, resized[-1]["cause"]
-    assert 0.85 * BURNS_MS <= float(told[1]) < 2 * BURNS_MS, f"{told[1]}: what it burns, counted in ticks of 10 ms, and what HTTP takes"
+    assert 0.85 * BURNS_MS <= float(told[1]) < 2 * BURNS_MS, f"{told[1]}: what it burns, in ticks of 10 ms, and HTTP"
     late = [one for one in events(out, "request") if one["issued_at"] > resized[0]["t"] and one["outcome"] == "ok"]
     assert len({one["replica"] for one in late}) >= 2, "the new one takes its part"
     assert result["requests"]["reachable"]["availability"] > 0.8, "one alone was nearly full"
