@@ -199,9 +199,8 @@ class Client:
         ctx = self._ctx
         wait = (unknown + 2 * ctx.lag if rtt is None else ctx.patience(rtt, unknown, ahead=pending.small)) + pending.transfer
         flight = Flight(self._number(pending), peer, via, ctx.now, ctx.now + wait)
-        if (
-            pending.small and rtt is not None and rtt.samples and len(pending.flights) == pending.reserved
-        ):  # a second silence is no lost packet
+        first = len(pending.flights) == pending.reserved  # a second silence is no lost packet
+        if first and pending.small and rtt is not None and rtt.samples:
             due = ctx.due(rtt) + pending.transfer
             flight.again_at = ctx.now + due
             flight.expires = max(flight.expires, flight.again_at + rtt.srtt + JITTER)
