@@ -202,13 +202,49 @@ def test_too_many_agents_end_the_cheapest_first_but_no_seed() -> None:
     office = Office(9, nodes_per_agent=100).at(0)
     office.orders()
     office.at(60).tell(5, 50 * MS)
-    mortal = [name for name in office.names if name not in office.seeds]
+    mortal = [name for name in office.names if name not in (*office.seeds, office.me)]
     office.tell(5, 10 * MS, only=mortal[0])
     office.tell(5, 1 * MS, only=office.seeds[0])
     first = office.orders()
     assert first[0] == (mortal[0], AgentOrder((), True, first[0][1].bar))
     assert all(agent not in office.seeds for agent, _ in first)
     assert len(first) <= 3, "a third of the surplus at a time"
+
+
+def test_stewards_step_down_only_where_nobody_else_can() -> None:
+    office = Office(9, nodes_per_agent=100, near_enough=20 * MS).at(0)
+    office.orders()
+    office.at(60).tell(5, 50 * MS)
+    other = next(name for name in office.names if name not in (*office.seeds, office.me))
+    office.tell(5, 1 * MS, only=office.me)
+    office.tell(5, 1 * MS, only=other)
+    assert all(agent not in (office.me, other) for agent, _ in office.census.decide([other]))
+    office.at(80).tell(5, 9000 * MS)
+    office.tell(5, 1 * MS, only=other)
+    assert [agent for agent, _ in office.census.decide([other])] == [other]
+
+
+def test_nodes_that_are_just_changing_their_agent_end_none() -> None:
+    """While they move they are in nobody's report, so there seems to be an agent too many."""
+    office = Office(5, nodes_per_agent=10, near_enough=MS).at(0)
+    office.orders()
+    for second in range(60, 120):
+        office.at(second).tell(8, MS)
+        office.tell(8 if second % 12 < 6 else 2, MS, only="g4")
+        assert [order for _, order in office.orders() if order.step_down] == [], second
+    for second in range(120, 132):
+        office.at(second).tell(6, MS)
+    assert [order.step_down for _, order in office.orders()] == [True], "but a surplus that lasts does"
+
+
+def test_who_becomes_steward_orders_nothing_before_it_has_heard_from_all() -> None:
+    office = Office(8, nodes_per_agent=10, near_enough=SECOND).at(0)
+    for name in office.names[:5]:  # those with most nodes, and offers
+        office.tell(20, 50 * MS, ("x", 900 * MS), only=name)
+    assert office.orders() == []
+    for name in office.names[5:]:
+        office.tell(1, 50 * MS, only=name)
+    assert len(office.orders()) == 4, "103 nodes, and 8 agents: 12"
 
 
 def test_an_agent_beyond_the_number_stays_if_it_brings_a_lot() -> None:

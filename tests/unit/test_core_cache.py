@@ -9,6 +9,7 @@ from opus_node.core.cache import FARTHER, KEPT, SHUT_DOUBLED, SHUT_FIRST, AppCac
 from opus_node.core.context import Context
 from opus_node.core.messages import NearReplicas, Probe, ProbeReply, ReplicaSet
 from opus_node.core.prober import Prober
+from opus_node.core.rtt import KEPT_OPEN
 from opus_node.core.types import MILLISECOND, NodeConfig
 
 MEMBERS = ("a", "b", "c", "d")
@@ -93,7 +94,12 @@ def test_measuring_dials_nobody_and_the_nearest_is_gone_to_only_once_it_is_diall
     node.cache.count(1)
     node.cache.tend(node.ctx.now)
     node.probed()
-    assert node.connected == {"a", "b"}, "the one to go to when the nearest is a replica no more"
+    assert node.connected == {"a"}, "nor are they kept open: a small request runs ahead of its dial"
+    node.cache.refused("a")
+    node.ctx.now += KEPT_OPEN
+    node.cache.tend(node.ctx.now)
+    node.probed()
+    assert node.connected == {"a", "b"}, "the nearest that is left"
 
 
 def test_who_is_not_ready_is_kept_and_gone_to_again_later_and_later_until_it_has_served() -> None:

@@ -15,8 +15,9 @@ from opus_node.core.prober import Prober
 from opus_node.core.rtt import KEPT_OPEN, Rtt
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
-TENDED = 2
-"""Entries whose connections are kept open: the nearest, and who is gone to when that one is a replica no more."""
+TENDED = 1
+"""Entries whose connections are kept open: the nearest. To the next a small request runs ahead of its dial (`transport`), and the
+probes of a second connection were most of what replicas spent on control."""
 KEPT = 3
 """Entries for one application (DESIGN section 4)."""
 SMALL = 4
@@ -266,7 +267,7 @@ class AppCache:
         return sorted(self.entries.values(), key=lambda one: (one.strikes > 0, now < one.shut_until, one.rtt.delay()))
 
     def tend(self, until: Nanos) -> None:
-        """Keeps the best ones' connections from being closed as idle before `until`: dialling costs two round trips more."""
+        """Keeps the nearest's connection from being closed as idle before `until`: dialling costs two round trips more."""
         recent = self._ctx.now - self._asked_at <= RECENT / self._ctx.budget.pace
         if not recent or not self.entries:
             return

@@ -14,6 +14,8 @@ measured delays, one decision after the other once the agents are enough.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from opus_node.core.context import Context
 from opus_node.core.messages import AgentOrder, AgentReport
 from opus_node.core.peers import Peers
@@ -39,6 +41,10 @@ CALM: Nanos = 10 * SECOND
 """Between two changes once there are agents enough. Doubled where a change brought nothing."""
 SURPLUS: Nanos = 5 * SECOND
 """Between two rounds in which agents step down because there are too many, a third of the surplus at a time."""
+LASTING: Nanos = 10 * SECOND
+"""So long there must have been too many: who is just moving from one agent to another is in nobody's report."""
+IN_OFFICE: Nanos = 5 * SECOND
+"""Who has just become steward waits so long for the reports of all: those of some say too little of how many nodes there are."""
 SETTLED: Nanos = 15 * SECOND
 """After a new agent: nodes have found their places. While half of all agents are newer, what more would save is not known."""
 CALM_MOST: Nanos = 320 * SECOND
@@ -50,10 +56,12 @@ WORSE = 1.25
 """... by this factor worse than then."""
 GREEDY: Nanos = 8 * SECOND
 """After a change, while agents are too few: only then is any offer good enough."""
-TRIAL: Nanos = 25 * SECOND
-"""After a swap or a handover, until it is judged: nodes have moved and leases told of it."""
+TRIAL: Nanos = 30 * SECOND
+"""After a swap or a handover, until it is judged: who is too many has gone, nodes have moved and leases told of it."""
 KEPT_PROMISE = 0.25
-"""A change that brought less than this share of what it promised brought nothing."""
+NOTABLE = 0.01
+"""A change that brought less than this share of what it promised, or of the whole burden, brought nothing: as much comes and goes
+by itself."""
 AT_ONCE = 6
 """One in so many agents is exchanged at once at most."""
 KEPT: Nanos = 35 * SECOND
@@ -79,6 +87,7 @@ class Census:
         "_changed_at",
         "_ctx",
         "_ended",
+        "_fit_at",
         "_judged",
         "_leaving",
         "_pending",
@@ -87,6 +96,7 @@ class Census:
         "_quiet_until",
         "_seeds",
         "_since",
+        "_stewards",
         "_swim",
         "_told",
         "_trial",
@@ -98,6 +108,7 @@ class Census:
         self._swim = swim
         self._seeds = seeds
         self._told: dict[NodeId, Told] = {}
+        self._stewards: set[NodeId] = set()
         self._pending: dict[NodeId, tuple[NodeId, Nanos]] = {}
         """Promoted, not yet heard of: by whom, when."""
         self._leaving: dict[NodeId, Nanos] = {}
@@ -108,6 +119,8 @@ class Census:
         self._since: Nanos = ctx.now
         """In office; as good as unborn until then."""
         self._changed_at: Nanos = ctx.now
+        self._fit_at: Nanos = ctx.now
+        """When there were last not too many."""
         self._calm = CALM
         self._plenty: Nanos = 0
         self._plenty_at: Nanos = ctx.now
@@ -143,14 +156,16 @@ class Census:
 
     # Deciding
 
-    def decide(self) -> list[tuple[NodeId, AgentOrder]]:
-        """Once a second: orders to agents, perhaps to this one."""
+    def decide(self, stewards: Iterable[NodeId] = ()) -> list[tuple[NodeId, AgentOrder]]:
+        """Once a second: orders to agents, perhaps to this one. `stewards` of applications, and this one, whose successors would
+        begin with nothing, step down only where nobody else can."""
         now, agents = self._ctx.now, self._swim.counted()
+        self._stewards = {self._ctx.me, *stewards}
         if self.steward() != self._ctx.me:
             self._told.clear()
             self._pending.clear()
             self._trial = None
-            self._since = self._changed_at = now
+            self._since = self._changed_at = self._fit_at = now
             return []
         self._forget(now)
         told = {agent: self._told[agent].report for agent in agents if agent in self._told}
@@ -171,11 +186,15 @@ class Census:
         idle = now - max(self._changed_at, self._since) >= GREEDY
         least_gain = 0 if idle else burden // (4 * max(1, len(agents)))
         self._wake_up(burden)
+        if count <= target:
+            self._fit_at = now
+        if unheard and now - self._since < IN_OFFICE:
+            return []
         plenty = settled and now - self._plenty_at >= self._plenty
         orders = self._splits(told, target - count, least_gain, worth if plenty else None)
         if orders or self._pending or now - self._since < YOUNG:
             return orders
-        if count > target and not unheard and now - self._changed_at >= SURPLUS:
+        if now - self._fit_at >= LASTING and not unheard and now - self._changed_at >= SURPLUS:
             orders = self._ends(told, -(-(count - target) // 3), STAYS * worth)
             if orders and not self._ended:
                 self._plenty = min(PLENTY_MOST, max(PLENTY, 2 * self._plenty))
@@ -189,7 +208,7 @@ class Census:
         """What the last change brought: what is only promised is lost effort, so less of it."""
         if self._trial is not None:
             before, promised = self._trial
-            kept = before - burden >= KEPT_PROMISE * promised
+            kept = before - burden >= max(KEPT_PROMISE * promised, NOTABLE * before)
             self._calm = max(CALM, self._calm // 2) if kept else min(CALM_MOST, 2 * self._calm)
             self._trial = None
             self._judged = burden
@@ -250,17 +269,22 @@ class Census:
         return mortal[0][1] if mortal else None
 
     def _mortal(self, told: dict[NodeId, AgentReport]) -> list[tuple[Nanos, NodeId]]:
-        """(cost of its end, agent), the cheapest first, of those that may step down."""
+        """(cost of its end, agent) of those that may step down, the cheapest first, stewards after all others."""
         now, barred = self._ctx.now, {*self._seeds, *self._leaving}
-        return sorted(
-            (report.cost, agent)
+        found = sorted(
+            (agent in self._stewards, report.cost, agent)
             for agent, report in told.items()
             if report.cost and agent not in barred and now - self._born.get(agent, -YOUNG) >= YOUNG
-        )[: max(0, len(self._swim.counted()) - self._swim.fewest)]
+        )
+        return [(cost, agent) for _, cost, agent in found] if self._to_spare() else []
+
+    def _to_spare(self) -> int:
+        """How many may go before there are too few."""
+        return max(0, len(self._swim.counted()) - self._swim.fewest)
 
     def _swaps(self, told: dict[NodeId, AgentReport], burden: Nanos) -> list[tuple[NodeId, AgentOrder]]:
         """A few splits at once, not of agents whose end costs little; whose ends do, then, is seen when nodes have moved."""
-        most = max(1, len(told) // AT_ONCE)
+        most = min(max(1, len(told) // AT_ONCE), self._to_spare())
         cheapest = self._mortal(told)[:most]
         offers: dict[NodeId, tuple[Nanos, NodeId]] = {}
         for gain, agent, node in self._offers(told):
@@ -279,7 +303,7 @@ class Census:
         return orders
 
     def _ends(self, told: dict[NodeId, AgentReport], most: int, worth: float) -> list[tuple[NodeId, AgentOrder]]:
-        ends = [agent for cost, agent in self._mortal(told)[:most] if cost < worth]
+        ends = [agent for cost, agent in self._mortal(told) if cost < worth][: min(most, self._to_spare())]
         if ends:
             self._changed_at = self._ctx.now
         for agent in ends:
@@ -290,7 +314,10 @@ class Census:
         heirs = [
             (report.heir[0].gain, agent, report.heir[0].node)
             for agent, report in told.items()
-            if report.heir and agent not in self._seeds and self._told[agent].at >= self._quiet_until.get(agent, -1)
+            if report.heir
+            and agent not in self._seeds
+            and agent not in self._stewards
+            and self._told[agent].at >= self._quiet_until.get(agent, -1)
         ]
         if not heirs:
             return []

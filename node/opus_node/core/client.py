@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from opus_node.core.attach import Attachment
 from opus_node.core.cache import AppCache
-from opus_node.core.context import JITTER, Context
+from opus_node.core.context import Context
 from opus_node.core.data.cells import Tag
 from opus_node.core.data.registers import judged, keeps, value_of
 from opus_node.core.events import ClientReply, Request, RequestDone
@@ -201,9 +201,7 @@ class Client:
         flight = Flight(self._number(pending), peer, via, ctx.now, ctx.now + wait)
         first = len(pending.flights) == pending.reserved  # a second silence is no lost packet
         if first and pending.small and rtt is not None and rtt.samples:
-            due = ctx.due(rtt) + pending.transfer
-            flight.again_at = ctx.now + due
-            flight.expires = max(flight.expires, flight.again_at + rtt.srtt + JITTER)
+            flight.again_at, flight.expires = ctx.once_more(rtt, flight.expires, pending.transfer)
         pending.flights.append(flight)
         pending.tried.append(peer)
         ctx.send(peer, self._message(pending, flight))

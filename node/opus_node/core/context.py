@@ -101,6 +101,11 @@ class Context:
         """When the answer of a measured peer is late enough to ask it once more: one of the two packets was lost, most likely."""
         return rtt.srtt + max(2 * rtt.var, JITTER) + 2 * self.lag
 
+    def once_more(self, rtt: Rtt, patient: Nanos, transfer: Nanos = 0) -> tuple[Nanos, Nanos]:
+        """When to ask a measured peer again, and until when to wait then: at least until `patient`, and one more round trip."""
+        again_at = self.now + self.due(rtt) + transfer
+        return again_at, max(patient, again_at + rtt.srtt + JITTER)
+
     def met(self, peer: NodeId, rtt: Rtt, took: Nanos, at: Place) -> None:
         """A round trip through a connection to a peer that says it is `at`. It moves this node's own place, unless it may have
         paid for a dial, as the first may."""

@@ -122,7 +122,7 @@ class Promotion:
         if not self._bar:
             self._pause = SOON
             self._push()
-        for agent, order in self._census.decide():
+        for agent, order in self._census.decide(one.steward for one in self._sets.all()):
             if agent == ctx.me:
                 self.on_order(ctx.me, order)
             else:

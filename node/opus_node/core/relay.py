@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from opus_node.core.choice import Choice, by_latency, choice_of, pick
-from opus_node.core.context import JITTER, Context
+from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, expected
 from opus_node.core.held import Held
 from opus_node.core.load import Heard
@@ -319,8 +319,7 @@ class Relay:
         ctx.send(target.node, message)
         relayed.expires = ctx.now + ctx.patience(target.rtt, HEDGE_UNKNOWN)
         if target.rtt.samples and max(message.payload, len(message.content)) <= SMALL and _first(relayed):
-            again_at = ctx.now + ctx.due(target.rtt)
-            relayed.expires = max(relayed.expires, again_at + target.rtt.srtt + JITTER)
+            again_at, relayed.expires = ctx.once_more(target.rtt, relayed.expires)
             relayed.timer = ctx.timers.at(again_at, self._ask_again, key)
         else:
             relayed.timer = ctx.timers.at(relayed.expires, self._silent, key)

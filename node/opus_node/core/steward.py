@@ -83,6 +83,9 @@ one. Much is saved at once, a few percent at last. Where new members take longer
 IMPROVE_MOST: Nanos = 30 * SECOND
 """Where demand and members are as they were, each decision that changes nothing doubles the time to the next, up to this: what
 else is measured changes little."""
+LITTLE = 0.02
+"""Of all delay and dues: less is not worth a change however long it lasts, since what single clients ask for comes and goes by
+as much."""
 MUCH = 0.05
 """Of all delay and dues; a decision that saves less is as good as one that changes nothing."""
 SURVEY_EVERY: Nanos = 3 * SECOND
@@ -694,7 +697,7 @@ class Stewards:
         self._stand_by(desk, land, known.members)
         if set(members) == set(known.members):
             desk.settled = where if ready else ()
-        elif saved * (now - desk.changed_at) >= max(CHANGE_COST, desk.moving):
+        elif saved >= LITTLE and saved * (now - desk.changed_at) >= max(CHANGE_COST, desk.moving):
             self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, "nearer to demand")
             if saved < MUCH:

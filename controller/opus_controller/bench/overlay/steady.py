@@ -51,13 +51,15 @@ def control(lab: Lab) -> Figures:
 
 def rates(lab: Lab, seconds: float) -> Figures:
     """Control bytes a second from now on, by role and by kind of message."""
-    before, kinds_before = lab.samples(), lab.control_by_kind()
+    before, kinds_before, began = lab.samples(), lab.control_by_kind(), lab.now
     lab.run_for(seconds)
     after, kinds_after = lab.samples(), lab.control_by_kind()
     rate = {name: (control_bytes(after[name]) - control_bytes(before[name])) / seconds for name in after}
-    # Of a window only those tell what their role costs who had it at both its ends.
-    nodes = [name for name, one in after.items() if not one["is_agent"] and not before[name]["is_agent"]]
-    agents = [name for name, one in after.items() if one["is_agent"] and before[name]["is_agent"]]
+    # Of a window only those tell what their role costs who had it from one end to the other.
+    roles = [one for one in lab.events if one["kind"] == "role" and one["t"] >= began]
+    changed = {one["host"] for one in roles if one["role"] == "agent"}
+    nodes = [name for name, one in after.items() if not one["is_agent"] and name not in changed]
+    agents = [name for name, one in after.items() if one["is_agent"] and name not in changed]
     serving = set(lab.replicas())
 
     def kinds(names: list[str]) -> dict[str, float]:
@@ -76,6 +78,8 @@ def rates(lab: Lab, seconds: float) -> Figures:
         "agent_mean": float(np.mean(of(agents))),
         "agent_max": float(max(of(agents))),
         "agents": sum(one["is_agent"] for one in after.values()),
+        "new_agents": sum(one["role"] == "agent" and one["active"] for one in roles) * 60 / seconds,
+        "new_replicas": sum(one["role"] == "replica" and one["active"] for one in roles) * 60 / seconds,
         "node_kinds": kinds(nodes),
         "agent_kinds": kinds(agents),
     }
