@@ -13,6 +13,7 @@ from opus_node.core.messages import Probe, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.node import NodeCore
 from opus_node.core.replica import GRACE
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
+from opus_node.core.ways import Way
 
 
 def settled(**options: object) -> CoreNet:
@@ -173,6 +174,53 @@ def test_a_silent_agent_is_answered_by_a_wave_at_once() -> None:
     assert done.done_at - done.issued_at < SECOND
     assert net.snapshot(node).agent not in ("", "jp-dead")
     assert ask(net, node).attempts == 1, "it is attached elsewhere by now"
+
+
+def knows_only(net: CoreNet, node: str, *ways: str) -> None:
+    """Of ways in, `node` keeps its agent, which falls silent, and has `ways`; each is measured."""
+    attachment = net.cores[node]._attachment
+    gone = net.snapshot(node).agent
+    attachment._seeds = ()
+    attachment.ways.by_agent = {one: way for one, way in attachment.ways.by_agent.items() if one == gone}
+    for one in ways:
+        way = attachment.ways.by_agent[one] = Way(one)
+        way.rtt.sample(2 * net.delay(node, one))
+    net.power_off(gone)
+
+
+def test_the_farthest_of_a_silent_wave_does_not_hold_up_the_next() -> None:
+    net = settled(config=NodeConfig(apps=(AppConfig(APP, 3),), direct=False, wave=2))
+    node = plain(net, "jp")
+    live = next(one for one in net.agents() if one.startswith("eu"))  # 230 ms away, the third way
+    near, far = plain(net, "usw"), plain(net, "use")
+    knows_only(net, node, near, far, live)
+    net.power_off(near, far)
+    done = ask(net, node)
+    assert (done.outcome, done.attempts) == ("ok", 4)
+    ways = net.cores[node]._attachment.ways.by_agent
+    answered = net.delay(node, live) + net.delay(live, done.replica) + net.delay(done.replica, node)
+    since = done.done_at - answered - done.issued_at
+    assert since < ways[far].rtt.timeout(net.config), "when the live one was asked"
+
+
+def test_who_is_no_agent_any_more_names_its_own_to_a_request() -> None:
+    net = settled(config=NodeConfig(apps=(AppConfig(APP, 3),), direct=False))
+    node, former = plain(net, "jp"), plain(net, "eu")
+    agent = net.snapshot(former).agent
+    assert agent not in ("", net.snapshot(node).agent)
+    knows_only(net, node, former)
+    done = ask(net, node)
+    assert (done.outcome, done.hops) == ("ok", 2)
+    assert done.attempts == 3, "its agent, who was one, and that one's agent"
+    assert former not in net.cores[node]._attachment.ways.by_agent
+
+
+def test_who_has_lost_all_ways_in_finds_an_agent_by_one_that_was_one() -> None:
+    net = settled()
+    node, former = plain(net, "jp"), plain(net, "eu")
+    knows_only(net, node, former)
+    net.run_for(15 * SECOND)
+    assert net.snapshot(node).agent in net.agents()
 
 
 def test_nobody_answers_then_the_deadline_ends_it_exactly() -> None:

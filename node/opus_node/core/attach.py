@@ -77,6 +77,7 @@ class Attachment:
         "_demand",
         "_eager",
         "_find_nonce",
+        "_guide",
         "_handed_from",
         "_lease_retried",
         "_lease_seq",
@@ -125,6 +126,8 @@ class Attachment:
         self._seeds: tuple[NodeId, ...] = ()
         self._next_seed = -1
         self._find_nonce = 0
+        self._guide: NodeId = ""
+        """Somebody who lives and is no agent, to be asked next; empty: whoever comes."""
         self._asking: NodeId = ""
         self._since: Nanos = -1
         """When the search under way began; -1: none is."""
@@ -202,11 +205,14 @@ class Attachment:
         if self._seeds:
             self._next_seed += 1
             targets.append(self._seeds[self._next_seed % len(self._seeds)])
-        if self._rounds or not targets:
+        if self._guide and self._guide not in targets:
+            targets.append(self._guide)
+        elif self._rounds or not targets:
             others = [*self._acquainted(), *self.ways.by_agent]
             others = [node for node in others if node not in targets]
             if others:
                 targets.append(ctx.rng.choice(others))
+        self._guide = ""
         for target in targets:
             ctx.send(target, FindAgents(self._find_nonce))
         if targets:  # a node that knows nobody waits to be found
@@ -214,7 +220,7 @@ class Attachment:
 
     def _find_silent(self, _: object) -> None:
         self._rounds += 1
-        if self._rounds % 2 == 0 and self.ways:
+        if self._rounds % 2 == 0 and self.ways and not self._guide:
             self._search(self._nearest(self._ctx.config.wave, varied=True), JOIN_WINDOW)
         else:
             self._find(None)
@@ -252,8 +258,7 @@ class Attachment:
         if way is None:
             return
         if not reply.is_agent:
-            if not way.seed and node != self.agent:
-                del self.ways.by_agent[node]
+            self.stood_down(node)
             return
         way.heard_at = self._ctx.now
         way.silent = 0
@@ -521,6 +526,16 @@ class Attachment:
         self._recovering = True
         picks = [agent, *self._nearest(self._ctx.config.wave, varied=True)]
         self._search(picks, way.rtt.timeout(self._ctx.config))
+
+    def stood_down(self, node: NodeId, other: NodeId = "") -> None:
+        """It lives and is no agent any more; `other` is its own. Whoever has lost theirs asks it for those that it knows."""
+        way = self.ways.get(node)
+        if way is not None and not way.seed and node != self.agent:
+            del self.ways.by_agent[node]
+        if other and other != self._ctx.me:
+            self.ways.add(other, (self.agent, self._asking))
+        if not self.agent or self._recovering:
+            self._guide = node
 
     def _lose_agent(self) -> None:
         ctx = self._ctx

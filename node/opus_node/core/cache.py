@@ -146,6 +146,10 @@ class AppCache:
         """Round trip to the nearest replica that answers; 0: none is known."""
         return min((entry.rtt.srtt for entry in self.entries.values() if not entry.strikes), default=0)
 
+    def farthest(self) -> Rtt:
+        """To the farthest of the entries; an empty one where there are none."""
+        return max((entry.rtt for entry in self.entries.values()), key=Rtt.delay, default=Rtt())
+
     # Replicas
 
     def learn(self, replica_set: ReplicaSet, responder: NodeId) -> None:

@@ -3,6 +3,7 @@
     any of them --no answer when it is due--> asked again, by a datagram (`once`)
     direct to a cached replica --silent--> agent and another replica --silent--> waves over backups, with growing pauses
     agent --silent--> a wave over backups (and the agent is put to the question)
+    one that is no agent any more --names its own--> that one
     either --busy--> another cached replica, or whom it names, then one other way at a time; after SHEDS of them, refused
     no answer for the application's `hedge` --> a second replica as well, within a budget
     a write to a register --answered with its tag--> all of that once more, to commit it under this tag, wherever it gets through
@@ -19,7 +20,7 @@ from opus_node.core.context import Context
 from opus_node.core.data.cells import Tag
 from opus_node.core.data.registers import judged, keeps, value_of
 from opus_node.core.events import ClientReply, Request, RequestDone
-from opus_node.core.messages import BUSY, NOT_READY, SMALL, Demand, Reply, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.messages import BUSY, NO_AGENT, NOT_READY, SMALL, Demand, Reply, RouteAck, RouteRefuse, RouteRequest
 from opus_node.core.prober import Prober
 from opus_node.core.relay import ATTEMPT_BITS, HEDGE_UNKNOWN, Relay
 from opus_node.core.replica import Replica
@@ -67,8 +68,8 @@ class Pending:
     """One request under way."""
 
     __slots__ = (
-        *("event", "first", "flights", "hedge_at", "issued_at", "next_round_at", "reserved", "rounds", "sheds", "small", "tag"),
-        *("timer", "transfer", "tried"),
+        *("event", "exhausted", "first", "flights", "hedge_at", "issued_at", "next_round_at", "reserved", "rounds", "sheds"),
+        *("small", "tag", "timer", "transfer", "tried", "wave"),
     )
 
     def __init__(self, event: Request, issued_at: Nanos, first: bool, transfer: Nanos) -> None:
@@ -82,6 +83,10 @@ class Pending:
         self.flights: list[Flight] = []
         self.tried: list[NodeId] = []
         self.rounds = 0
+        self.wave = 0
+        """The first flight of the last round."""
+        self.exhausted = False
+        """Whether all ways were tried while some may still answer."""
         self.sheds = 0
         """How often it was turned away."""
         self.hedge_at: Nanos = 0
@@ -234,7 +239,7 @@ class Client:
     def _commit(self, pending: Pending, tag: Tag) -> None:
         """The write has its tag for good: a second one might come back after a later write."""
         pending.tag, pending.reserved, pending.tried, pending.rounds = tag, len(pending.flights), [], 0
-        pending.next_round_at = 0
+        pending.next_round_at, pending.exhausted = 0, False
         for flight in pending.flights:
             flight.state = Flight.LOST
         self._first_try(pending, self.cache(pending.event.app))
@@ -245,22 +250,21 @@ class Client:
         has been told nothing of it: whoever gave up then would only make it longer."""
         app = cache.config
         line = app.queue + SLOW * app.service_time if app.service_time else 0
-        return self._ctx.patience(cache.reply, REPLY_UNKNOWN) + cache.reply.srtt + REPLY_SLACK + line
+        known = cache.reply if cache.reply.samples or self._replica.takes_time(app.name) else cache.farthest()
+        return self._ctx.patience(known, REPLY_UNKNOWN) + known.srtt + REPLY_SLACK + line
 
     # Silence
 
     def _watch(self, pending: Pending) -> None:
         """One timer a request: at the next moment at which something would have to be done."""
         due = pending.event.deadline
-        alive = False
         for flight in pending.flights:
             if flight.state != Flight.LOST:
-                alive = True
                 if 0 < flight.again_at < due:
                     due = flight.again_at
                 if flight.expires < due:
                     due = flight.expires
-        if not alive and pending.next_round_at < due:
+        if pending.next_round_at < due and self._stuck(pending):
             due = max(pending.next_round_at, self._ctx.now + 1)
         elif 0 < pending.hedge_at < due:
             due = pending.hedge_at
@@ -311,10 +315,21 @@ class Client:
             self.cache(app).strike(flight.peer)
 
     def _go_on(self, pending: Pending) -> None:
-        if all(flight.state == Flight.LOST for flight in pending.flights) and self._ctx.now >= pending.next_round_at:
+        if self._ctx.now >= pending.next_round_at and self._stuck(pending):
             self._round(pending)
         if self._pending.get(pending.event.request) is pending:
             self._watch(pending)
+
+    @staticmethod
+    def _stuck(pending: Pending) -> bool:
+        """Whether it is time for other ways: none of those tried may answer any more. Or one of the last wave is silent and none
+        has acknowledged: whole regions fall silent together, and the farthest of a wave would hold up the next."""
+        flying = [flight for flight in pending.flights if flight.state != Flight.LOST]
+        if not flying:
+            return True
+        if not pending.rounds or pending.sheds or pending.exhausted or any(one.state == Flight.ACKED for one in flying):
+            return False
+        return any(one.state == Flight.LOST for one in pending.flights[pending.wave :])
 
     def _round(self, pending: Pending) -> None:
         """Several ways at once: those untried first; when all were tried, all over again."""
@@ -328,9 +343,13 @@ class Client:
                 return
         width = 1 if pending.sheds else ctx.config.wave
         targets = self._targets(pending)
+        if not targets and any(flight.state != Flight.LOST for flight in pending.flights):
+            pending.exhausted = True
+            return
         if not targets and pending.tried:
-            pending.tried = []
+            pending.tried, pending.exhausted = [], False
             targets = self._targets(pending)
+        pending.wave = len(pending.flights)
         for peer, via, rtt in targets[:width]:
             self._fly(pending, peer, via, rtt)
         pause = min(ROUND_MAX, ROUND_FIRST << min(pending.rounds, 5))
@@ -417,7 +436,12 @@ class Client:
             if not late:  # nor doubled
                 self._turned_away(pending, flight, message)
             return
-        if flight.via is DIRECT:
+        if flight.via is AGENT and message.reason == NO_AGENT:
+            other = message.alternative
+            self._attachment.stood_down(source, other)
+            if other and other != self._ctx.me and other not in pending.tried:
+                self._fly(pending, other, AGENT, self._attachment.rtt_of(other))
+        elif flight.via is DIRECT:
             if self.relay is not None:
                 target = self.relay.target(pending.event.app, source)
                 if target is not None:

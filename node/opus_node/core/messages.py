@@ -526,9 +526,10 @@ class RouteRefuse:
     request: int
     attempt: int
     reason: str
-    """`BUSY`, `NOT_READY`, or in other words."""
+    """`BUSY`, `NOT_READY`, `NO_AGENT`, or in other words."""
     alternative: NodeId = ""
-    """With BUSY: who may take it instead; a replica names a replica, an agent an agent. Empty: nobody is known."""
+    """With BUSY: who may take it instead; a replica names a replica, an agent an agent. With NO_AGENT: the agent of who is none.
+    Empty: nobody is known."""
     load: tuple[Load, ...] = ()
     """At most one: a replica's."""
     again: bool = False
@@ -650,6 +651,7 @@ class Data:
 BUSY = "busy"
 """The reason of a refusal that only says: not now, not here (a request turned away, *shed*)."""
 NOT_READY = "service not ready"
+NO_AGENT = "no agent"
 """The same of a replica whose program does not answer yet, or not just now."""
 
 Message = (

@@ -37,6 +37,7 @@ from opus_node.core.events import (
 )
 from opus_node.core.levels import Level
 from opus_node.core.messages import (
+    NO_AGENT,
     NOT_READY,
     Ack,
     AgentOrder,
@@ -651,9 +652,11 @@ class NodeCore:
         elif self._role is not None and not message.direct and message.hops == 1:
             self._role.relay.on_request(source, message)
         else:
-            role = self._replica.serving.get(message.app)
+            role, other = self._replica.serving.get(message.app), ""
             why = NOT_READY if role is not None and role.active else "not a replica"
-            self._once.answer(source, RouteRefuse(message.client, message.request, message.attempt, why))
+            if not message.direct and message.hops == 1:  # by somebody to whom it was an agent
+                why, other = NO_AGENT, self._attachment.agent
+            self._once.answer(source, RouteRefuse(message.client, message.request, message.attempt, why, other))
 
     def _served(self, event: Served) -> None:
         answer = self._replica.answered(event)
