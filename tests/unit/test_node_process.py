@@ -222,6 +222,25 @@ def test_lag_is_read_since_the_last_reading_and_a_pause_is_none() -> None:
     assert lag.histogram.count == 201
 
 
+def test_a_timer_that_fires_just_before_the_pause_is_known_to_be_over_is_not_late_either() -> None:
+    lag = LagMeter()
+    lag.record(due=0, now=4 * SECOND)
+    assert lag.recent(4 * SECOND) == 0
+    lag.resumed(4 * SECOND + MILLISECOND)
+    assert lag.read() == (0, 0)
+    assert lag.histogram.count == 0
+
+
+def test_a_long_lag_counts_though_a_pause_comes_later() -> None:
+    lag = LagMeter()
+    lag.record(due=0, now=4 * SECOND)
+    assert lag.recent(4 * SECOND + 300 * MILLISECOND) == 4 * SECOND
+    lag.resumed(5 * SECOND)
+    lag.record(due=6 * SECOND, now=8 * SECOND)
+    assert lag.read() == (4 * SECOND, 4 * SECOND), "also what is not beyond doubt yet"
+    assert lag.histogram.count == 2
+
+
 class Source:
     """A node with one answered request."""
 
