@@ -651,8 +651,9 @@ class Data:
 BUSY = "busy"
 """The reason of a refusal that only says: not now, not here (a request turned away, *shed*)."""
 NOT_READY = "service not ready"
-NO_AGENT = "no agent"
 """The same of a replica whose program does not answer yet, or not just now."""
+NO_AGENT = "no agent"
+"""Who was asked as an agent is none, perhaps no more."""
 
 Message = (
     FindAgents
