@@ -22,7 +22,7 @@ from opus_node.choices import choosing
 from opus_node.clock import ClockTold
 from opus_node.core.choice import LATENCY
 from opus_node.core.placement import POLICIES
-from opus_node.core.types import BEST, LINEARIZABLE, SECOND, Abilities, AppConfig, History, NodeConfig
+from opus_node.core.types import BEST, CONSISTENCIES, SECOND, Abilities, AppConfig, History, NodeConfig
 from opus_node.core.utility import Utility
 from opus_node.errors import LocalError
 from opus_node.process import BootSpec, NodeProcess
@@ -155,6 +155,9 @@ def _app(app: pb.App) -> AppConfig:
         memory=app.memory,
         storage=app.storage,
         consistency=_consistency(app.consistency),
+        staleness=app.staleness_ns,
+        missed=app.missed,
+        static=app.static,
         **choosing(app.choice or LATENCY),
     )
 
@@ -173,8 +176,8 @@ def _policy(name: str) -> str:
 
 
 def _consistency(name: str) -> str:
-    if name not in ("", LINEARIZABLE):
-        raise ValueError(f"consistency {name}: not known; allowed: {LINEARIZABLE}, or none")
+    if name not in ("", *CONSISTENCIES):
+        raise ValueError(f"consistency {name}: not known; allowed: {', '.join(CONSISTENCIES)}, or none")
     return name
 
 

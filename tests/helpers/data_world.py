@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from opus_controller.engine.linearizable import Operation
-from opus_node.core.data.cells import Ballot, Cell, Config, Peer, Question, Tag
+from opus_node.core.data.cells import Ballot, Cell, Config, Elsewhere, Install, Part, Peer, Question, Tag
+from opus_node.core.data.fetch import Newcomer
 from opus_node.core.data.holder import Holder
 from opus_node.core.data.move import Move
 from opus_node.core.data.quorum import Outcome, Quorums
-from opus_node.core.types import MILLISECOND, SECOND
+from opus_node.core.data.rules import rule_of
+from opus_node.core.types import LINEARIZABLE, MILLISECOND, SECOND, AppConfig
 
 NODES = 7
 FOUNDERS = 3
@@ -22,10 +25,15 @@ CLIENTS = 8
 KEYS = 4
 HOT = 0.7
 """Share of operations on the first key: what meets nobody shows nothing."""
+MANY = 12
+"""Keys, none of them hot, where a value has to be settled to be told by one alone: what is written all the time never is."""
+LEASE: int = 3 * SECOND
+"""In place of the usual: what goes wrong within a lease is to show."""
 TRY: int = 1 * SECOND
 """A client tries another replica after so long."""
 GIVE_UP: int = 6 * SECOND
 TICK: int = 100 * MILLISECOND
+STALENESS: int = 6 * SECOND
 CALM: int = 20 * SECOND
 """At the end: nothing goes wrong any more, and one steward is left."""
 
@@ -44,8 +52,9 @@ class Node:
     def boot(self) -> None:
         self.incarnation += 1
         self.alive = True
-        self.holder = Holder(Peer(self.name, self.incarnation), self.world.first)
-        self.quorums = Quorums(self.holder, lambda to, question: self.world.send(self.name, to, question))
+        self.holder = Holder(Peer(self.name, self.incarnation), self.world.first, self.world.rule.outlast)
+        self.newcomer = Newcomer(self.holder, self.tell, self.entered)
+        self.quorums = Quorums(self.holder, self.world.rule, lambda to, question: self.world.send(self.name, to, question))
         self.move: Move | None = None
 
     @property
@@ -59,9 +68,24 @@ class Node:
         else:
             self.world.send(self.name, to, question)
 
+    def tell(self, to: str, said: Any) -> None:
+        """Of one who is to become a member, or has."""
+        if to == self.name:
+            life = self.incarnation
+            self.world.at(0, lambda: self.receive(to, said) if self.alive and self.incarnation == life else None)
+        else:
+            self.world.send(self.name, to, said)
+
+    def entered(self) -> None:
+        self.quorums.moved(self.now)
+
     def receive(self, source: str, message: Any) -> None:
-        if isinstance(message, Question):
-            answer = self.holder.on(message)
+        if isinstance(message, Install):
+            answer = self.newcomer.install(source, message, self.now)
+            if answer is not None:
+                self.tell(source, answer)
+        elif isinstance(message, Question):
+            answer = self.holder.on(message, source, self.now)
             self.quorums.moved(self.now)
             if answer is not None and source == self.name:
                 self.world.at(0, lambda: self.take(source, answer))
@@ -71,6 +95,10 @@ class Node:
             self.take(source, message)
 
     def take(self, source: str, answer: Any) -> None:
+        if isinstance(answer, Part):
+            self.newcomer.on(source, answer, self.now)
+        elif isinstance(answer, Elsewhere):
+            self.newcomer.elsewhere(answer.config)
         self.quorums.on(source, answer, self.now)
         if self.move is not None:
             self.move.on(source, answer, self.now)
@@ -78,12 +106,13 @@ class Node:
     def tick(self) -> None:
         if self.alive:
             self.quorums.tick(self.now)
+            self.newcomer.tick(self.now)
             if self.move is not None:
                 self.move.tick(self.now)
 
     def steward(self, epoch: int, wanted: list[str], known: Config | None = None) -> None:
         known = known or self.holder.config or self.world.first
-        self.move = Move(Ballot(epoch, self.name), known, wanted, self.ask, self.now)
+        self.move = Move(Ballot(epoch, self.name), known, wanted, self.ask, self.now, led=self.world.rule.led)
 
 
 class Client:
@@ -102,7 +131,8 @@ class Client:
             return
         self.count += 1
         rng = self.world.rng
-        self.key = "k0" if rng.random() < HOT else f"k{rng.randrange(KEYS)}"
+        exact = self.world.rule.exact
+        self.key = "k0" if not exact and rng.random() < HOT else f"k{rng.randrange(MANY if exact else KEYS)}"
         self.value = f"{self.name}-{self.count}"
         self.called = self.world.now
         self.kind = rng.choice(["read", "read", "write"])
@@ -117,7 +147,7 @@ class Client:
             return
         self.tries += 1
         mine, key, value = (self.count, self.tries), self.key, self.value
-        node = world.nodes[world.rng.choice([one.node for one in world.last.members] * 2 + list(world.nodes))]
+        node = world.nodes[world.whom_to_ask()]
         deadline = GIVE_UP
 
         def arrives() -> None:
@@ -155,14 +185,22 @@ class Client:
         if self.kind == "read" and cell is not None and cell.value is not None:
             value = cell.value.decode()
         kind: Any = self.kind
-        world.history.append(Operation(self.name, self.key, kind, value, self.called, world.now if heard else None))
+        version = (cell.tag.count, cell.tag.writer) if cell is not None else None
+        until = world.now if heard else None
+        world.history.append(Operation(self.name, self.key, kind, value, self.called, until, version))
         self.tries += 1
         self.think()
 
 
 class World:
-    def __init__(self, seed: int, lasts_s: float = 36.0) -> None:
+    def __init__(self, seed: int, mode: str = LINEARIZABLE, missed: int = -1, lasts_s: float = 50.0) -> None:
+        self.rule = rule_of(AppConfig("web", consistency=mode, staleness=STALENESS, missed=missed))
+        if self.rule.exact:
+            self.rule = replace(self.rule, lease=LEASE)
         self.rng = rng = Random(seed)
+        self.pause = 4 * SECOND if self.rule.lease else SECOND
+        """Between two troubles, at most. Who answers alone has to come to it in between."""
+        self.more = ["replace"] * 6 if self.rule.lease else []
         self.now = 0
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
@@ -178,6 +216,22 @@ class World:
         self.epoch = 0
         self.ballots: dict[str, int] = {}
         """By node, the last epoch under which it was steward."""
+
+    def whom_to_ask(self) -> str:
+        """A member most of the time, the primary more often; now and then one without which others go on."""
+        last, rng = self.last, self.rng
+        past = [name for name, node in self.nodes.items() if node.alive and node.holder.serves and self._left_behind(name)]
+        if past and rng.random() < 0.3:
+            return rng.choice(past)
+        if self.rule.led and rng.random() < 0.6:
+            return last.primary.node
+        return rng.choice([one.node for one in last.members] * 2 + list(self.nodes))
+
+    def _left_behind(self, name: str) -> bool:
+        """Whether others go on without it."""
+        return self.nodes[name].holder.config != self.last or all(
+            (other, name) in self.cut for other in self.nodes if other != name
+        )
 
     # Time and network
 
@@ -202,6 +256,11 @@ class World:
         following += [one.move.following for one in self.nodes.values() if one.move is not None]
         needed = [last, *(config for config in following if config is not None and config.number > last.number)]
         return all(self._living(config, without) >= config.majority for config in needed)
+
+    @property
+    def well_from(self) -> int:
+        """By when all is well again: the last steward has moved the data, and outlasted whoever answered alone."""
+        return self.calm_at + GIVE_UP + self.rule.outlast
 
     @property
     def calm(self) -> bool:
@@ -230,6 +289,7 @@ class World:
         self.at(0, self._ticks)
         self.at(0, lambda: self._steward(3))
         self.at(SECOND, self._trouble)
+        self.at(self.calm_at, self._recover)
         while self._queue and self.now < self.ends + GIVE_UP + TRY:
             self.now, _, act = heapq.heappop(self._queue)
             act()
@@ -243,9 +303,8 @@ class World:
     def _trouble(self) -> None:
         rng = self.rng
         if self.calm:
-            self._recover()
             return
-        what = rng.choice(["crash", "crash", "restart", "restart", "cut", "heal", "steward", "steward", "nothing"])
+        what = rng.choice(["crash", "crash", "restart", "restart", "cut", "heal", "steward", "steward", "nothing", *self.more])
         if what == "crash":
             self._crash()
         elif what == "restart":
@@ -259,7 +318,20 @@ class World:
             self.cut = set()
         elif what == "steward":
             self._steward(rng.choice([2, 3, 3, 4, 5]))
-        self.at(rng.randrange(SECOND), self._trouble)
+        elif what == "replace":
+            self._replace()
+            self.at(self.pause, self._trouble)
+            return
+        self.at(rng.randrange(self.pause), self._trouble)
+
+    def _replace(self) -> None:
+        """A member that may just now answer alone is cut off, and replaced at once, or not so soon."""
+        self.cut = set()
+        last = self.last
+        name = last.primary.node if self.rule.led else self.rng.choice(last.members).node
+        self.cut = {(a, b) for a in self.nodes for b in self.nodes if (a == name) != (b == name)}
+        if self.rng.random() < 0.5:
+            self._steward(3, last, but=name)
 
     def _crash(self) -> None:
         node = self.rng.choice([node for node in self.nodes.values() if node.alive])
@@ -275,12 +347,15 @@ class World:
         if dead:
             self.rng.choice(dead).boot()
 
-    def _steward(self, members: int, known: Config | None = None) -> None:
+    def _steward(self, members: int, known: Config | None = None, but: str = "") -> None:
         """Any node, whatever it knows; sometimes two of one epoch, never one twice under one."""
-        node = self.rng.choice([node for node in self.nodes.values() if node.alive])
+        node = self.rng.choice([node for node in self.nodes.values() if node.alive and node.name != but])
         self.epoch = max(self.epoch + self.rng.choice([0, 1]), self.ballots.get(node.name, 0) + 1)
         self.ballots[node.name] = self.epoch
-        node.steward(self.epoch, self.rng.sample(sorted(self.nodes), members), known)
+        able = sorted(self.nodes)
+        if but or self.rng.random() < 0.5:  # whoever is silent is not chosen
+            able = [name for name in able if self.nodes[name].alive and not {(node.name, name), (name, node.name)} & self.cut]
+        node.steward(self.epoch, self.rng.sample(able, min(members, len(able))), known)
 
     def _recover(self) -> None:
         self.cut = set()

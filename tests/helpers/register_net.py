@@ -6,32 +6,54 @@ Clients ask at random hosts, most of them for one key: what meets nobody shows n
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
-from opus_controller.report.consistency import History, history_of
-from opus_node.core.data.cells import Config
+from opus_controller.engine.linearizable import Verdict
+from opus_controller.model.plan import App
+from opus_controller.report.consistency import History, history_of, judged
+from opus_node.core.data.cells import Cell, Config, Peer
 from opus_node.core.data.keeper import Keeper
 from opus_node.core.events import RegisterDone
-from opus_node.core.types import LINEARIZABLE, MILLISECOND, SECOND, AppConfig, NodeConfig
+from opus_node.core.types import EVENTUAL, LINEARIZABLE, MILLISECOND, SECOND, AppConfig, NodeConfig
 from opus_node.folds import notice_to_record
 
 from helpers.corenet import APP, SIX, Chance, CoreNet, six_regions
 
 KEYS = (0, 0, 0, 1, 2)
 CALM = 30 * SECOND
+STALENESS = 4 * SECOND
 
 
 class RegisterNet:
-    def __init__(self, seed: str, *, per_site: int = 4, loss: float = 0.0, replicas: int = 3) -> None:
-        config = NodeConfig(apps=(AppConfig(APP, replicas, consistency=LINEARIZABLE),))
+    def __init__(
+        self, seed: str, *, per_site: int = 4, loss: float = 0.0, replicas: int = 3, mode: str = LINEARIZABLE, **of_app: Any
+    ) -> None:
+        """`of_app`: more of the application's configuration."""
+        self.app = AppConfig(APP, replicas, consistency=mode, staleness=STALENESS, **of_app)
+        config = NodeConfig(apps=(self.app,))
         chance = Chance(loss=loss, duplicate=0.02, jitter=20 * MILLISECOND)
         self.net: CoreNet = six_regions(config, seed=seed, per_site=per_site, chance=chance)
         self.rng = Random(seed)
+        self.calm_from = 0
 
     def keeper(self, node: str) -> Keeper:
-        return self.net.cores[node]._replica.registers._by_app[APP]
+        found = self.net.cores[node]._replica.registers._by_app[APP]
+        assert isinstance(found, Keeper)
+        return found
+
+    def ready(self, node: str) -> bool:
+        return self.net.cores[node]._replica.registers.ready(APP)
+
+    def held(self, node: str, key: int = 0) -> Cell:
+        """What a host holds of a key."""
+        found = self.net.cores[node]._replica.registers._by_app[APP]
+        store = found.holder.store if isinstance(found, Keeper) else found._store
+        return store.get(str(key))
 
     def config(self) -> Config:
-        """The last one that anybody serves."""
+        """The last one that anybody serves; without configurations, the replicas."""
+        if self.app.consistency == EVENTUAL:
+            return Config(0, tuple(Peer(node, self.net.lives[node]) for node in self.net.replicas()))
         served = [self.keeper(node).holder.config for node in self.net.live() if self.keeper(node).ready]
         return max((one for one in served if one is not None), key=lambda one: one.number)
 
@@ -56,14 +78,14 @@ class RegisterNet:
             self.net.run_for(10 * MILLISECOND)
         raise AssertionError(f"request {number} of {node} is not done")
 
-    def ask(self) -> None:
+    def ask(self, writes: float) -> None:
         rng = self.rng
-        self.net.request(rng.choice(self.net.live()), 2 * SECOND, write=rng.random() < 0.4, key=rng.choice(KEYS))
+        self.net.request(rng.choice(self.net.live()), 2 * SECOND, write=rng.random() < writes, key=rng.choice(KEYS))
 
-    def load(self, span: int, gap: int = 60 * MILLISECOND) -> None:
+    def load(self, span: int, gap: int = 60 * MILLISECOND, writes: float = 0.4) -> None:
         end = self.net.now + span
         while self.net.now < end:
-            self.ask()
+            self.ask(writes)
             self.net.run_for(self.rng.randrange(1, gap))
 
     # What goes wrong
@@ -96,6 +118,7 @@ class RegisterNet:
 
     def calm(self) -> None:
         """All is mended, and then some time."""
+        self.calm_from = self.net.now
         self.net.heal()
         self.net.chance.loss = 0.0
         for node in sorted(self.net.dead):
@@ -107,6 +130,12 @@ class RegisterNet:
     def history(self) -> History:
         told = [one for one in self.net.told if isinstance(one.notice, RegisterDone)]
         return history_of([notice_to_record(one.at, one.node, one.notice) for one in told])
+
+    def violated(self) -> Verdict | None:
+        """The first key for which the mode's promise was broken, or of which nobody can say; None: none."""
+        app = App(name=APP, replicas=1, consistency=self.app.consistency, staleness_ns=self.app.staleness, missed=self.app.missed)
+        verdicts = judged(self.history(), app, self.calm_from)
+        return next((one for one in verdicts if one.found not in ("linearizable", "kept")), None)
 
     def outcomes(self, since: int) -> list[str]:
         return [one.outcome for one in self.net.outcomes(since)]

@@ -4,51 +4,96 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from helpers.data_world import GIVE_UP, KEYS, Client, Node, World
-from opus_controller.engine.linearizable import check
-from opus_node.core.data.cells import Answer, Config, Get, Put, Question, Tag
+from helpers.data_world import KEYS, STALENESS, Client, Node, World
+from opus_controller.engine.bounded import check_register as check_bounded
+from opus_controller.engine.linearizable import Operation, Verdict, check
+from opus_node.core.data import store
+from opus_node.core.data.cells import (
+    Answer,
+    Cell,
+    Config,
+    Fetch,
+    Get,
+    Got,
+    Install,
+    Installed,
+    Part,
+    Peer,
+    Put,
+    Question,
+    Stored,
+    Tag,
+)
+from opus_node.core.data.fetch import Newcomer
 from opus_node.core.data.holder import Holder
-from opus_node.core.data.quorum import Quorums
+from opus_node.core.data.lease import Lease
+from opus_node.core.data.move import Move
+from opus_node.core.data.quorum import Outcome, Quorums
+from opus_node.core.data.rules import LEASE, Rule
+from opus_node.core.types import BOUNDED, LINEARIZABLE, PRIMARY, SECOND, WRITE_ALL
 
 SEEDS = 60
+TRIED = 120
+"""Seeds for a planted bug; an acknowledgement before the quorum shows in most of them."""
+FEW = 3
+"""Writes that a read may miss."""
+MODES = [(LINEARIZABLE, -1), (WRITE_ALL, -1), (PRIMARY, -1), (BOUNDED, -1), (BOUNDED, FEW)]
 Bug = Callable[[pytest.MonkeyPatch], None]
 
 
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """State that does not fit into one message: two cells do."""
+    monkeypatch.setattr(store, "PAGE", 100)
+
+
+@pytest.mark.parametrize(("mode", "missed"), MODES)
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_histories_are_linearizable(seed: int) -> None:
-    judged(seed)
+def test_histories_keep_what_the_mode_promises(seed: int, mode: str, missed: int) -> None:
+    judged(seed, mode, missed)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_a_thousand_histories_are_linearizable() -> None:
-    for seed in range(SEEDS, 1000 + SEEDS):
-        judged(seed)
+def test_a_thousand_histories_keep_it() -> None:
+    for mode, missed in MODES:
+        for seed in range(SEEDS, 1000 + SEEDS):
+            judged(seed, mode, missed)
 
 
-def judged(seed: int) -> None:
+def judged(seed: int, mode: str, missed: int) -> None:
     """Nothing that was told is contradicted, and what is asked once all is well again is answered."""
-    world = World(seed)
+    world = World(seed, mode, missed)
     history = world.run()
-    verdict = check(history)
-    assert verdict.found == "linearizable", (seed, verdict)
-    late = [one for one in history if one.returned_at is None and one.called_at > world.calm_at + GIVE_UP]
+    verdict = verdict_of(history, mode, missed)
+    assert verdict.found in ("linearizable", "kept"), (seed, verdict)
+    late = [one for one in history if one.returned_at is None and one.called_at > world.well_from]
     assert not late or not world.able(), (seed, late)
 
 
-def test_the_seeds_are_hard_enough() -> None:
+@pytest.mark.parametrize(("mode", "missed"), MODES)
+def test_the_seeds_are_hard_enough(mode: str, missed: int) -> None:
     """Operations fail and configurations change in them, but most operations are done."""
     done: Counter[bool] = Counter()
     configs = 0
     for seed in range(10):
-        world = World(seed)
+        world = World(seed, mode, missed)
         done.update(one.returned_at is not None for one in world.run())
         configs += max(node.holder.config.number for node in world.nodes.values() if node.holder.config is not None)
-    assert done[True] > 10 * done[False] > 0
+    assert done[True] > 4 * done[False] > 0
     assert configs > 30
+
+
+def verdict_of(history: list[Operation], mode: str, missed: int = -1) -> Verdict:
+    if mode != BOUNDED:
+        return check(history)
+    keys = sorted({str(one.key) for one in history})
+    verdicts = [check_bounded([one for one in history if one.key == key], STALENESS, missed) for key in keys]
+    return next((one for one in verdicts if one.found == "violated"), verdicts[0])
 
 
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,12 +113,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def unsealed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has accepted the next configuration goes on serving the present one."""
 
-    def on(self: Holder, question: Question) -> Answer | None:
+    def on(self: Holder, question: Question, *rest: Any) -> Answer | None:
         if not isinstance(question, Get | Put):
-            return answers(self, question)
+            return answers(self, question, *rest)
         accepted, self._accepted = self._accepted, None
         try:
-            return answers(self, question)
+            return answers(self, question, *rest)
         finally:
             self._accepted = accepted
 
@@ -95,19 +140,6 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Node, "boot", boot)
 
 
-def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read tells what it found first, and leaves it where it was."""
-
-    def got(self: Quorums, one: Any, now: int) -> None:
-        if one.kind == "read":
-            greatest = max(one.got.values(), key=lambda cell: cell.tag)
-            one.got = dict.fromkeys(one.got, greatest)
-        gets(self, one, now)
-
-    gets = Quorums._got
-    monkeypatch.setattr(Quorums, "_got", got)
-
-
 def twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that is tried again gets a new tag."""
 
@@ -118,10 +150,124 @@ def twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Client, "go", again)
 
 
-@pytest.mark.parametrize("bug", [hasty, unsealed, forgetful, unwritten, twice])
-def test_a_planted_bug_is_caught_within_fifty_seeds(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A steward lets the next configuration serve while members of the last one may still answer alone."""
+    monkeypatch.setattr(Move, "_outlasted", lambda self, now: True)
+
+
+def unleased(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member answers alone as long as it has not heard of another configuration."""
+    monkeypatch.setattr(Lease, "holds", lambda self, now: self._holder.serves)
+
+
+def unsettled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member that answers alone tells what it holds, whether others hold it too or not."""
+    monkeypatch.setattr(Holder, "unsettled", property(lambda self: set(), lambda self, value: None), raising=False)
+
+
+def partial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write is acknowledged when a majority holds it, though others answer alone."""
+    monkeypatch.setattr(Quorums, "_enough", lambda self, config: config.majority)
+
+
+def incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new member is content with what one of the last ones holds."""
+
+    def install(self: Newcomer, source: str, question: Install, now: int) -> Answer | None:
+        return installs(self, source, replace(question, quorum=1), now)
+
+    installs = Newcomer.install
+    monkeypatch.setattr(Newcomer, "install", install)
+
+
+def first_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new member is content with the first page of what each holds."""
+
+    def on(self: Newcomer, source: str, part: Part, now: int) -> None:
+        ons(self, source, replace(part, last=True), now)
+
+    ons = Newcomer.on
+    monkeypatch.setattr(Newcomer, "on", on)
+
+
+def everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each member takes itself for the primary."""
+    monkeypatch.setattr(
+        World, "rule", property(lambda self: Rule(lease=LEASE, exact=True), lambda self, rule: None), raising=False
+    )
+
+
+BUGS = [
+    *((bug, LINEARIZABLE) for bug in (hasty, unsealed, forgetful, twice, incomplete, first_page)),
+    *((bug, WRITE_ALL) for bug in (partial, forgetful, twice, hurried, unleased, unsettled)),
+    *((bug, PRIMARY) for bug in (hasty, unsealed, forgetful, twice, hurried, unleased, unsettled, everybody)),
+    *((bug, BOUNDED) for bug in (hasty, unsealed, unleased, hurried)),
+]
+
+
+@pytest.mark.parametrize(("bug", "mode"), BUGS)
+def test_a_planted_bug_is_caught(bug: Bug, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bug(monkeypatch)
-    assert any(check(World(seed).run()).found == "violated" for seed in range(50))
+    missed = FEW if mode == BOUNDED else -1
+    assert any(verdict_of(World(seed, mode, missed).run(), mode, missed).found == "violated" for seed in range(TRIED))
+
+
+def test_who_has_given_before_it_entered_is_one_of_a_majority_and_not_enough() -> None:
+    """Also when somebody says later that one who has entered will do: it has to give once more."""
+    config = Config(1, tuple(Peer(name, 1) for name in "abcn"))
+    newcomer = Peer("n", 1)
+    holder, sent = Holder(newcomer), list[tuple[str, Any]]()
+    entry = Newcomer(holder, lambda to, said: sent.append((to, said)), lambda: None)
+    cells = {"k": Cell(Tag(1, "w"), b"v")}
+    assert entry.install("s", Install(config, ("a", "b"), 2), 0) is None
+    entry.on("a", Part(1, config.members[0], 1, True, False, cells), 0)
+    assert entry.install("t", Install(config, ("a",), 0), 0) is None
+    assert not holder.is_member
+    assert sent[-1] == ("a", Fetch(1, 1))
+    entry.on("a", Part(1, config.members[0], 2, True, True, {"l": Cell(Tag(4, "w"), b"u")}), 0)
+    assert holder.is_member
+    assert sorted(holder.store.cells) == ["k", "l"]
+    assert sorted(to for to, said in sent if isinstance(said, Installed)) == ["s", "t"]
+
+
+def test_a_read_leaves_what_it_tells_with_a_majority() -> None:
+    """One of two has a later value, perhaps nobody else does: before it is told, another member stores it."""
+    config = Config(0, tuple(Peer(name, 1) for name in "abc"))
+    holder, told = Holder(config.members[0], config), list[Outcome]()
+    sent: list[tuple[str, Any]] = []
+    quorums = Quorums(holder, Rule(), lambda to, said: sent.append((to, said)))
+    later = Cell(Tag(2, "w"), b"v")
+    holder.take("k", later)
+    assert quorums.read("k", 0, SECOND, told.append)
+    op = sent[-1][1].op
+    quorums.on("b", Got(0, op, Cell(Tag(1, "w"), b"u")), 0)
+    assert not told
+    assert ("c", Put(0, op, "k", later)) in sent
+    quorums.on("c", Stored(0, op), 0)
+    assert [one.cell for one in told] == [later]
+
+
+def test_no_member_lacks_more_writes_than_it_may() -> None:
+    """Of six two, for each of three who bring them about: the third waits until the silent member has stored one of them."""
+    config = Config(0, tuple(Peer(name, 1) for name in "abc"))
+    sent: list[tuple[str, Any]] = []
+    told: list[Outcome] = []
+    quorums = Quorums(
+        Holder(config.members[0], config), Rule(lease=5 * SECOND, missed=6), lambda to, said: sent.append((to, said))
+    )
+    for count in (1, 2, 3):
+        assert quorums.commit("k", Tag(count, "w"), b"v", 0, SECOND, told.append)
+        quorums.on("b", Stored(0, sent[-1][1].op), 0)
+    assert [one.cell.tag.count for one in told] == [1, 2]
+    silent = [said.op for to, said in sent if to == "c"]
+    quorums.tick(2 * SECOND - 1)
+    assert [said.op for to, said in sent if to == "c"] != silent  # it is told again of what it lacks
+    assert [one.done for one in told] == [True, True, False]
+    quorums.commit("k", Tag(4, "w"), b"v", 2 * SECOND, 9 * SECOND, told.append)
+    quorums.on("b", Stored(0, sent[-1][1].op), 2 * SECOND)
+    assert len(told) == 3
+    quorums.on("c", Stored(0, silent[0]), 2 * SECOND)
+    assert [one.cell.tag.count for one in told if one.done] == [1, 2, 4]
 
 
 def test_keys_are_registers_of_their_own() -> None:

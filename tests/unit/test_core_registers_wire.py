@@ -8,11 +8,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opus_node import codec
-from opus_node.core.data.cells import EMPTY, Answer, Ballot, Cell, Config, Got, Greeted, Peer, Promised, Put, Question, Tag
+from opus_node.core.data.cells import (
+    EMPTY,
+    Answer,
+    Ballot,
+    Cell,
+    Config,
+    Exchange,
+    Got,
+    Greeted,
+    Peer,
+    Promised,
+    Put,
+    Question,
+    Tag,
+)
 from opus_node.core.data.wire import packed, unpacked
 from opus_node.core.messages import Data
 
-KINDS = (*get_args(Question), *get_args(Answer))
+KINDS = (*get_args(Question), *get_args(Answer), *get_args(Exchange))
 
 small = st.integers(0, 2**40)
 name = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -32,6 +46,17 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "ballot": ballot,
     "by": ballot,
     "peer": peer,
+    "giver": peer,
+    "tag": tag,
+    "since": small,
+    "count": small,
+    "life": small,
+    "ready": st.booleans(),
+    "last": st.booleans(),
+    "inside": st.booleans(),
+    "givers": st.lists(name, max_size=5).map(tuple),
+    "quorum": small,
+    "left": st.lists(small, max_size=5).map(tuple),
 }
 LOOSE: dict[type, dict[str, st.SearchStrategy[object]]] = {
     Got: {"cell": cell | st.just(EMPTY)},

@@ -41,7 +41,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    found: Literal["linearizable", "violated", "unknown"]
+    found: Literal["linearizable", "kept", "violated", "unknown"]
+    """kept: what was promised, where that is less."""
     key: Hashable = None
     """Which register is not, or might not be."""
     explained: tuple[Operation, ...] = ()

@@ -24,8 +24,8 @@ from opus_controller.model.scenario_form import (
     AUTO,
     EVERYWHERE,
     LEAST_REPLICAS,
-    LINEARIZABLE,
     NONE,
+    STATIC,
     AppForm,
     ScenarioForm,
     WorkloadForm,
@@ -37,8 +37,8 @@ from opus_controller.model.topology import Topology
 from opus_controller.model.units import format_duration, format_size, shown
 from opus_controller.model.utility import compiled as utilities_of
 
-MOST_DATA = 4 << 20
-"""Bytes of an application's registers."""
+MOST_DATA = 64 << 20
+"""Bytes of an application's registers: all of them are in each replica's memory, and sent to each new one."""
 CELL = 64
 """Bytes of a register besides its value, about."""
 
@@ -59,6 +59,12 @@ def plan_of_topology(topology: Topology, *, seed: int = 1, apps: Sequence[App] =
 
 def _stream(seed: int, purpose: str) -> Random:
     return Random(f"{seed}/compile/{purpose}")
+
+
+def _bounds(app: AppForm) -> dict[str, int]:
+    """Of what a read may miss, where they were given."""
+    given = {"staleness_ns": app.staleness, "missed": app.missed}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _plan(topology: Topology, *, name: str, seed: int, duration_ns: int, seeds: tuple[str, ...], apps: tuple[App, ...]) -> Plan:
@@ -132,6 +138,8 @@ class _Compiler:
                     memory=app.memory,
                     storage=app.storage,
                     consistency="" if app.consistency == NONE else app.consistency,
+                    **_bounds(app),
+                    static=app.membership == STATIC,
                 )
                 for app, service, utility in zip(self._form.applications, services, utilities, strict=True)
             ),
@@ -234,7 +242,7 @@ class _Compiler:
 
     def _check_registers(self, keys: KeyPath, form: WorkloadForm, app: str) -> None:
         """All registers of an application move as one message, each with its key, tag and value."""
-        if form.write_share and any(one.name == app and one.consistency == LINEARIZABLE for one in self._form.applications):
+        if form.write_share and any(one.name == app and one.consistency != NONE for one in self._form.applications):
             most = MOST_DATA // (form.request_size + CELL)
             if form.keys > most:
                 message = (
@@ -317,7 +325,7 @@ class _Compiler:
                 one.consistency != NONE and form.app in ("", one.name) for one in self._form.applications
             ):
                 whose = shown(form.app) if form.app else "any application"
-                message = f"{form.figure} of {whose}, which promises none; allowed: where consistency is {LINEARIZABLE}"
+                message = f"{form.figure} of {whose}, which promises none; allowed: where consistency is not {NONE}"
                 self._problems.add(("expectations", k), message)
             if form.outside_churn and not self._form.churn:
                 self._problems.add(

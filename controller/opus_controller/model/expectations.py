@@ -40,6 +40,7 @@ FIGURES: Final[Mapping[str, Unit]] = {
     "utility.share": "share",
     "consistency.violations": "number",
     "agents": "number",
+    "replicas": "number",
     **{f"state_entries.{role}.{q}": "number" for role in ("node", "agent") for q in ("p50", "max")},
     **{f"control_bytes_per_s.{q}": "number" for q in ("mean", "p99", "max")},
 }
@@ -62,6 +63,8 @@ UTILITY: Final = "utility.share"
 """What was felt / what applications are worth: of all, or of one."""
 VIOLATIONS: Final = "consistency.violations"
 """Keys for which what was promised was not kept: of all applications, or of one."""
+REPLICAS: Final = "replicas"
+"""Live ones at the end: of all applications, or of one."""
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
 SHED: Final = "requests.shed"
 """How often requests were turned away: counted by those who did, so it cannot be narrowed."""
@@ -162,7 +165,9 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
     if about in PER_HOST and options.get("app"):
         raise ValueError(f"{figure} is of hosts, which hold and send for all applications together; allowed: site, outside")
     for option in ("app", "site", "outside", "reachable"):
-        if (option == "app" and figure in (UTILITY, VIOLATIONS)) or (option in ("site", "outside") and about in PER_HOST):
+        if (option == "app" and figure in (UTILITY, VIOLATIONS, REPLICAS)) or (
+            option in ("site", "outside") and about in PER_HOST
+        ):
             continue
         if options.get(option) and (not narrows or (option == "outside" and about == "recovery_s")):
             fitting = (*PER_REQUEST[:-1], *(PER_HOST if option in ("site", "outside") else ()))

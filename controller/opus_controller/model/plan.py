@@ -120,7 +120,7 @@ class Later(Frozen):
 
 
 class App(Later):
-    LATER = ("utility", "memory", "storage", "consistency")
+    LATER = ("utility", "memory", "storage", "consistency", "staleness_ns", "missed", "static")
 
     name: str
     replicas: int = Field(ge=1)
@@ -148,7 +148,18 @@ class App(Later):
     storage: int = Field(default=0, ge=0)
     """... and bytes of storage."""
     consistency: str = ""
-    """What clients are promised of data that change: linearizable, or nothing."""
+    """What clients are promised of data that change, one of opus_node.core.types.CONSISTENCIES, or nothing."""
+    staleness_ns: int = Field(default=5_000_000_000, ge=0)
+    """bounded: a read may miss what was written during so long before it ..."""
+    missed: int = Field(default=-1, ge=-1)
+    """... and at most so many writes; -1: any number."""
+    static: bool = False
+    """Its members stay who they were at first."""
+
+    @property
+    def by_majority(self) -> bool:
+        """Whether nothing is answered where a majority of those who keep its data is out of reach."""
+        return self.consistency not in ("", "eventual")
 
 
 class OverlaySettings(Frozen):

@@ -35,7 +35,7 @@ from opus_controller.model.selector_fields import Selectors, parse_selectors
 from opus_controller.model.selectors import Selector
 from opus_controller.model.service_form import ServiceForm
 from opus_controller.model.topology_form import ShapeForm
-from opus_controller.model.units import SECOND, shown
+from opus_controller.model.units import SECOND, format_duration, shown
 from opus_controller.model.utility_form import UtilityForm
 
 HOST_FAULTS: Final = ("crash", "power-off", "leave", "restart", "pause", "resume")
@@ -116,8 +116,12 @@ Policy = Annotated[str, BeforeValidator(choice(*POLICIES)), WithJsonSchema({"enu
 
 
 NONE: Final = "none"
-LINEARIZABLE: Final = "linearizable"
-CONSISTENCIES: Final = (NONE, LINEARIZABLE)
+BOUNDED: Final = "bounded"
+STATIC: Final = "static"
+MEMBERSHIPS: Final = ("reconfigured", STATIC)
+Membership = Annotated[str, BeforeValidator(choice(*MEMBERSHIPS)), WithJsonSchema({"enum": list(MEMBERSHIPS)})]
+CONSISTENCIES: Final = (NONE, "linearizable", "write-all", "primary", BOUNDED, "eventual")
+"""NONE, and those of `opus_node.core.data.rules`."""
 Consistency = Annotated[str, BeforeValidator(choice(*CONSISTENCIES)), WithJsonSchema({"enum": list(CONSISTENCIES)})]
 
 
@@ -154,8 +158,18 @@ class AppForm(Form):
     """What it is worth, by what its users feel. With the policy best, hosts are divided by it among all applications that have
     one; replicas is the most that it may hold, or, with auto, max_replicas."""
     consistency: Consistency = NONE
-    """What its clients are promised of data that change. linearizable: its keys are registers, each read and write as if it had
-    happened at one moment, whatever fails; a majority of the replicas answers each (docs/data.md). none: it holds none."""
+    """What its clients are promised of data that change (docs/data.md). none: it holds none. In the other modes its keys are
+    registers. linearizable, write-all, primary: each read and write is as if it had happened at one moment; a majority of the
+    replicas answers each; or any replica a read and all a write; or one replica a read and a majority a write. bounded: any
+    replica answers a read, which may miss some of the latest writes. eventual: any replica answers each, also where it is cut
+    off."""
+    membership: Membership = "reconfigured"
+    """Of those who keep the data: reconfigured, the set follows losses and demand; static, it stays as it was decided first, and
+    one that restarts is taken in anew."""
+    staleness: Span | None = None
+    """With bounded: a read misses nothing that was written longer before it (5s), ..."""
+    missed: _integer(0, 1_000_000) | None = None  # type: ignore[valid-type]
+    """... and at most so many writes (any number)."""
 
     @model_validator(mode="after")
     def _size(self) -> AppForm:
@@ -178,23 +192,38 @@ class AppForm(Form):
             raise ValueError("service_time is emulated, but a program serves; allowed: one of service and service_time")
         return self
 
+    @model_validator(mode="after")
+    def _how_stale(self) -> AppForm:
+        if self.membership == STATIC and self.consistency == NONE:
+            raise ValueError(f"membership: {STATIC} without a consistency; allowed: with one of {', '.join(CONSISTENCIES[1:])}")
+        for key in ("staleness", "missed"):
+            if getattr(self, key) is not None and self.consistency != BOUNDED:
+                raise ValueError(f"{key} with consistency: {self.consistency}, which has no bounds; allowed: with {BOUNDED}")
+        if self.staleness is not None and self.staleness < LEAST_STALENESS:
+            raise ValueError(
+                f"staleness is {format_duration(self.staleness)}, in which hardly a majority can be asked; allowed: at least 1s"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _whose_data(cls, given: object) -> object:
         """Before what is said of sizes: whoever reads `replicas: auto` here is to hear that it is not for registers at all."""
-        if not isinstance(given, dict) or given.get("consistency") != LINEARIZABLE:
+        mode = given.get("consistency", NONE) if isinstance(given, dict) else NONE
+        if not isinstance(given, dict) or mode not in CONSISTENCIES or mode == NONE:
             return given
         for key, why in _NOT_WITH_REGISTERS.items():
             if given.get(key) is not None and (key != "replicas" or given[key] == AUTO):
-                raise ValueError(f"{key} with consistency: {LINEARIZABLE}, but {why}; allowed: one of the two")
+                raise ValueError(f"{key} with consistency: {mode}, but {why}; allowed: one of the two")
         if given.get("policy") == EVERYWHERE:
             raise ValueError(
-                f"policy: {EVERYWHERE} with consistency: {LINEARIZABLE}, but a majority of all hosts would have to answer each "
-                "request; allowed: a number of replicas"
+                f"policy: {EVERYWHERE} with consistency: {mode}, but a majority of all hosts, or all, would have to answer "
+                "requests; allowed: a number of replicas"
             )
         return given
 
 
+LEAST_STALENESS: Final = 1 * SECOND
 _NOT_WITH_REGISTERS: Final = {
     "service": "a program's data are its own",
     "replicas": "as many as have been chosen keep the data, however busy they are",

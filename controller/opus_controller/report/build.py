@@ -31,6 +31,7 @@ def build(run: Run) -> result.Result:
         "state_entries": steady.state_entries(run.steady_samples).model_dump(),
         "control_bytes_per_s": steady.control_bytes_per_s(steady.control_rates(run.steady_samples, run.starts)).model_dump(),
         "agents": len(run.world.live(run.world.final, run.world.final.agents)),
+        "replicas": sum(len(_serving(run, app.name)) for app in run.plan.apps),
         "utility": None if utility is None else utility.model_dump(),
         "consistency": None if run.consistency is None else run.consistency.model_dump(),
     }
@@ -114,7 +115,9 @@ def _about(run: Run, wanted: Expectation, whole: Mapping[str, Any], faults: list
     """The figures an expectation is judged by: result.json's, those of requests over its selection, recovery over its faults."""
     narrowed = figures.of(run.judged.where(selection(run, wanted))).model_dump()
     narrowed["requests"] = {**whole["requests"], **narrowed["requests"]}
-    of_apps = {key: _of_app(wanted, whole[key]) for key in ("utility", "consistency")}
+    of_apps: dict[str, Any] = {key: _of_app(wanted, whole[key]) for key in ("utility", "consistency")}
+    if wanted.app:
+        of_apps["replicas"] = len(_serving(run, wanted.app))
     return {**whole, **narrowed, **_of_hosts(run, wanted), **_recovery(run, wanted, faults), **of_apps}
 
 
@@ -193,8 +196,13 @@ def _by_site(run: Run) -> list[result.SiteResult]:
     return rows
 
 
-def _by_app(run: Run) -> list[result.AppResult]:
+def _serving(run: Run, app: str) -> frozenset[int]:
+    """Live replicas at the end."""
     final = run.world.final
+    return run.world.live(final, final.replicas.get(app, ()))
+
+
+def _by_app(run: Run) -> list[result.AppResult]:
     return [
         result.AppResult(
             app=app.name,
@@ -203,7 +211,7 @@ def _by_app(run: Run) -> list[result.AppResult]:
             figures=figures.of(run.judged.where(run.judged.requests.app == a)),
         )
         for a, app in enumerate(run.plan.apps)
-        for live in (len(run.world.live(final, final.replicas.get(app.name, ()))),)
+        for live in (len(_serving(run, app.name)),)
     ]
 
 

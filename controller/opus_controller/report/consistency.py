@@ -1,4 +1,4 @@
-"""Was what clients read and wrote linearizable? From a run's records to the histories of its registers, and the judge's word.
+"""Was what clients read and wrote what they were promised? From a run's records to histories of registers, and the judge's word.
 
 A *register record* is one of kind "register": `opus_node.core.events.RegisterDone`.
 
@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from opus_controller.engine import bounded, eventual
 from opus_controller.engine.linearizable import STEPS, Operation, Verdict, check_register
-from opus_controller.model.plan import App
+from opus_controller.model.plan import App, Plan
 from opus_controller.report.result import AppConsistency, ConsistencyResult, Violation
 
 Record = Mapping[str, Any]
@@ -71,22 +72,34 @@ def _earliest(writer: str, known: Sequence[Record], names: Mapping[str, str]) ->
     return max(before, default=0)
 
 
-def judged(history: History, steps: int = STEPS) -> list[Verdict]:
-    """A verdict for each register, in the order of keys."""
-    by_key: dict[Any, list[Operation]] = {}
-    for one in history.operations:
-        by_key.setdefault(one.key, []).append(one)
+def judged(history: History, app: App | None = None, calm_from: int = 0, steps: int = STEPS) -> list[Verdict]:
+    """A verdict for each register, in the order of keys; by what `app` promises, or else as linearizable ones. `calm_from`: when
+    the last thing went wrong or was mended."""
+    by_key = _by_key(history)
+    if app is not None and app.consistency == bounded.MODE:
+        return [bounded.check_register(by_key[key], app.staleness_ns, app.missed) for key in sorted(by_key)]
+    if app is not None and app.consistency == eventual.MODE:
+        return [eventual.check_register(by_key[key], calm_from) for key in sorted(by_key)]
     return [check_register(by_key[key], steps) for key in sorted(by_key)]
 
 
-def summary(apps: Iterable[App], records: Sequence[Record], names: Mapping[str, str]) -> ConsistencyResult | None:
-    """Of the applications that promise something, in the plan's order; None: of none. `names`: hosts by their addresses."""
-    found = []
-    for app in apps:
+def _by_key(history: History) -> dict[Any, list[Operation]]:
+    found: dict[Any, list[Operation]] = {}
+    for one in history.operations:
+        found.setdefault(one.key, []).append(one)
+    return found
+
+
+def summary(plan: Plan, records: Sequence[Record]) -> ConsistencyResult | None:
+    """Of the applications that promise something, in the plan's order; None: of none."""
+    found, names = [], {host.address: host.name for host in plan.hosts}
+    calm_from = max((fault.at_ns for fault in plan.timeline), default=0)
+    for app in plan.apps:
         if not app.consistency:
             continue
         history = history_of((r for r in records if r["app"] == app.name), names)
-        verdicts = judged(history)
+        verdicts = judged(history, app, calm_from)
+        ages = [age for one in _by_key(history).values() for age in bounded.staleness(one)]
         undecided = sum(one.found == "unknown" for one in verdicts)
         bad = [one for one in verdicts if one.found == "violated"]
         found.append(
@@ -98,6 +111,8 @@ def summary(apps: Iterable[App], records: Sequence[Record], names: Mapping[str, 
                 violations=len(bad) if bad or not undecided else None,
                 undecided=undecided,
                 unheard=history.unheard,
+                stale=sum(age > 0 for age in ages),
+                stalest_s=max(ages, default=0) / 1e9,
                 violated=[_violation(one) for one in bad[:SHOWN]],
             )
         )

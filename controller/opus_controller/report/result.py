@@ -368,6 +368,10 @@ class AppConsistency(Part):
     """Keys whose history has too many operations at once to be judged."""
     unheard: int
     """Writes of which the client never heard: they may have happened or not."""
+    stale: int = 0
+    """Reads that missed a write that had been acknowledged before they began, ..."""
+    stalest_s: float = 0.0
+    """... and for how long at most it had been."""
     violated: list[Violation] = Field(default_factory=list)
     """The first of them."""
 
@@ -393,6 +397,8 @@ class Result(Part):
     hosts: int
     agents: int
     """Live agents at the end."""
+    replicas: int
+    """Live replicas at the end, of all applications together."""
     duration_s: float
     wall_s: float | None
     requests: AllRequests

@@ -118,7 +118,7 @@ def read(directory: Path) -> Run:
         churn=summary(reader.plan, others, world.up, min(end, reader.plan.duration_ns)),
         services=services.summary(reader.plan, others),
         floods=floods,
-        consistency=consistency.summary(reader.plan.apps, registers, {host.address: host.name for host in reader.plan.hosts}),
+        consistency=consistency.summary(reader.plan, registers),
         decided=sorted((e for e in others if e["kind"] in worth.DECIDED), key=lambda e: int(e["t"])),
     )
 

@@ -200,6 +200,8 @@ def headline(result: Result) -> list[tuple[str, str]]:
 def consistency(told: AppConsistency) -> str:
     """ "linearizable: kept for all of 20 keys, 1,860 operations, 12 of them unheard"."""
     many = f"{told.operations:,} operations, {count(told.unheard, 'write')} unheard"
+    if told.stale:
+        many += f", {count(told.stale, 'read')} stale by up to {told.stalest_s:.1f} s"
     if told.violations:
         return f"{told.mode}: violated for {told.violations:,} of {count(told.keys, 'key')}; {many}"
     if told.undecided:

@@ -184,7 +184,7 @@ class World:
         self.paths = Track([0], [Paths(self.geometry)])
         self.serving: dict[str, Track] = {app.name: Track([0], [(self.paths.values[0], frozenset())]) for app in plan.apps}
         """Application to (paths, hosts that live and serve it)."""
-        self.keeping: dict[str, Track] = {app.name: Track() for app in plan.apps if app.consistency}
+        self.keeping: dict[str, Track] = {app.name: Track() for app in plan.apps if app.by_majority}
         """Application to (paths, how many are a majority of the configuration in force, which of its members live)."""
         self.up = Track()
         """Hosts that run (paused ones are not counted)."""

@@ -83,6 +83,7 @@ class AppCache:
         "config",
         "entries",
         "epoch",
+        "head",
         "keys",
         "rate",
         "reply",
@@ -100,6 +101,8 @@ class AppCache:
         self.entries: dict[NodeId, Entry] = {}
         self._farther: dict[NodeId, Nanos] = {}
         """Replicas that were found farther than all entries, and until when that is believed, while no entry is lost."""
+        self.head: Entry | None = None
+        """The primary, where there is one, as far as anybody has said; it may be none of the entries."""
         self.epoch = -1
         self.steward: NodeId = ""
         self.reply = Rtt()
@@ -240,14 +243,26 @@ class AppCache:
             entry.strikes = 0
             entry.rtt.sample(rtt, self._ctx.now)
 
+    def led_by(self, node: NodeId) -> Entry:
+        """`node` has answered as the primary, or was named as such."""
+        if self.head is None or self.head.node != node:
+            self.head = self.entries.get(node) or Entry(node)
+        return self.head
+
+    def _known(self, node: NodeId) -> Entry | None:
+        return self.head if self.head is not None and self.head.node == node else self.entries.get(node)
+
     def best(self, tried: list[NodeId]) -> Entry | None:
-        """The one to go to: the nearest that answers, or as the application chooses; none that has just turned a request away.
+        """The one to go to: the primary, or the nearest that answers, or as the application chooses; none that has just turned a
+        request away.
 
         Silent ones are probed here, with growing pauses, instead of risking a request.
         """
         found: Entry | None = None
         able: list[Entry] = []
         now = self._ctx.now
+        if self.head is not None and self.head.node not in tried:
+            return self.head
         for entry in self.entries.values():
             if entry.strikes:
                 if now - entry.asked_at >= min(SUSPECT_MAX, SUSPECT_FIRST << min(entry.strikes, 6)):
@@ -282,18 +297,25 @@ class AppCache:
 
     def strike(self, node: NodeId) -> None:
         """It owed an answer."""
+        self._leave_head(node)
         entry = self.entries.get(node)
         if entry is not None and not entry.strikes:
             entry.strikes = 1
             entry.asked_at = self._ctx.now
 
+    def _leave_head(self, node: NodeId) -> None:
+        if self.head is not None and self.head.node == node:
+            self.head = None
+
     def refused(self, node: NodeId) -> None:
         """It is no replica any more."""
+        self._leave_head(node)
         if self.entries.pop(node, None) is not None:
             self._farther = {}
 
     def not_ready(self, node: NodeId) -> None:
         """It is a replica whose program does not answer yet; nobody would name it again once forgotten."""
+        self._leave_head(node)
         entry = self.entries.get(node)
         if entry is not None:
             entry.strikes = 0
@@ -331,7 +353,7 @@ class AppCache:
 
     def answered(self, node: NodeId, rtt: Nanos) -> None:
         """It has taken a request."""
-        entry = self.entries.get(node)
+        entry = self._known(node)
         if entry is not None:
             entry.strikes = entry.refusals = 0
             entry.rtt.sample(rtt, self._ctx.now)

@@ -18,16 +18,27 @@ from opus_node.core.attach import Attachment
 from opus_node.core.cache import AppCache
 from opus_node.core.context import Context
 from opus_node.core.data.cells import Tag
-from opus_node.core.data.registers import judged, keeps, value_of
+from opus_node.core.data.registers import judged, keeps, tags_first, value_of
 from opus_node.core.events import ClientReply, Request, RequestDone
-from opus_node.core.messages import BUSY, NO_AGENT, NOT_READY, SMALL, Demand, Reply, RouteAck, RouteRefuse, RouteRequest
+from opus_node.core.messages import (
+    BUSY,
+    NO_AGENT,
+    NOT_PRIMARY,
+    NOT_READY,
+    SMALL,
+    Demand,
+    Reply,
+    RouteAck,
+    RouteRefuse,
+    RouteRequest,
+)
 from opus_node.core.prober import Prober
 from opus_node.core.relay import ATTEMPT_BITS, HEDGE_UNKNOWN, Relay
 from opus_node.core.replica import Replica
 from opus_node.core.rtt import Rtt
 from opus_node.core.siblings import mix
 from opus_node.core.timers import Timer
-from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, PRIMARY, SECOND, AppId, Nanos, NodeId
 
 PENDING = 1024
 """Requests of local clients under way at most; more are refused at once and counted."""
@@ -163,8 +174,14 @@ class Client:
             self._watch(pending)
 
     def _first_try(self, pending: Pending, cache: AppCache) -> None:
-        if self._replica.serves(pending.event.app) and self._by_myself(pending):
-            return
+        app = pending.event.app
+        if self._replica.serves(app):
+            primary = self._replica.registers.primary(app)
+            if primary:
+                self._to_primary(pending, primary)
+                return
+            if self._by_myself(pending):
+                return
         if self.relay is not None:
             if not self._by_own_agent(pending, 1):
                 self._round(pending)
@@ -177,6 +194,18 @@ class Client:
         else:
             self._attachment.nudge()
             self._round(pending)
+
+    def _to_primary(self, pending: Pending, node: NodeId) -> None:
+        """Which a replica has named, perhaps this one itself."""
+        app = pending.event.app
+        if node == self._ctx.me:
+            if self._replica.serves(app) and node not in pending.tried:
+                self._by_myself(pending)
+            return
+        if self.relay is not None:
+            self.relay.led_by(app, node)
+        if node not in pending.tried:
+            self._fly(pending, node, DIRECT, self.cache(app).led_by(node).rtt)
 
     def _by_own_agent(self, pending: Pending, attempt: int) -> bool:
         """A client on an agent goes to the replica its agent would choose; whether there was one."""
@@ -191,6 +220,8 @@ class Client:
 
     def _by_myself(self, pending: Pending) -> bool:
         """This node is a replica: its program is asked, or its processor, without a message; False if there is no room."""
+        if self._replica.registers.primary(pending.event.app):
+            return False
         now, cache = self._ctx.now, self.cache(pending.event.app)
         flight = Flight(self._number(pending), self._ctx.me, SELF, now, now + self._usual(cache) + pending.transfer)
         pending.flights.append(flight)
@@ -217,8 +248,10 @@ class Client:
     def _message(self, pending: Pending, flight: Flight, *, again: bool = False) -> RouteRequest:
         event, tags = pending.event, (() if pending.tag is None else (pending.tag,))
         content, payload = event.content, event.request_bytes
-        if event.write and keeps(self.cache(event.app).config):  # nothing is sent of a write until it has its tag
-            content, payload = value_of(event, self._ctx.me, self._ctx.incarnation) if tags else b"", 0
+        app = self.cache(event.app).config
+        if event.write and keeps(app):  # nothing is sent of a write until it has its tag
+            known = tags or not tags_first(app)
+            content, payload = value_of(event, self._ctx.me, self._ctx.incarnation) if known else b"", 0
         return RouteRequest(
             event.app,
             self._ctx.me,
@@ -441,6 +474,8 @@ class Client:
             self._attachment.stood_down(source, other)
             if other and other != self._ctx.me and other not in pending.tried:
                 self._fly(pending, other, AGENT, self._attachment.rtt_of(other))
+        elif message.reason == NOT_PRIMARY:
+            self._to_primary(pending, message.alternative)
         elif flight.via is DIRECT:
             if self.relay is not None:
                 target = self.relay.target(pending.event.app, source)
@@ -495,10 +530,12 @@ class Client:
         elif flight.state != Flight.ACKED and flight.peer == source and not pending.transfer > MILLISECOND:
             self._answered(message.app, flight, took)
         tag = message.tags[0] if message.tags else None
-        reserved = tag is not None and pending.event.write and pending.tag is None
+        reserved = tag is not None and pending.event.write and pending.tag is None and tags_first(cache.config)
         if not reserved:
             pending.tag = tag
             self._finish(pending, "ok", source, message.arrived_at, message.hops, self._via(flight), message.content)
+        if cache.config.consistency == PRIMARY and source != self._ctx.me:
+            cache.led_by(source)
         if self.relay is None:
             cache.learn(message.replica_set, source)
             cache.heard(source, message.load, message.replica_set.members)

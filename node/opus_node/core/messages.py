@@ -646,12 +646,17 @@ class Data:
     configs: tuple[Config, ...] = ()
     peers: tuple[Peer, ...] = ()
     cells: tuple[Held, ...] = ()
+    count: int = 0
+    spans: tuple[Nanos, ...] = ()
+    more: bool = False
 
 
 BUSY = "busy"
 """The reason of a refusal that only says: not now, not here (a request turned away, *shed*)."""
 NOT_READY = "service not ready"
 """The same of a replica whose program does not answer yet, or not just now."""
+NOT_PRIMARY = "not the primary"
+"""The reason of a replica where another one alone answers, which it names."""
 NO_AGENT = "no agent"
 """Who was asked as an agent is none, perhaps no more."""
 

@@ -30,6 +30,8 @@ MOVE = 0.1
 """A move must save this share of a member's part of all delay: what it costs is not in the figures."""
 MOVE_ROUGHLY = 0.5
 """The same while round trips are only guessed."""
+PRESENT = 0.9
+"""Another must be better by this factor to become the primary."""
 OLDER = 1.25
 """By this factor one must be older than a member to be the older one."""
 MORE_ASKED = 1.1
@@ -105,6 +107,14 @@ def heirs(config: AppConfig, land: Landscape, members: Sequence[NodeId]) -> tupl
     columns = land.columns
     dues = land.dues(total(columns, known, [0.0] * len(columns)), len(known))
     return tuple(dict.fromkeys(land.candidates[i].node for i in substitutes(columns, known, dues, land.barred)))
+
+
+def primary_first(land: Landscape, members: Sequence[NodeId], present: NodeId) -> tuple[NodeId, ...]:
+    """The same members, before all others the one that alone would answer everybody soonest; `present`, who is that so far,
+    unless another is a good deal better."""
+    delays = {node: sum(land.columns[land.index[node]]) for node in members if node in land.index}
+    best = min(sorted(delays), key=lambda node: delays[node] * (PRESENT if node == present else 1.0), default=members[0])
+    return (best, *(node for node in members if node != best))
 
 
 def _reordered(config: AppConfig, land: Landscape, current: list[int]) -> tuple[tuple[NodeId, ...], float]:

@@ -23,6 +23,7 @@ from opus_node.core.held import Held
 from opus_node.core.load import Heard
 from opus_node.core.messages import (
     BUSY,
+    NOT_PRIMARY,
     SMALL,
     AppDelay,
     NearReplicas,
@@ -113,7 +114,7 @@ class Relayed:
 
 class Relay:
     __slots__ = (
-        *("_apps", "_ctx", "_gone", "_key", "_once", "_other", "_prober", "_relayed", "_report", "_told"),
+        *("_apps", "_ctx", "_gone", "_heads", "_key", "_once", "_other", "_prober", "_relayed", "_report", "_told"),
         *("routed", "serving", "shed", "targets"),
     )
 
@@ -133,6 +134,8 @@ class Relay:
         self._told: tuple[AppDelay, ...] = ()
         self._key: dict[AppId, tuple[int, NodeId]] = {}
         """Which set the targets are of."""
+        self._heads: dict[AppId, Target] = {}
+        """Primaries, where applications have one, as far as they were named; perhaps none of the targets."""
         self._gone: dict[AppId, dict[NodeId, tuple[int, NodeId]]] = {}
         """Who serves no more, the latest last, and since which set."""
         self._relayed: dict[tuple[NodeId, int, int], Relayed] = {}
@@ -150,6 +153,7 @@ class Relay:
         self.targets[new.app] = targets
         self.serving[new.app] = self._ctx.me in new.members
         self._key[new.app] = (new.epoch, new.steward)
+        self._heads.pop(new.app, None)
         for target in targets:
             target.refused, target.refusals = False, 0
             if not target.rtt.samples:
@@ -205,10 +209,16 @@ class Relay:
                 return target
         return None
 
+    def led_by(self, app: AppId, node: NodeId) -> None:
+        """A replica names `node` as the primary."""
+        self._heads[app] = self.target(app, node) or Target(node)
+
     def choose(self, app: AppId, tried: list[NodeId], attempt: int) -> Target | None:
-        """The best replica not yet tried: least delay, or as the application chooses, answering ones first, none that has just
-        turned a request away if there is another; later attempts spread over the set."""
-        now = self._ctx.now
+        """The primary, or else the best replica not yet tried: least delay, or as the application chooses, answering ones first,
+        none that has just turned a request away if there is another; later attempts spread over the set."""
+        now, head = self._ctx.now, self._heads.get(app)
+        if head is not None and head.node not in tried:
+            return head
         left = [target for target in self.targets.get(app, ()) if target.node not in tried]
         left = [target for target in left if not target.load.full(now)] or left
         if len(left) <= 1:
@@ -342,6 +352,7 @@ class Relay:
     def strike(self, app: AppId, target: Target) -> None:
         """A replica owed an acknowledgement: rank it last, ask it again, tell the steward."""
         ctx = self._ctx
+        self._leave_head(app, target)
         if not target.rtt.samples and not target.strikes:
             target.strikes = 1  # perhaps only a slow dial
             return
@@ -350,6 +361,10 @@ class Relay:
             target.reported_at = ctx.now
             self._measure(target)
             self._report(app, target.node)
+
+    def _leave_head(self, app: AppId, target: Target) -> None:
+        if self._heads.get(app) is target:
+            del self._heads[app]
 
     def on_ack(self, source: NodeId, message: RouteAck) -> None:
         key = (message.client, message.request, message.attempt)
@@ -379,7 +394,10 @@ class Relay:
                 target.strikes = 0
                 target.load.take(message.load, self._ctx.now)
                 target.load.turned_away(self._ctx.now)
+        elif message.reason == NOT_PRIMARY and message.alternative != self._ctx.me:
+            self.led_by(relayed.message.app, message.alternative)
         elif target is not None:
+            self._leave_head(relayed.message.app, target)
             target.refuses(self._ctx.now)
         if relayed.last is None or relayed.last.node == source:
             self._try(key, relayed)

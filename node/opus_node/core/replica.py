@@ -14,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from opus_node.core.context import Context
-from opus_node.core.data.keeper import Place
+from opus_node.core.data.place import Place
 from opus_node.core.data.quorum import Outcome
 from opus_node.core.data.registers import Registers
 from opus_node.core.events import Request, RoleChanged, Served
 from opus_node.core.messages import (
     BUSY,
+    NOT_PRIMARY,
     NOT_READY,
     AppointReply,
     BeatReply,
@@ -254,6 +255,8 @@ class Replica:
         key = (message.client, message.request, message.attempt)
         if self.take(message):
             self._once.answer(source, RouteAck(*key, self.work.load()))
+        elif primary := self.registers.primary(message.app):
+            self._once.answer(source, RouteRefuse(*key, NOT_PRIMARY, primary))
         else:
             self._once.answer(source, RouteRefuse(*key, BUSY, self._relief(message), self.work.load()))
 
@@ -270,7 +273,11 @@ class Replica:
         self._deliver(self._reply(message, arrived_at, message.reply_bytes, b""))
 
     def _kept(self, message: RouteRequest, arrived_at: Nanos, outcome: Outcome) -> None:
-        """A majority has answered, or will not in time."""
+        """Whoever had to has answered, or will not in time. Perhaps at once, but its client is not told before it has asked."""
+        self._ctx.timers.at(self._ctx.now, self._tell, (message, arrived_at, outcome))
+
+    def _tell(self, told: tuple[RouteRequest, Nanos, Outcome]) -> None:
+        message, arrived_at, outcome = told
         if not outcome.done or message.app not in self.serving:
             self._deliver(RouteRefuse(message.client, message.request, message.attempt, NOT_READY))
             return

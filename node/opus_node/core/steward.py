@@ -35,7 +35,7 @@ from opus_node.core.messages import (
     Survey,
     Sync,
 )
-from opus_node.core.placement import EVERYWHERE, filled, first_of, heirs, improved
+from opus_node.core.placement import EVERYWHERE, filled, first_of, heirs, improved, primary_first
 from opus_node.core.popularity import differ, summed
 from opus_node.core.prober import Prober
 from opus_node.core.ready import Ready
@@ -47,7 +47,7 @@ from opus_node.core.sizing import ASSUMED
 from opus_node.core.survey import Surveyor
 from opus_node.core.swim import Swim
 from opus_node.core.timers import Timer
-from opus_node.core.types import BEST, MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
+from opus_node.core.types import BEST, MILLISECOND, PRIMARY, SECOND, AppConfig, AppId, Nanos, NodeId
 
 TICK: Nanos = 250 * MILLISECOND
 FIRST_LEAST: Nanos = 1 * SECOND
@@ -377,6 +377,9 @@ class Stewards:
     def _publish(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], cause: str) -> None:
         ctx = self._ctx
         before = self._sets.get(app)
+        if desk.config.consistency == PRIMARY:
+            present = before.members[0] if before and before.members else ""
+            members = primary_first(self._land(desk, self._fresh(desk), members), members, present)
         epoch = next_epoch(self._highest(app), ctx.incarnation)
         new = ReplicaSet(app, epoch, ctx.me, members)
         desk.join_at = -1
@@ -498,6 +501,8 @@ class Stewards:
                 watch = desk.watched[node] = Watch(ctx.now, True)
             if self._given_up(node, watch, known):
                 lost.append(node)
+        if desk.config.static:
+            return  # who was asked, if it is there again, knows that it is a member
         if lost:
             self._replace(app, desk, known, lost)
         elif app in self._divided:
@@ -544,7 +549,8 @@ class Stewards:
         if now - watch.asked_at < self._ctx.patience(watch.rtt):
             return False
         if watch.asks >= 2 and now - watch.first_asked_at >= (ASKED_LEAST if watch.heard else UNHEARD_LEAST):
-            if watch.asks < 64:
+            stays = self.desks[known.app].config.static and now - watch.asked_at >= SILENT
+            if watch.asks < 64 or stays:
                 self._ask(node, watch, known)  # it may be that nobody can replace it
             return True
         self._ask(node, watch, known)

@@ -38,7 +38,9 @@ class Abilities:
 
 
 BEST = "best"
-LINEARIZABLE = "linearizable"
+CONSISTENCIES = ("linearizable", "write-all", "primary", "bounded", "eventual")
+LINEARIZABLE, WRITE_ALL, PRIMARY, BOUNDED, EVENTUAL = CONSISTENCIES
+"""How an application's registers are kept, what is promised by each: `data.rules`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,13 @@ class AppConfig:
     spread: float = 0.0
     """Above 1: replicas tell each other of writes, on ways that are at most so much longer than the direct ones (`mesh`)."""
     consistency: str = ""
-    """LINEARIZABLE: its keys are registers that the replicas keep (`data`), each read and write as if it had happened at one
-    moment. Empty: it holds no data that change."""
+    """One of CONSISTENCIES: its keys are registers that the replicas keep (`data`). Empty: it holds no data that change."""
+    staleness: Nanos = 5 * SECOND
+    """With BOUNDED: a read may miss what was written during so long before it ..."""
+    missed: int = -1
+    """... and at most so many writes; -1: any number."""
+    static: bool = False
+    """Its members stay who they were at first, whatever becomes of them."""
 
     @property
     def divided(self) -> bool:

@@ -39,6 +39,9 @@ class App(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     STORAGE_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FIELD_NUMBER: _builtins.int
+    STALENESS_NS_FIELD_NUMBER: _builtins.int
+    MISSED_FIELD_NUMBER: _builtins.int
+    STATIC_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     service_time_ns: _builtins.int
@@ -55,7 +58,12 @@ class App(_message.Message):
     """Bytes that a host must have to serve it."""
     storage: _builtins.int
     consistency: _builtins.str
-    """What its clients are promised of data that change (opus_node.core.types.LINEARIZABLE); empty: nothing."""
+    """What its clients are promised of data that change (opus_node.core.types.CONSISTENCIES); empty: nothing."""
+    staleness_ns: _builtins.int
+    """With "bounded": what a read may miss; -1: any number of writes."""
+    missed: _builtins.int
+    static: _builtins.bool
+    """Members stay who they were at first."""
     @_builtins.property
     def service(self) -> Global___Service:
         """A user's program serves it; absent: the nodes themselves do."""
@@ -81,10 +89,13 @@ class App(_message.Message):
         memory: _builtins.int = ...,
         storage: _builtins.int = ...,
         consistency: _builtins.str = ...,
+        staleness_ns: _builtins.int = ...,
+        missed: _builtins.int = ...,
+        static: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "service", b"service", "utility", b"utility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "consistency", b"consistency", "hedge_ns", b"hedge_ns", "memory", b"memory", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "consistency", b"consistency", "hedge_ns", b"hedge_ns", "memory", b"memory", "missed", b"missed", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "staleness_ns", b"staleness_ns", "static", b"static", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
     _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015

@@ -1616,11 +1616,16 @@ class Data(_message.Message):
     CONFIGS_FIELD_NUMBER: _builtins.int
     PEERS_FIELD_NUMBER: _builtins.int
     CELLS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    SPANS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     kind: _builtins.str
     number: _builtins.int
     op: _builtins.int
     key: _builtins.str
+    count: _builtins.int
+    more: _builtins.bool
     @_builtins.property
     def ballots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ballot]: ...
     @_builtins.property
@@ -1629,6 +1634,8 @@ class Data(_message.Message):
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Peer]: ...
     @_builtins.property
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___Held]: ...
+    @_builtins.property
+    def spans(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
@@ -1641,10 +1648,13 @@ class Data(_message.Message):
         configs: _abc.Iterable[Global___Config] | None = ...,
         peers: _abc.Iterable[Global___Peer] | None = ...,
         cells: _abc.Iterable[Global___Held] | None = ...,
+        count: _builtins.int = ...,
+        spans: _abc.Iterable[_builtins.int] | None = ...,
+        more: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "ballots", b"ballots", "cells", b"cells", "configs", b"configs", "key", b"key", "kind", b"kind", "number", b"number", "op", b"op", "peers", b"peers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "ballots", b"ballots", "cells", b"cells", "configs", b"configs", "count", b"count", "key", b"key", "kind", b"kind", "more", b"more", "number", b"number", "op", b"op", "peers", b"peers", "spans", b"spans"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

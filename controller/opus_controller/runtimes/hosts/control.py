@@ -186,6 +186,9 @@ def _app(app: App) -> control_pb2.App:
         memory=app.memory,
         storage=app.storage,
         consistency=app.consistency,
+        staleness_ns=app.staleness_ns,
+        missed=app.missed,
+        static=app.static,
     )
 
 

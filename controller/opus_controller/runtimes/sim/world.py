@@ -358,6 +358,9 @@ def _told(app: App) -> AppConfig:
         memory=app.memory,
         storage=app.storage,
         consistency=app.consistency,
+        staleness=app.staleness_ns,
+        missed=app.missed,
+        static=app.static,
         **choosing(app.choice),
     )
 

@@ -9,9 +9,9 @@ A configuration is who keeps the cells, by incarnation: a host that has restarte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from opus_node.core.types import NodeId
+from opus_node.core.types import Nanos, NodeId
 
 Key = str
 Value = bytes
@@ -52,6 +52,11 @@ class Config:
     def majority(self) -> int:
         return len(self.members) // 2 + 1
 
+    @property
+    def primary(self) -> Peer:
+        """Where a mode has one."""
+        return self.members[0]
+
     def has(self, node: NodeId) -> bool:
         return any(one.node == node for one in self.members)
 
@@ -83,6 +88,25 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """No question: what is held of `key` under this tag is where it has to be, all that was before it is history."""
+
+    number: int
+    key: Key
+    tag: Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Does it still serve this configuration?"""
+
+    number: int
+    op: int
+    since: int = -1
+    """And what has it stored since then, by its own count? -1: that does not matter."""
+
+
+@dataclass(frozen=True, slots=True)
 class Greet:
     """Who is there, in which life, and which configuration does it know?"""
 
@@ -104,17 +128,21 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """To members of a configuration that was decided on: serve it, with all that any acknowledged operation has left."""
+    """To members of a configuration that was decided on: serve it, once `quorum` of these have given all that they held as
+    members of the one before, which then is all that any acknowledged operation has left; or one that has entered already (0:
+    only so)."""
 
     config: Config
-    cells: Cells
+    givers: tuple[NodeId, ...]
+    quorum: int
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """All that is held, for a member that was never told: one that was has all that any acknowledged operation left before."""
+class Fetch:
+    """By who is to enter this configuration: what is held, after so many cells?"""
 
     number: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +152,7 @@ class Retire:
     config: Config
 
 
-Question = Get | Put | Greet | Prepare | Accept | Install | Copy | Retire
+Question = Get | Put | Settled | Renew | Greet | Prepare | Accept | Install | Fetch | Retire
 
 
 # Answers
@@ -144,6 +172,18 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed:
+    number: int
+    op: int
+    count: int = 0
+    """So many of the values that it has stored are told, with these."""
+    cells: Cells = field(default_factory=dict)
+    """Since the one that was asked for."""
+    last: bool = True
+    """Whether these are all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Greeted:
     peer: Peer
     config: Config | None
@@ -160,7 +200,9 @@ class Promised:
 class Accepted:
     number: int
     ballot: Ballot
-    cells: Cells
+    left: tuple[Nanos, ...] = ()
+    """For how long each of the configuration's members, in their order, may still answer alone, as far as this one has confirmed
+    it. Empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +219,14 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class Part:
     number: int
+    giver: Peer
+    count: int
+    """So many cells were given, with these."""
+    last: bool
+    inside: bool
+    """Whether who gives has entered that configuration itself."""
     cells: Cells
 
 
@@ -197,14 +245,44 @@ class Refused:
     op: int = 0
 
 
-Answer = Got | Stored | Greeted | Promised | Accepted | Outbid | Installed | Copied | Elsewhere | Refused
+Answer = Got | Stored | Renewed | Greeted | Promised | Accepted | Outbid | Installed | Part | Elsewhere | Refused
 
 
-def merged(one: Cells, other: Cells) -> dict[Key, Cell]:
-    """Of each key the greater tag's."""
-    found = dict(one)
-    for key, cell in other.items():
-        before = found.get(key)
-        if before is None or cell.tag > before.tag:
-            found[key] = cell
-    return found
+# Between replicas that need no configuration (`eventual`).
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What has it stored since then, by its own count in that life? All, if it is in another."""
+
+    life: int
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What was written, or what a retired replica holds; then it wants to hear (`op`) that it was taken."""
+
+    op: int
+    cells: Cells
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    life: int
+    count: int
+    """So many of the values that it has stored are told, with these."""
+    ready: bool
+    """Whether it has what replicas had before it was one."""
+    last: bool
+    """Whether these are all."""
+    cells: Cells
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    op: int
+
+
+Exchange = Pull | News | Spread | Taken
+Said = Question | Answer | Exchange

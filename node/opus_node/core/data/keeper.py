@@ -11,27 +11,28 @@ gone, learns where the data are; and who speaks to a former steward, or to an ag
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from opus_node.core.context import Context
 from opus_node.core.data.cells import (
     Answer,
     Ballot,
     Config,
     Elsewhere,
-    Get,
     Greeted,
     Install,
+    Part,
     Peer,
-    Put,
     Question,
     Refused,
     Retire,
+    Said,
+    Settled,
 )
+from opus_node.core.data.fetch import Newcomer
 from opus_node.core.data.holder import Holder
 from opus_node.core.data.move import Move
+from opus_node.core.data.place import Done, Place, writer_of
 from opus_node.core.data.quorum import Outcome, Quorums
+from opus_node.core.data.rules import Rule
 from opus_node.core.data.wire import packed
 from opus_node.core.events import DataKept
 from opus_node.core.messages import BeatReply, ReplicaSet, RouteRequest
@@ -53,34 +54,23 @@ SLOWLY: Nanos = 2 * SECOND
 STEP: Nanos = 100 * MILLISECOND
 """At which a move that is under way looks at the time."""
 
-Done = Callable[[RouteRequest, Nanos, Outcome], None]
-"""(request, when it arrived, what came of it)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where this node stands in the overlay."""
-
-    agent: Callable[[], NodeId]
-    """Whom it is attached to."""
-    stewards: Callable[[AppId], bool]
-    """Whether it is in office as an application's steward; who has ceased to be an agent is not, and may not hear who is."""
-
 
 class Keeper:
     __slots__ = (
         *("_app", "_began_at", "_ctx", "_done", "_due", "_known", "_last", "_move", "_place", "_reminded", "_seen"),
-        *("_set", "_timer", "holder", "quorums"),
+        *("_rule", "_set", "_timer", "holder", "newcomer", "quorums"),
     )
 
-    def __init__(self, ctx: Context, app: AppId, founders: Config, place: Place, done: Done) -> None:
+    def __init__(self, ctx: Context, app: AppId, rule: Rule, founders: Config, place: Place, done: Done) -> None:
         """At boot. `founders`: the first configuration, the same everywhere; `done` hears of each operation begun here."""
         self._place = place
         self._ctx = ctx
         self._app = app
+        self._rule = rule
         self._done = done
-        self.holder = Holder(Peer(ctx.me, ctx.incarnation), founders)
-        self.quorums = Quorums(self.holder, self._say)
+        self.holder = Holder(Peer(ctx.me, ctx.incarnation), founders, rule.outlast)
+        self.quorums = Quorums(self.holder, rule, self._say)
+        self.newcomer = Newcomer(self.holder, self._say, self._entered)
         self._known = founders
         """The last configuration heard of, by whomever."""
         self._set: ReplicaSet | None = None
@@ -103,6 +93,12 @@ class Keeper:
     def ready(self) -> bool:
         """Whether operations can be begun here."""
         return self.holder.is_member
+
+    @property
+    def primary(self) -> NodeId:
+        """Who alone begins operations, as far as this node knows and if it is not itself; empty: nobody else has to."""
+        config = self._known
+        return config.primary.node if self._rule.led and config.primary != self.holder.me else ""
 
     @property
     def needed(self) -> bool:
@@ -143,18 +139,23 @@ class Keeper:
             self._due = self._ctx.now if self._owes() else -1
         self._rearm()
 
-    def on(self, source: NodeId, said: Question | Answer) -> None:
+    def on(self, source: NodeId, said: Said) -> None:
         if isinstance(said, Question):
             self._asked(source, said)
-        else:
+        elif isinstance(said, Answer):
             self._told(source, said)
         self._look()
         self._rearm()
 
     def _asked(self, source: NodeId, question: Question) -> None:
-        answer = self.holder.on(question)
+        now = self._ctx.now
+        if isinstance(question, Install):
+            answer = self.newcomer.install(source, question, now)
+        else:
+            answer = self.holder.on(question, source, now)
         if isinstance(question, Install | Retire):
             self._hear(question.config)
+        if isinstance(question, Install | Retire | Settled):
             self.quorums.moved(self._ctx.now)
         if isinstance(answer, Greeted):
             answer = Greeted(answer.peer, self._known)
@@ -165,6 +166,9 @@ class Keeper:
         match answer:
             case Elsewhere(config):
                 self._hear(config)
+                self.newcomer.elsewhere(config)
+            case Part():
+                self.newcomer.on(source, answer, self._ctx.now)
             case Greeted(peer, config) if peer.node == source:
                 if config is not None:
                     self._hear(config)
@@ -175,6 +179,9 @@ class Keeper:
         if self._move is not None:
             self._move.on(source, answer, self._ctx.now)
             self._follow(self._move)
+
+    def _entered(self) -> None:
+        self.quorums.moved(self._ctx.now)
 
     def _hear(self, config: Config) -> None:
         if config.number > self._known.number:
@@ -225,7 +232,7 @@ class Keeper:
         self._last = known.epoch if own else next_epoch(max(used, known.epoch), life)
         self._began_at, self._due = self._ctx.now, -1
         ballot = Ballot(self._last, self._ctx.me)
-        self._move = Move(ballot, self._known, known.members, self._say, self._ctx.now)
+        self._move = Move(ballot, self._known, known.members, self._say, self._ctx.now, led=self._rule.led)
 
     def _again(self) -> None:
         if self._due < 0:
@@ -276,7 +283,8 @@ class Keeper:
             self._timer = self._ctx.timers.at(wanted, self._tick)
 
     def _wanted_at(self) -> Nanos | None:
-        now, times = self._ctx.now, [at for at in (self.quorums.next_at(),) if at is not None]
+        now = self._ctx.now
+        times = [at for at in (self.quorums.next_at(), self.newcomer.next_at()) if at is not None]
         if self._move is not None and not self._move.settled:
             times.append(now + (STEP if self._hurries else SLOWLY))
         if self._due >= 0:
@@ -286,6 +294,7 @@ class Keeper:
     def _tick(self, _: object) -> None:
         now = self._ctx.now
         self.quorums.tick(now)
+        self.newcomer.tick(now)
         if self._move is not None:
             self._tend_move(self._move, now)
         elif 0 <= self._due <= now:
@@ -295,7 +304,7 @@ class Keeper:
 
     # Out
 
-    def _say(self, to: NodeId, said: Question | Answer | Get | Put) -> None:
+    def _say(self, to: NodeId, said: Question | Answer) -> None:
         """Also to itself, as soon as this step is over: a move waits for its own node as for any other."""
         if to == self._ctx.me:
             self._ctx.timers.at(self._ctx.now, self._to_itself, said)
@@ -316,8 +325,3 @@ class Keeper:
         self._ctx.notices.append(DataKept(self._app, holder.is_member, number, members))
         if self._move is None and self._due < 0 and self._owes():
             self._reminded, self._due = 0, self._ctx.now + TELL
-
-
-def writer_of(client: NodeId, life: int, request: int) -> str:
-    """Whose write it is, unlike any other: the client, its incarnation, the number of its request."""
-    return f"{client}/{life}/{request}"

@@ -2,10 +2,12 @@
 
     greet     all who are to keep the data answer, or after a while a majority of them, or nothing is begun
     prepare   a majority of the present members promises to hear no lesser ballot, and tells what it has accepted; a member that
-              was never told of its configuration is given a copy of another's cells
-    accept    the greatest accepted, or else what is wanted, is accepted by a majority: it is decided. Whoever accepts is sealed
-              and gives all it holds, so that a majority's cells are all that any acknowledged operation has left
-    install   the next members are given those cells, and serve; once a majority does, the former ones are told to forget
+              was never told of its configuration is told whom to get its cells from
+    accept    the greatest accepted, or else what is wanted, is accepted by a majority: it is decided. Whoever accepts is sealed,
+              so that a majority's cells are all that any acknowledged operation has left. Where members answer alone, one that
+              has not accepted may go on until its lease has ended, so that is waited for
+    install   the next members are told who has accepted, get their cells from these (`fetch`), and serve; once a majority does,
+              the former ones are told to forget
 
 Before anything is sealed it waits a moment for all to answer; then a majority has to do. A decision is for good: another
 steward finds it with any majority and installs the same. Two that compete end in one, the greater ballot; the other is outbid.
@@ -22,10 +24,7 @@ from opus_node.core.data.cells import (
     Accepted,
     Answer,
     Ballot,
-    Cells,
     Config,
-    Copied,
-    Copy,
     Elsewhere,
     Greet,
     Greeted,
@@ -38,7 +37,6 @@ from opus_node.core.data.cells import (
     Question,
     Refused,
     Retire,
-    merged,
 )
 from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeId
 
@@ -55,15 +53,26 @@ class Move:
     """Of one application, under one ballot, to one set of nodes."""
 
     __slots__ = (
-        *("_accepted", "_again_at", "_answered", "_ballot", "_began_at", "_cells", "_greeted", "_lacking", "_send", "_wanted"),
-        *("following", "known", "outbid_by", "stage"),
+        *("_accepted", "_acceptors", "_again_at", "_answered", "_ballot", "_began_at", "_greeted", "_lacking", "_led"),
+        *("_outlasted_at", "_send", "_wanted", "following", "known", "outbid_by", "stage"),
     )
 
     def __init__(
-        self, ballot: Ballot, known: Config, wanted: Sequence[NodeId], send: Callable[[NodeId, Question], None], now: Nanos
+        self,
+        ballot: Ballot,
+        known: Config,
+        wanted: Sequence[NodeId],
+        send: Callable[[NodeId, Question], None],
+        now: Nanos,
+        *,
+        led: bool = False,
     ) -> None:
         """`ballot`: no other move was ever made under it. `known`: the last configuration this steward has heard of; `wanted`:
-        who is to keep the data, at least one. `send` reaches this very node as well."""
+        who is to keep the data, at least one. `send` reaches this very node as well. `led`: the first of those wanted is to be
+        the primary."""
+        self._led = led
+        self._outlasted_at: dict[NodeId, Nanos] = {}
+        """From when on a member of the present configuration cannot answer alone, if it has not accepted."""
         self.known = known
         self.stage: Stage = "greet"
         self.outbid_by = Ballot()
@@ -79,7 +88,8 @@ class Move:
         self._accepted: tuple[Ballot, Config] | None = None
         self.following: Config | None = None
         """What is or was proposed to come after `known`."""
-        self._cells: Cells = {}
+        self._acceptors: set[NodeId] = set()
+        """Of the present members, who are sealed and hold what is to be handed on."""
         self._began_at = now
         self._again_at = now + AGAIN
         self._ask()
@@ -114,24 +124,31 @@ class Move:
                 if answer.accepted is not None and (self._accepted is None or answer.accepted[0] > self._accepted[0]):
                     self._accepted = answer.accepted
                 self._count(source, now)
+            case Accepted() if self._handing_on(source, answer):
+                self._acceptors.add(source)
             case Accepted() if self._fits(source, answer.number, "accept") and answer.ballot == self._ballot:
-                self._cells = merged(self._cells, answer.cells)
+                self._acceptors.add(source)
+                for node, left in zip(_nodes(self.known), answer.left, strict=False):
+                    self._outlasted_at[node] = max(now + left, self._outlasted_at.get(node, now))
                 self._count(source, now)
             case Installed() if self.following is not None and answer.number == self.following.number:
                 if self.following.has(source):
                     self._count(source, now)
             case Refused() if self._fits(source, answer.number, "prepare"):
                 self._lacking.add(source)
-            case Copied() if self._fits(source, answer.number, "prepare"):
-                self._to([node for node in _nodes(self.known) if node in self._lacking], Install(self.known, answer.cells))
 
     # Stages
 
     def _fits(self, source: NodeId, number: int, stage: Stage) -> bool:
         return self.stage == stage and number == self.known.number and self.known.has(source)
 
+    def _handing_on(self, source: NodeId, answer: Accepted) -> bool:
+        """Whether one more member of the former configuration has accepted, though that was decided before."""
+        decided = self.stage in ("install", "done") and self.following is not None
+        return decided and answer.number == self.known.number and answer.ballot == self._ballot and self.known.has(source)
+
     def _go(self, stage: Stage, now: Nanos) -> None:
-        self.stage, self._answered = stage, set()
+        self.stage, self._answered, self._outlasted_at = stage, set(), {}
         self._again_at = now + AGAIN
         self._ask()
 
@@ -147,7 +164,10 @@ class Move:
             case "accept" if self.following is not None:
                 self._to(_nodes(self.known), Accept(self.known.number, self._ballot, self.following))
             case "install" | "done" if self.following is not None:
-                self._to(_nodes(self.following), Install(self.following, self._cells))
+                if self.stage == "install":  # one of those who give may die before it has given all
+                    rest = [node for node in _nodes(self.known) if node not in self._acceptors]
+                    self._to(rest, Accept(self.known.number, self._ballot, self.following))
+                self._to(_nodes(self.following), self._installing(self.following))
 
     def _to(self, nodes: Sequence[NodeId], question: Question) -> None:
         stage = self.stage
@@ -157,11 +177,17 @@ class Move:
             if node not in self._answered:
                 self._send(node, question)
 
+    def _installing(self, following: Config) -> Install:
+        """Who has entered comes after those who have accepted: these are told to forget once a majority has."""
+        inside = [node for node in _nodes(following) if node in self._answered]
+        givers = dict.fromkeys([*(node for node in _nodes(self.known) if node in self._acceptors), *inside])
+        return Install(following, tuple(givers), self.known.majority)
+
     def _fill_up(self) -> None:
-        """Somebody who knows its configuration tells those who do not."""
-        giver = next((node for node in _nodes(self.known) if node in self._answered), None)
-        if giver is not None and self._lacking:
-            self._send(giver, Copy(self.known.number))
+        """Who does not know of its configuration gets its cells from those who do."""
+        givers = tuple(node for node in _nodes(self.known) if node in self._answered)
+        if givers and self._lacking:
+            self._to([node for node in _nodes(self.known) if node in self._lacking], Install(self.known, givers, 0))
 
     def _on_greeted(self, source: NodeId, answer: Greeted, now: Nanos) -> None:
         if answer.config is not None:
@@ -177,7 +203,7 @@ class Move:
             return
         self.known = config
         self._accepted = self.following = None
-        self._cells, self._lacking = {}, set()
+        self._acceptors, self._lacking = set(), set()
         if self.stage != "greet":
             self._go("prepare", now)
 
@@ -193,7 +219,7 @@ class Move:
                 self._go("prepare", now)
             case "prepare" if count == len(self.known.members) or (not patient and count >= self.known.majority):
                 self._propose(now)
-            case "accept" if count >= self.known.majority:
+            case "accept" if count >= self.known.majority and self._outlasted(now):
                 self._go("install", now)
             case "install" if following is not None and count >= following.majority:
                 self._installed(following, now)
@@ -202,6 +228,10 @@ class Move:
         """Whether so many of those wanted are enough by now."""
         least = len(self._wanted) if now - self._began_at < WHOLE else len(self._wanted) // 2 + 1
         return count >= least
+
+    def _outlasted(self, now: Nanos) -> bool:
+        """Whether no member answers alone any more; a majority has accepted."""
+        return all(node in self._answered or now >= self._outlasted_at.get(node, now) for node in _nodes(self.known))
 
     def _propose(self, now: Nanos) -> None:
         members = self._members(now - FRESH)
@@ -220,7 +250,9 @@ class Move:
     def _members(self, since: Nanos) -> tuple[Peer, ...]:
         """Of those wanted, who has been heard since then."""
         found = [self._greeted[node] for node in self._wanted if node in self._greeted]
-        return tuple(sorted(peer for peer, at in found if at >= since))
+        lately = [peer for peer, at in found if at >= since]
+        first = lately[:1] if self._led else []
+        return (*first, *sorted(peer for peer in lately if peer not in first))
 
     def _installed(self, following: Config, now: Nanos) -> None:
         for node in _nodes(self.known):

@@ -10,27 +10,34 @@ from hashlib import blake2b
 
 from opus_node.core.context import Context
 from opus_node.core.data.cells import Config, Peer, Tag
-from opus_node.core.data.keeper import Done, Keeper, Place, writer_of
+from opus_node.core.data.eventual import Eventual
+from opus_node.core.data.keeper import Keeper
+from opus_node.core.data.place import Done, Place, writer_of
+from opus_node.core.data.rules import rule_of
 from opus_node.core.data.wire import unpacked
 from opus_node.core.events import RegisterDone, Request, RequestDone
 from opus_node.core.messages import Data, ReplicaSet, RouteRequest
-from opus_node.core.types import LINEARIZABLE, AppConfig, AppId, NodeId
+from opus_node.core.types import EVENTUAL, AppConfig, AppId, NodeId
 
 
 class Registers:
-    __slots__ = ("_by_app", "_ctx", "_done", "_names", "_place")
+    __slots__ = ("_apps", "_by_app", "_ctx", "_done", "_place")
 
     def __init__(self, ctx: Context, place: Place, done: Done) -> None:
         """`done` hears of each operation that was begun here."""
         self._ctx = ctx
         self._place = place
         self._done = done
-        self._names = tuple(app.name for app in ctx.config.apps if keeps(app))
-        self._by_app: dict[AppId, Keeper] = {}
+        self._apps = tuple(app for app in ctx.config.apps if keeps(app))
+        self._by_app: dict[AppId, Keeper | Eventual] = {}
 
     def boot(self, seeds: tuple[NodeId, ...]) -> None:
         founders = Config(0, tuple(Peer(seed, 0) for seed in sorted(set(seeds))))
-        self._by_app = {app: Keeper(self._ctx, app, founders, self._place, self._done) for app in self._names}
+        for app in self._apps:
+            if app.consistency == EVENTUAL:
+                self._by_app[app.name] = Eventual(self._ctx, app.name, self._done)
+            else:
+                self._by_app[app.name] = Keeper(self._ctx, app.name, rule_of(app), founders, self._place, self._done)
 
     def has(self, app: AppId) -> bool:
         """Whether the keys of `app` are registers."""
@@ -40,6 +47,11 @@ class Registers:
         """Whether requests for `app` can be taken, as far as its data are concerned."""
         keeper = self._by_app.get(app)
         return keeper is None or keeper.ready
+
+    def primary(self, app: AppId) -> NodeId:
+        """Who has to be asked instead of this replica; empty: nobody."""
+        keeper = self._by_app.get(app)
+        return "" if keeper is None else keeper.primary
 
     def needed(self) -> bool:
         """Whether what is held here is not yet where it is to be instead."""
@@ -62,7 +74,12 @@ class Registers:
 
 def keeps(app: AppConfig) -> bool:
     """Whether its keys are registers."""
-    return app.consistency == LINEARIZABLE
+    return app.consistency != ""
+
+
+def tags_first(app: AppConfig) -> bool:
+    """Whether a write asks for its tag before it sends what it writes."""
+    return app.consistency not in ("", EVENTUAL)
 
 
 def value_of(event: Request, client: NodeId, life: int) -> bytes:

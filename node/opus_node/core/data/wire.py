@@ -12,32 +12,39 @@ from opus_node.core.data.cells import (
     EMPTY,
     Accept,
     Accepted,
-    Answer,
     Cell,
     Cells,
-    Copied,
-    Copy,
     Elsewhere,
+    Fetch,
     Get,
     Got,
     Greet,
     Greeted,
     Install,
     Installed,
+    News,
     Outbid,
+    Part,
+    Peer,
     Prepare,
     Promised,
+    Pull,
     Put,
-    Question,
     Refused,
+    Renew,
+    Renewed,
     Retire,
+    Said,
+    Settled,
+    Spread,
     Stored,
+    Taken,
 )
 from opus_node.core.messages import Data, Held
 from opus_node.core.types import AppId
 
 
-def packed(app: AppId, said: Question | Answer) -> Data:
+def packed(app: AppId, said: Said) -> Data:
     kind = type(said).__name__.lower()
     match said:
         case Get(number, op, key):
@@ -46,6 +53,12 @@ def packed(app: AppId, said: Question | Answer) -> Data:
             return Data(app, kind, number, op, key, cells=_held({key: cell}))
         case Got(number, op, cell):
             return Data(app, kind, number, op, cells=_held({"": cell}))
+        case Settled(number, key, tag):
+            return Data(app, kind, number, key=key, cells=(Held("", tag, b""),))
+        case Renew(number, op, since):
+            return Data(app, kind, number, op, count=since)
+        case Renewed(number, op, count, cells, last):
+            return Data(app, kind, number, op, cells=_held(cells), count=count, more=not last)
         case Stored(number, op) | Refused(number, op):
             return Data(app, kind, number, op)
         case Prepare(number, ballot) | Outbid(number, ballot):
@@ -56,13 +69,15 @@ def packed(app: AppId, said: Question | Answer) -> Data:
             return Data(app, kind, number, ballots=ballots, configs=tuple(following for _, following in before))
         case Accept(number, ballot, following):
             return Data(app, kind, number, ballots=(ballot,), configs=(following,))
-        case Accepted(number, ballot, cells):
-            return Data(app, kind, number, ballots=(ballot,), cells=_held(cells))
-        case Install(config, cells):
-            return Data(app, kind, configs=(config,), cells=_held(cells))
-        case Copied(number, cells):
-            return Data(app, kind, number, cells=_held(cells))
-        case Copy(number) | Installed(number):
+        case Accepted(number, ballot, left):
+            return Data(app, kind, number, ballots=(ballot,), spans=left)
+        case Install(config, givers, quorum):
+            return Data(app, kind, configs=(config,), peers=tuple(Peer(node, 0) for node in givers), count=quorum)
+        case Fetch(number, count):
+            return Data(app, kind, number, count=count)
+        case Part(number, giver, count, last, inside, cells):
+            return Data(app, kind, number, int(inside), peers=(giver,), cells=_held(cells), count=count, more=not last)
+        case Installed(number):
             return Data(app, kind, number)
         case Retire(config) | Elsewhere(config):
             return Data(app, kind, configs=(config,))
@@ -70,9 +85,17 @@ def packed(app: AppId, said: Question | Answer) -> Data:
             return Data(app, kind, peers=(peer,), configs=() if config is None else (config,))
         case Greet():
             return Data(app, kind)
+        case Pull(life, since):
+            return Data(app, kind, life, count=since)
+        case News(life, count, ready, last, cells):
+            return Data(app, kind, life, op=int(ready), cells=_held(cells), count=count, more=not last)
+        case Spread(op, cells):
+            return Data(app, kind, op=op, cells=_held(cells))
+        case Taken(op):
+            return Data(app, kind, op=op)
 
 
-def unpacked(data: Data) -> Question | Answer | None:
+def unpacked(data: Data) -> Said | None:
     """None: nothing that this version understands."""
     read = _READERS.get(data.kind)
     try:
@@ -98,6 +121,9 @@ _READERS: dict[str, Callable[[Data], Any]] = {
     "get": lambda data: Get(data.number, data.op, data.key),
     "put": lambda data: Put(data.number, data.op, data.key, _cells(data).get(data.key, EMPTY)),
     "got": lambda data: Got(data.number, data.op, _cells(data).get("", EMPTY)),
+    "settled": lambda data: Settled(data.number, data.key, data.cells[0].tag),
+    "renew": lambda data: Renew(data.number, data.op, data.count),
+    "renewed": lambda data: Renewed(data.number, data.op, data.count, _cells(data), not data.more),
     "stored": lambda data: Stored(data.number, data.op),
     "refused": lambda data: Refused(data.number, data.op),
     "greet": lambda data: Greet(),
@@ -105,12 +131,16 @@ _READERS: dict[str, Callable[[Data], Any]] = {
     "prepare": lambda data: Prepare(data.number, data.ballots[0]),
     "promised": _promised,
     "accept": lambda data: Accept(data.number, data.ballots[0], data.configs[0]),
-    "accepted": lambda data: Accepted(data.number, data.ballots[0], _cells(data)),
+    "accepted": lambda data: Accepted(data.number, data.ballots[0], data.spans),
     "outbid": lambda data: Outbid(data.number, data.ballots[0]),
-    "install": lambda data: Install(data.configs[0], _cells(data)),
+    "install": lambda data: Install(data.configs[0], tuple(one.node for one in data.peers), data.count),
     "installed": lambda data: Installed(data.number),
-    "copy": lambda data: Copy(data.number),
-    "copied": lambda data: Copied(data.number, _cells(data)),
+    "fetch": lambda data: Fetch(data.number, data.count),
+    "part": lambda data: Part(data.number, data.peers[0], data.count, not data.more, data.op != 0, _cells(data)),
     "retire": lambda data: Retire(data.configs[0]),
+    "pull": lambda data: Pull(data.number, data.count),
+    "news": lambda data: News(data.number, data.count, data.op != 0, not data.more, _cells(data)),
+    "spread": lambda data: Spread(data.op, _cells(data)),
+    "taken": lambda data: Taken(data.op),
     "elsewhere": lambda data: Elsewhere(data.configs[0]),
 }
