@@ -38,7 +38,7 @@ _ORDER = (
         "gc",
         "doctor",
     ),
-    *("topology", "churn", "plan", "utility", "schema", "bench"),
+    *("topology", "churn", "plan", "utility", "availability", "schema", "bench"),
 )
 """As `opus --help` lists them: by what people do first."""
 

@@ -1,0 +1,49 @@
+"""Availability against the number of replicas, drawn (`opus availability`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from opus_controller.model.errors import ScenarioError
+from opus_controller.report import plots
+from opus_controller.report.palette import LIGHT, Palette
+from opus_controller.report.picture import KINDS
+
+
+class Line(NamedTuple):
+    name: str
+    points: tuple[tuple[int, float], ...]
+    """(replicas, availability as a share)."""
+    best: int
+    """The number of replicas to take."""
+
+
+def save(title: str, lines: Sequence[Line], path: Path) -> None:
+    """ScenarioError for a path it cannot serve."""
+    if path.suffix not in KINDS:
+        raise ScenarioError(f"{path}: a picture's name ends in {' or '.join(KINDS)}")
+    look: Any = {**plots.style(LIGHT), "savefig.transparent": False, "savefig.facecolor": "white", "svg.hashsalt": "availability"}
+    with mpl.rc_context(look):
+        figure = curves(title, lines, LIGHT)
+        figure.savefig(path, dpi=144, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def curves(title: str, lines: Sequence[Line], colours: Palette) -> Figure:
+    figure = Figure(figsize=(plots.WIDTH, 3.2))
+    axes = figure.subplots()
+    for line, colour in zip(lines, (colours.a, colours.b), strict=False):
+        sizes, shares = zip(*line.points, strict=True)
+        axes.plot(sizes, [100 * share for share in shares], "o-", color=colour, markersize=4, label=line.name)
+        best = dict(line.points)[line.best]
+        axes.annotate(f"m = {line.best}", (line.best, 100 * best), textcoords="offset points", xytext=(0, 7), ha="center")
+    axes.set_xlabel("replicas")
+    axes.set_ylabel("availability, %")
+    axes.margins(y=0.15)
+    axes.set_title(title)
+    axes.legend(loc="lower right")
+    return figure
