@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from opus_controller.engine.linearizable import Operation
-from opus_node.core.data.cells import Ballot, Cell, Config, Elsewhere, Install, Part, Peer, Question, Tag
+from opus_node.core.data.cells import Ballot, Cell, Config, Copy, Elsewhere, Install, Part, Peer, Question, Tag
 from opus_node.core.data.fetch import Newcomer
 from opus_node.core.data.holder import Holder
 from opus_node.core.data.move import Move
@@ -84,6 +84,8 @@ class Node:
             answer = self.newcomer.install(source, message, self.now)
             if answer is not None:
                 self.tell(source, answer)
+        elif isinstance(message, Copy):
+            self.newcomer.copy(source, message, self.now)
         elif isinstance(message, Question):
             answer = self.holder.on(message, source, self.now)
             self.quorums.moved(self.now)

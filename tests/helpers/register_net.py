@@ -78,6 +78,14 @@ class RegisterNet:
             self.net.run_for(10 * MILLISECOND)
         raise AssertionError(f"request {number} of {node} is not done")
 
+    def written(self, node: str, key: int) -> str:
+        """Tries until it is; the value."""
+        for _ in range(10):
+            done = self.done(node, self.write(node, key))
+            if done.outcome == "ok":
+                return done.value
+        raise AssertionError(f"{key} cannot be written by {node}")
+
     def ask(self, writes: float) -> None:
         rng = self.rng
         self.net.request(rng.choice(self.net.live()), 2 * SECOND, write=rng.random() < writes, key=rng.choice(KEYS))

@@ -16,6 +16,8 @@ from opus_node.core.data.cells import (
     Answer,
     Cell,
     Config,
+    Copied,
+    Copy,
     Fetch,
     Get,
     Got,
@@ -190,6 +192,16 @@ def first_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Newcomer, "on", on)
 
 
+def unsealed_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new member takes what one held before it was sealed for all that it holds."""
+
+    def on(self: Newcomer, source: str, part: Part, now: int) -> None:
+        ons(self, source, replace(part, sealed=True), now)
+
+    ons = Newcomer.on
+    monkeypatch.setattr(Newcomer, "on", on)
+
+
 def everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each member takes itself for the primary."""
     monkeypatch.setattr(
@@ -198,7 +210,7 @@ def everybody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BUGS = [
-    *((bug, LINEARIZABLE) for bug in (hasty, unsealed, forgetful, twice, incomplete, first_page)),
+    *((bug, LINEARIZABLE) for bug in (hasty, unsealed, forgetful, twice, incomplete, first_page, unsealed_copy)),
     *((bug, WRITE_ALL) for bug in (partial, forgetful, twice, hurried, unleased, unsettled)),
     *((bug, PRIMARY) for bug in (hasty, unsealed, forgetful, twice, hurried, unleased, unsettled, everybody)),
     *((bug, BOUNDED) for bug in (hasty, unsealed, unleased, hurried)),
@@ -220,14 +232,70 @@ def test_who_has_given_before_it_entered_is_one_of_a_majority_and_not_enough() -
     entry = Newcomer(holder, lambda to, said: sent.append((to, said)), lambda: None)
     cells = {"k": Cell(Tag(1, "w"), b"v")}
     assert entry.install("s", Install(config, ("a", "b"), 2), 0) is None
-    entry.on("a", Part(1, config.members[0], 1, True, False, cells), 0)
+    entry.on("a", Part(1, config.members[0], 0, 1, True, False, True, cells), 0)
     assert entry.install("t", Install(config, ("a",), 0), 0) is None
     assert not holder.is_member
     assert sent[-1] == ("a", Fetch(1, 1))
-    entry.on("a", Part(1, config.members[0], 2, True, True, {"l": Cell(Tag(4, "w"), b"u")}), 0)
+    entry.on("a", Part(1, config.members[0], 1, 2, True, True, True, {"l": Cell(Tag(4, "w"), b"u")}), 0)
     assert holder.is_member
     assert sorted(holder.store.cells) == ["k", "l"]
     assert sorted(to for to, said in sent if isinstance(said, Installed)) == ["s", "t"]
+
+
+CELLS = {name: Cell(Tag(1, "w"), name.encode()) for name in "klmn"}
+
+
+def copying() -> tuple[Config, Holder, Newcomer, list[tuple[str, Any]]]:
+    """Who is to be the fourth member, and has copied what two of three hold, two cells."""
+    config = Config(1, tuple(Peer(name, 1) for name in "abcn"))
+    holder, sent = Holder(config.members[3]), list[tuple[str, Any]]()
+    entry = Newcomer(holder, lambda to, said: sent.append((to, said)), lambda: None)
+    entry.copy("s", Copy(1, ("a", "b", "c"), 2), 0)
+    assert [to for to, said in sent] == ["a", "b", "c"]
+    for giver in config.members[:2]:
+        assert not any(isinstance(said, Copied) for _, said in sent)
+        entry.on(giver.node, Part(1, giver, 0, 2, True, False, False, {"k": CELLS["k"], "l": CELLS["l"]}), 0)
+    assert ("s", Copied(1)) in sent
+    return config, holder, entry, sent
+
+
+def test_what_was_copied_before_is_not_fetched_again_and_is_not_enough() -> None:
+    config, holder, entry, sent = copying()
+    sent.clear()
+    assert entry.install("s", Install(config, ("a", "b"), 2), 0) is None
+    assert not holder.is_member
+    assert sent == [("a", Fetch(1, 2)), ("b", Fetch(1, 2))]
+    for giver in config.members[:2]:
+        entry.on(giver.node, Part(1, giver, 2, 3, True, False, True, {"m": CELLS["m"]}), 0)
+    assert holder.is_member
+    assert sorted(holder.store.cells) == ["k", "l", "m"]
+
+
+def test_a_giver_that_has_restarted_is_asked_for_all_anew() -> None:
+    """In its new life it counts from nothing: what it holds after two is not what is lacking."""
+    config, holder, entry, sent = copying()
+    entry.install("s", Install(config, ("a", "b"), 0), 0)
+    again = Peer("a", 2)
+    late = Part(1, again, 2, 3, True, True, True, {"n": CELLS["n"]})
+    entry.on("a", late, 0)
+    entry.on("a", late, 0)  # doubled on its way
+    assert not holder.is_member
+    assert sent[-1] == ("a", Fetch(1, 0))
+    entry.on("a", Part(1, again, 0, 3, True, True, True, {"m": CELLS["m"], "n": CELLS["n"]}), 0)
+    assert holder.is_member
+    assert sorted(holder.store.cells) == ["k", "l", "m", "n"]
+
+
+def test_what_nobody_wants_any_more_is_forgotten() -> None:
+    _, _, entry, sent = copying()
+    sent.clear()
+    now = 0
+    while (wanted := entry.next_at()) is not None:
+        assert wanted > now
+        now = wanted
+        assert now < 60 * SECOND
+        entry.tick(now)
+    assert {to for to, _ in sent} == {"c"}  # who never answered was asked on
 
 
 def test_a_read_leaves_what_it_tells_with_a_majority() -> None:

@@ -110,7 +110,7 @@ def test_more_than_one_message_holds_moves_page_by_page(mode: str, monkeypatch: 
     monkeypatch.setattr(store, "PAGE", 300)
     world = settled(mode=mode)
     writer = world.net.seeds[0]
-    written = {key: world.done(writer, world.write(writer, key)).value for key in range(30)}
+    written = {key: world.written(writer, key) for key in range(30)}
     node = next(one for one in world.net.replicas() if one not in (*world.net.seeds, *world.net.stewards()))
     world.net.log, world.net.log_filter = [], lambda send: isinstance(send.message, Data) and send.message.more
     world.net.power_off(node)

@@ -54,6 +54,8 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "ready": st.booleans(),
     "last": st.booleans(),
     "inside": st.booleans(),
+    "sealed": st.booleans(),
+    "size": small,
     "givers": st.lists(name, max_size=5).map(tuple),
     "quorum": small,
     "left": st.lists(small, max_size=5).map(tuple),

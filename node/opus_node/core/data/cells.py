@@ -138,6 +138,16 @@ class Install:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """To who is to enter a configuration that is not decided yet: what do these hold by now? It is to say when it has that of
+    `quorum` of them, so that little is left to fetch once they are sealed."""
+
+    number: int
+    givers: tuple[NodeId, ...]
+    quorum: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch:
     """By who is to enter this configuration: what is held, after so many cells?"""
 
@@ -152,7 +162,7 @@ class Retire:
     config: Config
 
 
-Question = Get | Put | Settled | Renew | Greet | Prepare | Accept | Install | Fetch | Retire
+Question = Get | Put | Settled | Renew | Greet | Prepare | Accept | Install | Copy | Fetch | Retire
 
 
 # Answers
@@ -194,6 +204,8 @@ class Promised:
     number: int
     ballot: Ballot
     accepted: tuple[Ballot, Config] | None
+    size: int = 0
+    """Bytes held, roughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,14 +231,24 @@ class Installed:
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     number: int
     giver: Peer
+    since: int
+    """What was asked for: what came after so many ..."""
     count: int
-    """So many cells were given, with these."""
+    """... up to so many are told of, with these."""
     last: bool
+    """Whether that is all, so far."""
     inside: bool
     """Whether who gives has entered that configuration itself."""
+    sealed: bool
+    """Whether nothing comes after the last."""
     cells: Cells
 
 
@@ -245,7 +267,7 @@ class Refused:
     op: int = 0
 
 
-Answer = Got | Stored | Renewed | Greeted | Promised | Accepted | Outbid | Installed | Part | Elsewhere | Refused
+Answer = Got | Stored | Renewed | Greeted | Promised | Accepted | Outbid | Installed | Copied | Part | Elsewhere | Refused
 
 
 # Between replicas that need no configuration (`eventual`).

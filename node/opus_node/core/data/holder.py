@@ -18,6 +18,7 @@ from opus_node.core.data.cells import (
     Cell,
     Cells,
     Config,
+    Copy,
     Elsewhere,
     Fetch,
     Get,
@@ -86,6 +87,8 @@ class Holder:
                 return Greeted(self.me, self.config)
             case Install():
                 return self.install(question.config)
+            case Copy():
+                return None  # that is `fetch`'s affair
             case Fetch(number, count):
                 return self._give(number, count)
             case Retire():
@@ -137,7 +140,7 @@ class Holder:
         if question.ballot < self._promised:
             return Outbid(question.number, self._promised)
         self._promised = question.ballot
-        return Promised(question.number, question.ballot, self._accepted)
+        return Promised(question.number, question.ballot, self._accepted, self.store.size)
 
     def _accept(self, question: Accept, now: Nanos) -> Answer:
         if question.ballot < self._promised:
@@ -161,11 +164,12 @@ class Holder:
         known = self.config
         if known is not None and known.number > number:
             return Elsewhere(known)
-        inside = self.is_member and known is not None and known.number == number
-        if not inside and not self.sealed_before(Config(number, ())):
+        if not self.is_member or known is None or known.number < number - 1:
             return Refused(number)
+        inside = known.number == number
+        sealed = inside or self._accepted is not None
         cells, upto = self.store.page(count)
-        return Part(number, self.me, upto, upto == self.store.count, inside, cells)
+        return Part(number, self.me, count, upto, upto == self.store.count, inside, sealed, cells)
 
     def install(self, config: Config) -> Answer | None:
         """None: it is to enter, and has not."""

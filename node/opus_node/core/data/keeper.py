@@ -16,6 +16,7 @@ from opus_node.core.data.cells import (
     Answer,
     Ballot,
     Config,
+    Copy,
     Elsewhere,
     Greeted,
     Install,
@@ -149,8 +150,11 @@ class Keeper:
 
     def _asked(self, source: NodeId, question: Question) -> None:
         now = self._ctx.now
+        answer: Answer | None = None
         if isinstance(question, Install):
             answer = self.newcomer.install(source, question, now)
+        elif isinstance(question, Copy):
+            self.newcomer.copy(source, question, now)
         else:
             answer = self.holder.on(question, source, now)
         if isinstance(question, Install | Retire):

@@ -1,15 +1,17 @@
 """From one configuration to the next: the steward's part, which any steward can take over at any point.
 
-    greet     all who are to keep the data answer, or after a while a majority of them, or nothing is begun
     prepare   a majority of the present members promises to hear no lesser ballot, and tells what it has accepted; a member that
-              was never told of its configuration is told whom to get its cells from
+              was never told of its configuration is told whom to get its cells from. Meanwhile all who are to keep the data are
+              greeted: unless all of them answer, or after a while a majority, nothing new is proposed. If there is more than a
+              page, new members first copy what there is by now
     accept    the greatest accepted, or else what is wanted, is accepted by a majority: it is decided. Whoever accepts is sealed,
               so that a majority's cells are all that any acknowledged operation has left. Where members answer alone, one that
               has not accepted may go on until its lease has ended, so that is waited for
     install   the next members are told who has accepted, get their cells from these (`fetch`), and serve; once a majority does,
               the former ones are told to forget
 
-Before anything is sealed it waits a moment for all to answer; then a majority has to do. A decision is for good: another
+Before anything is sealed it waits a moment for all to answer; then a majority has to do. What was accepted before is taken on at
+once, whoever is wanted: its members are sealed, and clients wait. A decision is for good: another
 steward finds it with any majority and installs the same. Two that compete end in one, the greater ballot; the other is outbid.
 While a majority of the present members is silent nothing changes, and nothing is lost.
 """
@@ -19,12 +21,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from opus_node.core.data import store
 from opus_node.core.data.cells import (
     Accept,
     Accepted,
     Answer,
     Ballot,
     Config,
+    Copied,
+    Copy,
     Elsewhere,
     Greet,
     Greeted,
@@ -44,16 +49,19 @@ AGAIN: Nanos = 400 * MILLISECOND
 WHOLE: Nanos = 5 * SECOND
 """For so long all who are to keep the data are waited for, then a majority of them has to do. A steward replaces who is silent
 sooner than that, the present members serve meanwhile, and of two that were left of three one's death would be the end."""
+COPYING: Nanos = 60 * SECOND
+"""For so long at most what is more than a page is copied before anything is sealed."""
 FRESH: Nanos = 3 * AGAIN
 """Who has not been heard for longer is greeted again before anything is proposed: a configuration must not begin half dead."""
-Stage = Literal["greet", "prepare", "accept", "install", "done", "outbid"]
+Stage = Literal["prepare", "accept", "install", "done", "outbid"]
 
 
 class Move:
     """Of one application, under one ballot, to one set of nodes."""
 
     __slots__ = (
-        *("_accepted", "_acceptors", "_again_at", "_answered", "_ballot", "_began_at", "_greeted", "_lacking", "_led"),
+        *("_accepted", "_acceptors", "_again_at", "_answered", "_ballot", "_began_at", "_copied", "_copying"),
+        *("_greeted", "_heavy", "_lacking", "_led"),
         *("_outlasted_at", "_send", "_wanted", "following", "known", "outbid_by", "stage"),
     )
 
@@ -74,7 +82,7 @@ class Move:
         self._outlasted_at: dict[NodeId, Nanos] = {}
         """From when on a member of the present configuration cannot answer alone, if it has not accepted."""
         self.known = known
-        self.stage: Stage = "greet"
+        self.stage: Stage = "prepare"
         self.outbid_by = Ballot()
         self._ballot = ballot
         self._wanted = tuple(dict.fromkeys(wanted))
@@ -85,6 +93,11 @@ class Move:
         """In this stage. Never iterated."""
         self._lacking: set[NodeId] = set()
         """Members that do not know of their configuration. Never iterated."""
+        self._heavy = False
+        """Whether a member holds more than a page."""
+        self._copying = False
+        self._copied: set[NodeId] = set()
+        """New members who hold what there was a moment ago. Never iterated."""
         self._accepted: tuple[Ballot, Config] | None = None
         self.following: Config | None = None
         """What is or was proposed to come after `known`."""
@@ -123,7 +136,11 @@ class Move:
             case Promised() if self._fits(source, answer.number, "prepare") and answer.ballot == self._ballot:
                 if answer.accepted is not None and (self._accepted is None or answer.accepted[0] > self._accepted[0]):
                     self._accepted = answer.accepted
+                self._heavy = self._heavy or answer.size > store.PAGE
                 self._count(source, now)
+            case Copied() if answer.number == self.known.number + 1:
+                self._copied.add(source)
+                self._enough(now, patient=True)
             case Accepted() if self._handing_on(source, answer):
                 self._acceptors.add(source)
             case Accepted() if self._fits(source, answer.number, "accept") and answer.ballot == self._ballot:
@@ -154,13 +171,13 @@ class Move:
 
     def _ask(self) -> None:
         match self.stage:
-            case "greet":
-                self._to(self._wanted, Greet())
             case "prepare":
                 self._to(_nodes(self.known), Prepare(self.known.number, self._ballot))
                 self._fill_up()
                 for node in self._wanted:
                     self._send(node, Greet())
+                if self._copying:
+                    self._have_copied()
             case "accept" if self.following is not None:
                 self._to(_nodes(self.known), Accept(self.known.number, self._ballot, self.following))
             case "install" | "done" if self.following is not None:
@@ -194,8 +211,7 @@ class Move:
             self._learn(answer.config, now)
         if source in self._wanted and answer.peer.node == source:
             self._greeted[source] = (answer.peer, now)
-            if self.stage == "greet":
-                self._count(source, now)
+            self._enough(now, patient=True)
 
     def _learn(self, config: Config, now: Nanos) -> None:
         """A later configuration than the known one was decided: it is the one to move on from."""
@@ -203,9 +219,9 @@ class Move:
             return
         self.known = config
         self._accepted = self.following = None
-        self._acceptors, self._lacking = set(), set()
-        if self.stage != "greet":
-            self._go("prepare", now)
+        self._acceptors, self._lacking, self._copied = set(), set(), set()
+        self._copying = False
+        self._go("prepare", now)
 
     def _count(self, source: NodeId, now: Nanos) -> None:
         self._answered.add(source)
@@ -215,37 +231,48 @@ class Move:
         """On to the next stage, if those who have answered are enough for it; while patient all, where nothing is sealed yet."""
         count, following = len(self._answered), self.following
         match self.stage:
-            case "greet" if count == len(self._wanted) or (not patient and self._do(count, now)):
-                self._go("prepare", now)
-            case "prepare" if count == len(self.known.members) or (not patient and count >= self.known.majority):
-                self._propose(now)
+            case "prepare" if count >= self.known.majority:
+                self._propose(now, patient)
             case "accept" if count >= self.known.majority and self._outlasted(now):
                 self._go("install", now)
             case "install" if following is not None and count >= following.majority:
                 self._installed(following, now)
 
-    def _do(self, count: int, now: Nanos) -> bool:
-        """Whether so many of those wanted are enough by now."""
-        least = len(self._wanted) if now - self._began_at < WHOLE else len(self._wanted) // 2 + 1
-        return count >= least
-
     def _outlasted(self, now: Nanos) -> bool:
         """Whether no member answers alone any more; a majority has accepted."""
         return all(node in self._answered or now >= self._outlasted_at.get(node, now) for node in _nodes(self.known))
 
-    def _propose(self, now: Nanos) -> None:
-        members = self._members(now - FRESH)
+    def _propose(self, now: Nanos, patient: bool) -> None:
+        """A majority has promised."""
         if self._accepted is not None:
             self.following = self._accepted[1]
-        elif not self._do(len(members), now):
-            self._go("greet", now)
+            self._go("accept", now)
             return
-        elif members == self.known.members and len(self._answered) == len(members):
+        members, all_promise = self._members(now - FRESH), len(self._answered) == len(self.known.members)
+        all_here = len(members) == len(self._wanted)
+        if patient and not (all_promise and all_here):
+            return
+        if not all_here and (now - self._began_at < WHOLE or len(members) <= len(self._wanted) // 2):
+            return
+        if members == self.known.members and all_promise:
             self.stage = "done"  # nothing to change; whoever is silent might be sealed, and the same members anew would mend that
             return
-        else:
-            self.following = Config(self.known.number + 1, members)
+        if self._heavy and now - self._began_at < COPYING:
+            lacking = [one.node for one in members if one not in self.known.members and one.node not in self._copied]
+            if lacking:
+                if not self._copying:
+                    self._copying = True
+                    self._have_copied()
+                return
+        self.following = Config(self.known.number + 1, members)
         self._go("accept", now)
+
+    def _have_copied(self) -> None:
+        """Who is not a member yet."""
+        givers = tuple(node for node in _nodes(self.known) if node in self._answered)
+        for node, (peer, _) in self._greeted.items():
+            if peer not in self.known.members and node not in self._copied:
+                self._send(node, Copy(self.known.number + 1, givers, self.known.majority))
 
     def _members(self, since: Nanos) -> tuple[Peer, ...]:
         """Of those wanted, who has been heard since then."""

@@ -11,12 +11,14 @@ CELL = 64
 
 
 class Store:
-    __slots__ = ("cells", "count", "stamps")
+    __slots__ = ("cells", "count", "size", "stamps")
 
     def __init__(self) -> None:
         self.cells: dict[Key, Cell] = {}
         self.count = 0
         """Values stored in this life."""
+        self.size = 0
+        """Bytes held, roughly."""
         self.stamps: dict[Key, int] = {}
         """The count when a key's was."""
 
@@ -27,6 +29,7 @@ class Store:
         """Whether it is later than what was held, and is held now."""
         if cell.tag <= self.get(key).tag:
             return False
+        self.size += _size(key, cell) - (_size(key, self.cells[key]) if key in self.cells else 0)
         self.cells[key] = cell
         self.count += 1
         self.stamps.pop(key, None)
@@ -44,9 +47,13 @@ class Store:
                 return found, count
             cell = self.cells[key]
             found[key], count = cell, stamp
-            left -= CELL + len(key) + len(cell.value or b"")
+            left -= _size(key, cell)
         return found, self.count
 
     def clear(self) -> None:
         """The count goes on: whoever asks for what came since is told nothing."""
-        self.cells, self.stamps = {}, {}
+        self.cells, self.stamps, self.size = {}, {}, 0
+
+
+def _size(key: Key, cell: Cell) -> int:
+    return CELL + len(key) + len(cell.value or b"")

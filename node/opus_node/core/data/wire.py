@@ -14,6 +14,8 @@ from opus_node.core.data.cells import (
     Accepted,
     Cell,
     Cells,
+    Copied,
+    Copy,
     Elsewhere,
     Fetch,
     Get,
@@ -43,6 +45,8 @@ from opus_node.core.data.cells import (
 from opus_node.core.messages import Data, Held
 from opus_node.core.types import AppId
 
+INSIDE, SEALED = 1, 2
+
 
 def packed(app: AppId, said: Said) -> Data:
     kind = type(said).__name__.lower()
@@ -63,21 +67,24 @@ def packed(app: AppId, said: Said) -> Data:
             return Data(app, kind, number, op)
         case Prepare(number, ballot) | Outbid(number, ballot):
             return Data(app, kind, number, ballots=(ballot,))
-        case Promised(number, ballot, accepted):
+        case Promised(number, ballot, accepted, size):
             before = () if accepted is None else (accepted,)
             ballots = (ballot, *(other for other, _ in before))
-            return Data(app, kind, number, ballots=ballots, configs=tuple(following for _, following in before))
+            return Data(app, kind, number, ballots=ballots, configs=tuple(following for _, following in before), count=size)
         case Accept(number, ballot, following):
             return Data(app, kind, number, ballots=(ballot,), configs=(following,))
         case Accepted(number, ballot, left):
             return Data(app, kind, number, ballots=(ballot,), spans=left)
         case Install(config, givers, quorum):
             return Data(app, kind, configs=(config,), peers=tuple(Peer(node, 0) for node in givers), count=quorum)
+        case Copy(number, givers, quorum):
+            return Data(app, kind, number, peers=tuple(Peer(node, 0) for node in givers), count=quorum)
         case Fetch(number, count):
             return Data(app, kind, number, count=count)
-        case Part(number, giver, count, last, inside, cells):
-            return Data(app, kind, number, int(inside), peers=(giver,), cells=_held(cells), count=count, more=not last)
-        case Installed(number):
+        case Part(number, giver, since, count, last, inside, sealed, cells):
+            op, held = inside * INSIDE + sealed * SEALED, _held(cells)
+            return Data(app, kind, number, op, peers=(giver,), cells=held, count=count, spans=(since,), more=not last)
+        case Installed(number) | Copied(number):
             return Data(app, kind, number)
         case Retire(config) | Elsewhere(config):
             return Data(app, kind, configs=(config,))
@@ -114,7 +121,12 @@ def _cells(data: Data) -> dict[str, Cell]:
 
 def _promised(data: Data) -> Promised:
     accepted = (data.ballots[1], data.configs[0]) if len(data.ballots) > 1 else None
-    return Promised(data.number, data.ballots[0], accepted)
+    return Promised(data.number, data.ballots[0], accepted, data.count)
+
+
+def _part(data: Data) -> Part:
+    inside, sealed = data.op & INSIDE > 0, data.op & SEALED > 0
+    return Part(data.number, data.peers[0], data.spans[0], data.count, not data.more, inside, sealed, _cells(data))
 
 
 _READERS: dict[str, Callable[[Data], Any]] = {
@@ -136,7 +148,9 @@ _READERS: dict[str, Callable[[Data], Any]] = {
     "install": lambda data: Install(data.configs[0], tuple(one.node for one in data.peers), data.count),
     "installed": lambda data: Installed(data.number),
     "fetch": lambda data: Fetch(data.number, data.count),
-    "part": lambda data: Part(data.number, data.peers[0], data.count, not data.more, data.op != 0, _cells(data)),
+    "copy": lambda data: Copy(data.number, tuple(one.node for one in data.peers), data.count),
+    "copied": lambda data: Copied(data.number),
+    "part": _part,
     "retire": lambda data: Retire(data.configs[0]),
     "pull": lambda data: Pull(data.number, data.count),
     "news": lambda data: News(data.number, data.count, data.op != 0, not data.more, _cells(data)),
