@@ -122,6 +122,26 @@ def test_more_than_one_message_holds_moves_page_by_page(mode: str, monkeypatch: 
     assert all(world.held(one, 29).value is not None for one in world.net.replicas())
 
 
+def test_clients_are_served_while_much_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New members have all but the last moments' writes before anything is sealed."""
+    monkeypatch.setattr(store, "PAGE", 300)
+    world = settled(mode=LINEARIZABLE, static=True)
+    writer = world.net.seeds[0]
+    for key in range(100, 200):
+        world.written(writer, key)
+    node = next(one for one in world.net.replicas() if one not in (*world.net.seeds, *world.net.stewards()))
+    number = world.config().number
+    world.net.power_off(node)
+    world.net.run_for(SECOND)
+    world.net.boot(node)
+    since = world.net.now
+    world.load(15 * SECOND)
+    world.net.run_for(3 * SECOND)
+    assert world.config().number > number
+    assert world.held(node, 199).value is not None
+    assert set(world.outcomes(since)) == {"ok"}
+
+
 def test_a_restarted_member_is_none_until_it_is_taken_in_anew() -> None:
     world = settled()
     writer = plain(world, 1)[0]

@@ -1,9 +1,9 @@
-"""A new member's part: it gets what the last configuration's members hold, a page at a time, from all of those at once.
+"""A next member's part: it gets what the last configuration's members hold, a page at a time, from all of those at once.
 
 Whoever has accepted the next configuration is sealed: what it holds changes no more. A majority of them together hold all that
 any acknowledged operation has left; so does any one member that has entered already. Pages come in the order in which their
 holder came by its cells, so one that is lost is asked for again by how far the last one went; and what was copied before a
-holder was sealed need not be fetched again after.
+holder was sealed need not be fetched again after. Members that stay do the same, from what they have of each other already.
 """
 
 from __future__ import annotations
@@ -51,11 +51,6 @@ class _Entry:
         """Who wants to hear that it has copied what so many hold."""
         self.spoken_of_at: Nanos = 0
 
-    @property
-    def copied(self) -> int:
-        """Of how many it has what they held."""
-        return sum(node not in self.asked for node in self.got)
-
     def known(self) -> dict[Peer, int]:
         return {peer: self.got[node] for node, peer in self.lives.items()}
 
@@ -82,7 +77,7 @@ class Newcomer:
         entry.spoken_of_at = now
         entry.copiers[source] = question.quorum
         for node in question.givers:
-            if node not in entry.got:
+            if node != self._holder.me.node and node not in entry.got:
                 self._ask(question.number, entry, node, now)
         self._tell_copied(question.number, entry)
 
@@ -159,10 +154,18 @@ class Newcomer:
 
     def _ask(self, number: int, entry: _Entry, node: NodeId, now: Nanos) -> None:
         entry.asked[node] = now
-        self._send(node, Fetch(number, entry.got.setdefault(node, 0)))
+        if node not in entry.got:
+            entry.got[node] = 0
+            config = self._holder.config
+            for peer in config.members if config is not None and config.number == number - 1 else ():
+                if peer.node == node and peer in self._holder.known:
+                    entry.lives[node], entry.got[node] = peer, self._holder.known[peer]
+        self._send(node, Fetch(number, entry.got[node]))
 
     def _tell_copied(self, number: int, entry: _Entry) -> None:
-        for node in [node for node, quorum in entry.copiers.items() if entry.copied >= quorum]:
+        own = (config := self._holder.config) is not None and config.number == number - 1 and self._holder.is_member
+        copied = own + sum(node not in entry.asked for node in entry.got)
+        for node in [node for node, quorum in entry.copiers.items() if copied >= quorum]:
             del entry.copiers[node]
             self._send(node, Copied(number))
 

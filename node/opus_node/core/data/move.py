@@ -3,7 +3,7 @@
     prepare   a majority of the present members promises to hear no lesser ballot, and tells what it has accepted; a member that
               was never told of its configuration is told whom to get its cells from. Meanwhile all who are to keep the data are
               greeted: unless all of them answer, or after a while a majority, nothing new is proposed. If there is more than a
-              page, new members first copy what there is by now
+              page, the next members first copy what others hold by now
     accept    the greatest accepted, or else what is wanted, is accepted by a majority: it is decided. Whoever accepts is sealed,
               so that a majority's cells are all that any acknowledged operation has left. Where members answer alone, one that
               has not accepted may go on until its lease has ended, so that is waited for
@@ -97,7 +97,7 @@ class Move:
         """Whether a member holds more than a page."""
         self._copying = False
         self._copied: set[NodeId] = set()
-        """New members who hold what there was a moment ago. Never iterated."""
+        """Those wanted who hold what a majority did a moment ago. Never iterated."""
         self._accepted: tuple[Ballot, Config] | None = None
         self.following: Config | None = None
         """What is or was proposed to come after `known`."""
@@ -258,20 +258,18 @@ class Move:
             self.stage = "done"  # nothing to change; whoever is silent might be sealed, and the same members anew would mend that
             return
         if self._heavy and now - self._began_at < COPYING:
-            lacking = [one.node for one in members if one not in self.known.members and one.node not in self._copied]
-            if lacking:
-                if not self._copying:
-                    self._copying = True
-                    self._have_copied()
+            if not self._copying:
+                self._copying = True
+                self._have_copied()
+            if not all(one.node in self._copied for one in members):
                 return
         self.following = Config(self.known.number + 1, members)
         self._go("accept", now)
 
     def _have_copied(self) -> None:
-        """Who is not a member yet."""
         givers = tuple(node for node in _nodes(self.known) if node in self._answered)
-        for node, (peer, _) in self._greeted.items():
-            if peer not in self.known.members and node not in self._copied:
+        for node in self._greeted:
+            if node not in self._copied:
                 self._send(node, Copy(self.known.number + 1, givers, self.known.majority))
 
     def _members(self, since: Nanos) -> tuple[Peer, ...]:
