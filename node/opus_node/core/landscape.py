@@ -21,12 +21,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
+from itertools import chain
 from math import inf, sqrt
 from operator import mul
 
 from opus_node.core.cluster import GUESS, Cluster, homes, regions
 from opus_node.core.coordinates import expected
 from opus_node.core.messages import Candidate, Summary
+from opus_node.core.quorate import Ground
 from opus_node.core.rtt import UNKNOWN
 from opus_node.core.stability import hazard, scale_of
 from opus_node.core.types import MILLISECOND, AppConfig, AppId, Nanos, NodeId
@@ -38,6 +40,11 @@ SHORTLIST = 448
 NEARBY = 8
 """Agents, itself included, to whose nodes a candidate's round trips are guessed from coordinates, too; to others they matter
 little."""
+
+FEW, FEW_LEAST = 48, 2
+"""Candidates where a majority's ways count, too: of all agents together, and of each at least."""
+FINE = 128
+"""More nodes than this are then places by their agents only."""
 
 WITHIN = 1.15
 """Whom to measure: who may be nearer than what serves by now, by triangles that are off by so much."""
@@ -106,9 +113,11 @@ class Landscape:
         self._app = config.name
         self._by_agent = clusters
         self._clusters = [clusters[agent] for agent in sorted(clusters)]
+        self._position = {one.agent: i for i, one in enumerate(self._clusters)}
         self._told = [told(one.agent) for one in self._clusters]
         self.home = homes(clusters)
         self.region = regions(clusters, near_enough)
+        self._close = near_enough / MILLISECOND
         self.demand = demand({one.agent: one.summary for one in self._clusters}, asked)
         self.candidates = self._shortlist(members, excluded, config.replicas, config.agents_serve)
         self.index = {one.node: i for i, one in enumerate(self.candidates)}
@@ -203,6 +212,40 @@ class Landscape:
         """ms from each agent's nodes to a candidate by way of the agent, on the mean of what they ask; agents by name."""
         spurs = [sum(map(mul, cluster.shares, cluster.rtts)) for cluster in self._clusters]
         return [spur + base for spur, base in zip(spurs, self._bases(one), strict=True)]
+
+    def ground(self, keep: Collection[NodeId], barred: Collection[int]) -> tuple[list[int], Ground]:
+        """For `quorate`: (whom it numbers, by their places among the candidates; how far they are from all and each other).
+
+        They are those to keep, and the fittest of each agent, as many as are weighed. Where many nodes ask, places are agents.
+        """
+        each = max(FEW_LEAST, FEW // max(1, len(self._clusters)))
+        taken: dict[NodeId, int] = {}
+        few = []
+        for i, one in enumerate(self.candidates):
+            home = self.home[one.node]
+            if one.node not in keep:
+                if i in barred or taken.get(home, 0) == each:
+                    continue
+                taken[home] = taken.get(home, 0) + 1
+            few.append(i)
+        some = [self.candidates[i] for i in few]
+        bases = [self._bases(one) for one in some]
+        fine = sum(map(len, self._weights)) <= FINE
+        ground = Ground(
+            demand=list(chain(*self._weights)) if fine else [self.demand[cluster.agent] for cluster in self._clusters],
+            ways=[list(chain(*self._rows(one, base))) if fine else self.ways(one) for one, base in zip(some, bases, strict=True)],
+            apart=[[self._apart(one, other, base) for other, base in zip(some, bases, strict=True)] for one in some],
+            close=self._close,
+            risks=[self._risks[i] for i in few],
+            barred=frozenset(k for k, i in enumerate(few) if i in barred),
+        )
+        return few, ground
+
+    def _apart(self, one: Candidate, other: Candidate, bases: Sequence[float]) -> float:
+        """ms between two candidates; `bases`: from each agent to the other one."""
+        home = self._by_agent[self.home[one.node]]
+        base = bases[self._position[home.agent]]
+        return self._row(other, home, base, True, 1.0)[home.index[one.node]]
 
     def wanted(self, members: Sequence[NodeId]) -> dict[NodeId, list[NodeId]]:
         """By agent, the candidates it should measure: those that may be nearer than what serves it now, the nearest first.

@@ -1,6 +1,7 @@
 """Who should serve: from what agents tell to members, by the policy that the application names.
 
-    best                the least delay for the demand, weighed against unstable and weak hosts (`landscape`, `kmedian`)
+    best                the least delay for the demand, weighed against unstable and weak hosts (`landscape`, `kmedian`); where
+                        a majority has to answer, with its ways (`quorate`)
     nearest-to-demand   nodes nearest to the agents with most demand, one after the other: near, but not well spread
     oldest              age and nothing else
     random              by hashing
@@ -13,12 +14,13 @@ is decided while few nodes are known.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 from opus_node.core.kmedian import greedy, placed, substitutes, total
 from opus_node.core.landscape import Landscape
-from opus_node.core.types import BEST, AppConfig, AppId, NodeId
+from opus_node.core.quorate import Quorate
+from opus_node.core.types import BEST, LINEARIZABLE, PRIMARY, AppConfig, AppId, NodeId
 
 NEAREST, OLDEST, RANDOM, EVERYWHERE = "nearest-to-demand", "oldest", "random", "everywhere"
 POLICIES = (BEST, NEAREST, OLDEST, RANDOM, EVERYWHERE)
@@ -60,12 +62,49 @@ def filled(
     known = [land.index[node] for node in keep if node in land.index]
     barred = {*land.barred, *(i for i, one in enumerate(land.candidates) if among and one.node not in among)}
     more = count - len(keep)
+    if quorate(config):
+        return (*keep, *_by_majority(config, land, count, keep, barred))
     if config.policy == BEST:
         added = _by_delay(land, len(known) + more, known, barred)
     else:
         left = [i for i in range(len(land.candidates)) if i not in barred and i not in known]
         added = _ORDERS[config.policy](config.name, land, left, known)[:more]
     return (*keep, *(land.candidates[i].node for i in added))
+
+
+def quorate(config: AppConfig) -> bool:
+    """Whether most operations wait for a majority of the members, and not for the nearest one alone."""
+    return config.policy == BEST and config.consistency in (LINEARIZABLE, PRIMARY)
+
+
+def _search(config: AppConfig, land: Landscape, count: int, keep: Sequence[NodeId], barred: Collection[int]) -> _Search:
+    """(search, whom it numbers, those to keep by their numbers)."""
+    few, ground = land.ground(keep, barred)
+    names = [land.candidates[i].node for i in few]
+    return Quorate(ground, count, config.consistency == PRIMARY), names, [k for k, name in enumerate(names) if name in keep]
+
+
+_Search = tuple[Quorate, list[NodeId], list[int]]
+
+
+def _by_majority(
+    config: AppConfig, land: Landscape, count: int, keep: Sequence[NodeId], barred: Collection[int]
+) -> tuple[NodeId, ...]:
+    """Those to be added."""
+    search, names, kept = _search(config, land, count, keep, barred)
+    chosen = search.filled(kept) if kept else search.placed(())
+    return tuple(names[k] for k in chosen if k not in kept)[: count - len(keep)]
+
+
+def _improved_majority(
+    config: AppConfig, land: Landscape, members: Sequence[NodeId], sure: bool
+) -> tuple[tuple[NodeId, ...], float]:
+    search, names, kept = _search(config, land, len(members), members, land.barred)
+    chosen = search.placed(kept, (MOVE if sure else MOVE_ROUGHLY) / len(members))
+    (crowded, cost), (before, was) = search.cost(chosen), search.cost(kept)
+    saved = 1.0 if crowded < before else 1 - cost / was if was > 0 else 0.0
+    moved = {names[k] for k in chosen}
+    return (*(one for one in members if one in moved), *(names[k] for k in chosen if k not in kept)), saved
 
 
 def _by_delay(land: Landscape, count: int, known: list[int], barred: set[int]) -> list[int]:
@@ -89,6 +128,8 @@ def improved(
     current = [land.index[node] for node in members]
     if config.policy != BEST:
         return _reordered(config, land, current)
+    if quorate(config):
+        return _improved_majority(config, land, members, sure)
     columns = land.columns
     cost = total(columns, current, [0.0] * len(columns))
     dues = land.dues(cost, len(current))
@@ -104,6 +145,9 @@ def heirs(config: AppConfig, land: Landscape, members: Sequence[NodeId]) -> tupl
     known = [land.index[node] for node in members if node in land.index]
     if config.policy != BEST or len(known) < len(members):
         return filled(config, land, len(members) + NEXT, members)[len(members) :]
+    if quorate(config):
+        search, names, kept = _search(config, land, len(members), members, land.barred)
+        return tuple(dict.fromkeys(names[k] for k in search.substitutes(kept)))
     columns = land.columns
     dues = land.dues(total(columns, known, [0.0] * len(columns)), len(known))
     return tuple(dict.fromkeys(land.candidates[i].node for i in substitutes(columns, known, dues, land.barred)))
