@@ -95,3 +95,10 @@ def test_a_member_is_followed_by_whoever_keeps_the_majority_near() -> None:
     again = filled(config, land(config, ("a0", "c0"), barred=("b0",)), 3, ("a0", "c0"))
     assert again[:2] == ("a0", "c0")
     assert again[2] in ("b1", "b2")
+
+
+def test_nobody_is_left_to_be_chosen() -> None:
+    config = AppConfig("store", 3, consistency=LINEARIZABLE)
+    everybody = tuple(f"{place}{k}" for place in PLACES for k in range(3))
+    assert filled(config, land(config, barred=(*everybody, *PLACES)), 3) == ()
+    assert improved(config, land(config, ("a0",), barred=(*everybody[1:], *PLACES)), ("a0",)) == (("a0",), 0.0)

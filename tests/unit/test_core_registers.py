@@ -47,10 +47,18 @@ MODES = [(LINEARIZABLE, -1), (WRITE_ALL, -1), (PRIMARY, -1), (BOUNDED, -1), (BOU
 Bug = Callable[[pytest.MonkeyPatch], None]
 
 
+SMALL, LARGE = 100, store.PAGE
+"""Two cells are a page, so that what is held does not fit into a message, and is copied before anything is sealed; all are."""
+
+
 @pytest.fixture(autouse=True)
-def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """State that does not fit into one message: two cells do."""
-    monkeypatch.setattr(store, "PAGE", 100)
+def _pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PAGE", SMALL)
+
+
+def world_of(seed: int, mode: str, missed: int) -> World:
+    store.PAGE = SMALL if seed % 3 else LARGE
+    return World(seed, mode, missed)
 
 
 @pytest.mark.parametrize(("mode", "missed"), MODES)
@@ -69,7 +77,7 @@ def test_a_thousand_histories_keep_it() -> None:
 
 def judged(seed: int, mode: str, missed: int) -> None:
     """Nothing that was told is contradicted, and what is asked once all is well again is answered."""
-    world = World(seed, mode, missed)
+    world = world_of(seed, mode, missed)
     history = world.run()
     verdict = verdict_of(history, mode, missed)
     assert verdict.found in ("linearizable", "kept"), (seed, verdict)
@@ -83,7 +91,7 @@ def test_the_seeds_are_hard_enough(mode: str, missed: int) -> None:
     done: Counter[bool] = Counter()
     configs = 0
     for seed in range(10):
-        world = World(seed, mode, missed)
+        world = world_of(seed, mode, missed)
         done.update(one.returned_at is not None for one in world.run())
         configs += max(node.holder.config.number for node in world.nodes.values() if node.holder.config is not None)
     assert done[True] > 4 * done[False] > 0
@@ -222,7 +230,7 @@ def test_a_planted_bug_is_caught(bug: Bug, mode: str, monkeypatch: pytest.Monkey
     bug(monkeypatch)
     missed = FEW if mode == BOUNDED else -1
     tried = TRIED_EARLY if bug in (hasty, partial) else TRIED
-    assert any(verdict_of(World(seed, mode, missed).run(), mode, missed).found == "violated" for seed in range(tried))
+    assert any(verdict_of(world_of(seed, mode, missed).run(), mode, missed).found == "violated" for seed in range(tried))
 
 
 def test_who_has_given_before_it_entered_is_one_of_a_majority_and_not_enough() -> None:

@@ -124,7 +124,7 @@ def test_more_than_one_message_holds_moves_page_by_page(mode: str, monkeypatch: 
 
 def test_clients_are_served_while_much_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     """New members have all but the last moments' writes before anything is sealed."""
-    monkeypatch.setattr(store, "PAGE", 300)
+    monkeypatch.setattr(store, "PAGE", 600)
     world = settled(mode=LINEARIZABLE, static=True)
     writer = world.net.seeds[0]
     for key in range(100, 200):
@@ -135,7 +135,7 @@ def test_clients_are_served_while_much_is_copied(monkeypatch: pytest.MonkeyPatch
     world.net.run_for(SECOND)
     world.net.boot(node)
     since = world.net.now
-    world.load(15 * SECOND)
+    world.load(20 * SECOND)
     world.net.run_for(3 * SECOND)
     assert world.config().number > number
     assert world.held(node, 199).value is not None

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
+from math import inf
 
 from opus_node.core.kmedian import greedy, placed, substitutes, total
 from opus_node.core.landscape import Landscape
@@ -102,7 +103,7 @@ def _improved_majority(
     search, names, kept = _search(config, land, len(members), members, land.barred)
     chosen = search.placed(kept, (MOVE if sure else MOVE_ROUGHLY) / len(members))
     (crowded, cost), (before, was) = search.cost(chosen), search.cost(kept)
-    saved = 1.0 if crowded < before else 1 - cost / was if was > 0 else 0.0
+    saved = 1.0 if crowded < before else 1 - cost / was if 0 < was < inf else 0.0
     moved = {names[k] for k in chosen}
     return (*(one for one in members if one in moved), *(names[k] for k in chosen if k not in kept)), saved
 

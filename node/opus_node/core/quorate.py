@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from operator import mul
 
 ROUNDS = 1.5
@@ -53,6 +54,8 @@ class Quorate:
 
     def cost(self, chosen: Sequence[int]) -> Cost:
         """Of fewer than m as well: the nearest then have to do for a majority."""
+        if not chosen:
+            return 0, inf
         ground = self.ground
         others = min(self.count // 2, len(chosen) - 1)
         beyond = [0.0] * len(chosen)

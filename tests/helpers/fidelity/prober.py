@@ -187,6 +187,8 @@ class _Run:
 
 
 def _arrival(data: bytes, body: bytes, at_ns: int) -> Arrival:
+    if len(data) < _HEADER.size:
+        return Arrival(-1, at_ns, 1)  # the bit that was flipped is one of its length
     check, number, sent = _HEADER.unpack_from(data)
     if check == zlib.crc32(struct.pack("=Iq", number, sent)) and data[_HEADER.size :] == body:
         return Arrival(number, at_ns)

@@ -62,7 +62,7 @@ class Move:
     __slots__ = (
         *("_accepted", "_acceptors", "_again_at", "_answered", "_ballot", "_began_at", "_copied", "_copying"),
         *("_greeted", "_heavy", "_lacking", "_led"),
-        *("_outlasted_at", "_send", "_wanted", "following", "known", "outbid_by", "stage"),
+        *("_outlasted_at", "_patient_until", "_send", "_wanted", "following", "known", "outbid_by", "stage"),
     )
 
     def __init__(
@@ -104,7 +104,7 @@ class Move:
         self._acceptors: set[NodeId] = set()
         """Of the present members, who are sealed and hold what is to be handed on."""
         self._began_at = now
-        self._again_at = now + AGAIN
+        self._again_at = self._patient_until = now + AGAIN
         self._ask()
 
     @property
@@ -122,7 +122,7 @@ class Move:
         if now < self._again_at:
             return
         self._again_at = now + AGAIN
-        self._enough(now, patient=False)
+        self._enough(now)
         self._ask()
 
     def on(self, source: NodeId, answer: Answer, now: Nanos) -> None:
@@ -140,7 +140,7 @@ class Move:
                 self._count(source, now)
             case Copied() if answer.number == self.known.number + 1:
                 self._copied.add(source)
-                self._enough(now, patient=True)
+                self._enough(now)
             case Accepted() if self._handing_on(source, answer):
                 self._acceptors.add(source)
             case Accepted() if self._fits(source, answer.number, "accept") and answer.ballot == self._ballot:
@@ -166,7 +166,7 @@ class Move:
 
     def _go(self, stage: Stage, now: Nanos) -> None:
         self.stage, self._answered, self._outlasted_at = stage, set(), {}
-        self._again_at = now + AGAIN
+        self._again_at = self._patient_until = now + AGAIN
         self._ask()
 
     def _ask(self) -> None:
@@ -211,7 +211,7 @@ class Move:
             self._learn(answer.config, now)
         if source in self._wanted and answer.peer.node == source:
             self._greeted[source] = (answer.peer, now)
-            self._enough(now, patient=True)
+            self._enough(now)
 
     def _learn(self, config: Config, now: Nanos) -> None:
         """A later configuration than the known one was decided: it is the one to move on from."""
@@ -225,14 +225,14 @@ class Move:
 
     def _count(self, source: NodeId, now: Nanos) -> None:
         self._answered.add(source)
-        self._enough(now, patient=True)
+        self._enough(now)
 
-    def _enough(self, now: Nanos, *, patient: bool) -> None:
-        """On to the next stage, if those who have answered are enough for it; while patient all, where nothing is sealed yet."""
+    def _enough(self, now: Nanos) -> None:
+        """On to the next stage, if those who have answered are enough for it."""
         count, following = len(self._answered), self.following
         match self.stage:
             case "prepare" if count >= self.known.majority:
-                self._propose(now, patient)
+                self._propose(now)
             case "accept" if count >= self.known.majority and self._outlasted(now):
                 self._go("install", now)
             case "install" if following is not None and count >= following.majority:
@@ -242,7 +242,7 @@ class Move:
         """Whether no member answers alone any more; a majority has accepted."""
         return all(node in self._answered or now >= self._outlasted_at.get(node, now) for node in _nodes(self.known))
 
-    def _propose(self, now: Nanos, patient: bool) -> None:
+    def _propose(self, now: Nanos) -> None:
         """A majority has promised."""
         if self._accepted is not None:
             self.following = self._accepted[1]
@@ -250,7 +250,7 @@ class Move:
             return
         members, all_promise = self._members(now - FRESH), len(self._answered) == len(self.known.members)
         all_here = len(members) == len(self._wanted)
-        if patient and not (all_promise and all_here):
+        if now < self._patient_until and not (all_promise and all_here):
             return
         if not all_here and (now - self._began_at < WHOLE or len(members) <= len(self._wanted) // 2):
             return
