@@ -19,14 +19,12 @@ from opus_controller.report.requests import Requests
 SECOND = 1_000_000_000
 WIDTH_S = 5
 """Long enough for a quantile of a few requests a second, short enough to show a crowd."""
-DECIDED = ("division", "replica_set")
-"""Kinds of records that tell who decided what on replicas."""
 
 
 def summary(
     apps: Sequence[App], requests: Requests, decided: Sequence[Mapping[str, Any]], end: int
 ) -> result.UtilityResult | None:
-    """None where no application says what it is worth. `decided`: records of the kinds DECIDED, in order of time."""
+    """None where no application says what it is worth. `decided`: records of `explain.DECIDED`, in order of time."""
     told = [
         _of_app(app, app.utility, requests.where(requests.app == a), decided, end)
         for a, app in enumerate(apps)
