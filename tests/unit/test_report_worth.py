@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from helpers.divided import UTILITY, division
 from helpers.fakerun import FakeRun, make_plan
 from opus_controller.cli._app import run as opus
 from opus_controller.model import plan as model
@@ -27,43 +28,12 @@ from opus_node.core.utility import Felt
 from opus_node.core.utility import Utility as CoreUtility
 
 MS = 1_000_000
-UTILITY = model.Utility(
-    worth=8.0,
-    combine="product",
-    floor=1,
-    latency_quantile=0.5,
-    latency_ns=((40 * MS, 1.0), (80 * MS, 0.0)),
-    availability=((0.5, 0.0), (1.0, 1.0)),
-)
 
 
 def fake(utility: model.Utility | None = UTILITY, **plan: Any) -> FakeRun:
     made = make_plan(one_way_ms={}, hosts={"x": 3}, clients=["x-1"], apps={"web": 1, "other": 1}, duration_s=20.0, **plan)
     web, other = made.apps
     return FakeRun(made.model_copy(update={"apps": (web.model_copy(update={"utility": utility}), other)}))
-
-
-def division(made: FakeRun, at_s: float, members: list[str], before: list[str], cause: str = "worth more", **more: Any) -> None:
-    figures: dict[str, Any] = {
-        "demand": 4.0, "cost": 0.25, "e": 0.6, "floor": 1, "latency": 50 * MS, "availability": 0.99, "throughput": 3.96,
-        "utility": 6.0, "utility_before": 2.0, "moving": 0.1, "promised": False, "pool": 3, "forecasts": 17, "whole": True,
-    }  # fmt: skip
-    made.put(
-        at_s,
-        "division",
-        "x-1",
-        app="web",
-        cause=cause,
-        members=[made.node(host) for host in members],
-        before=[made.node(host) for host in before],
-        keeps=[1.5] * len(members),
-        rivals=["other", *[""] * (len(members) - 1)],
-        offers=[0.25, *[0.0] * (len(members) - 1)],
-        **{**figures, **more},
-    )
-    made.put(
-        at_s, "replica_set", "x-1", app="web", epoch=int(at_s) * 1000, members=[made.node(one) for one in members], cause=cause
-    )
 
 
 def test_each_window_is_worth_what_its_requests_felt(tmp_path: Path) -> None:
@@ -101,7 +71,7 @@ def test_without_a_utility_there_is_none_and_nothing_to_explain(tmp_path: Path, 
     assert result.utility is None
     assert '<section id="worth">' not in render(read(where), result)
     assert opus(["explain", "web", "--out", str(where)]) == 2
-    assert "it has no utility" in capsys.readouterr().err
+    assert "no steward decided who serves it" in capsys.readouterr().err
     assert opus(["explain", "nothing", "--out", str(where)]) == 2
     assert "there is no application 'nothing'; allowed: web, other" in capsys.readouterr().err
     assert opus(["explain", "web", "--out", str(tmp_path)]) == 2

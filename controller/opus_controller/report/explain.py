@@ -1,7 +1,7 @@
 """Which hosts an application holds, since when, and why: each decision of a run told by its inputs (`opus explain`).
 
-Of applications with a utility: the divisions of hosts among them. Of the others: what their steward placed its members by. Of those
-whose data move: the configurations that followed.
+Of applications with a utility: the divisions of hosts among them. Of the others: what their steward placed its members by.
+Of those whose data move: the configurations that followed.
 """
 
 from __future__ import annotations
