@@ -1,4 +1,4 @@
-"""`opus explain` of applications without a utility and of those whose data move; and the report's page of who holds which hosts."""
+"""`opus explain` of applications without a utility and of those whose data move; and the report's page of who holds what."""
 
 from __future__ import annotations
 

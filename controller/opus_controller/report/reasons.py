@@ -62,9 +62,8 @@ def summary(app: str, last: Decided) -> str:
         return f"{start} of {last.pool} hosts{promised}; {cost}; {last.forecasts} forecasts{whole}"
     if isinstance(last, Placed):
         cost = f" of {1000 * last.cost_s:.3g} ms of a core each, E {last.e:.2f}" if last.e else ""
-        return (
-            f"{start} of {last.candidates} hosts that could serve, {last.wanted} wanted; {last.demand_per_s:.1f} requests/s{cost}"
-        )
+        could = f"{start} of {last.candidates} hosts that could serve, {last.wanted} wanted"
+        return f"{could}; {last.demand_per_s:.1f} requests/s{cost}"
     return f"{start} hosts; {last.cause}"
 
 
