@@ -36,8 +36,8 @@ rtt_ms:
   a: {b: 40, c: 40}
   b: {c: 40}
 groups:
-  - {name: near, sites: hub, count: 2, access: {delay: 0.5ms}}
-  - {name: far, sites: [a, b, c], count: 4, access: {delay: 0.5ms}}
+  - {name: near, sites: hub, count: 2, access: {delay: 0.5ms}, abilities: {cpu: CPU}}
+  - {name: far, sites: [a, b, c], count: 4, access: {delay: 0.5ms}, abilities: {cpu: CPU}}
 """
 
 APP = """\
@@ -115,9 +115,10 @@ class Played:
 
 def played(tmp_path: Path, applications: str, workload: str, timeline: str = "", **more: Any) -> Played:
     """Six regions of five hosts, unless `topology` is said; `workload` and `timeline` as the scenario's entries."""
+    cpu = more.pop("cpu", "1")
     head = {"name": "worst", "topology": "six-regions", "settle": "12s", "duration": "70s", "seed": 1, **more}
     if "hub" in str(head["topology"]):
-        (tmp_path / "hub.yaml").write_text(HUB)
+        (tmp_path / "hub.yaml").write_text(HUB.replace("CPU", cpu))
     text = "".join(f"{key}: {value}\n" for key, value in head.items())
     text += (
         f"applications:\n{applications}workload:\n{workload}timeline:\n{timeline}"
@@ -203,17 +204,20 @@ def test_when_all_hosts_but_a_few_are_dead_and_come_back_both_are_served_again(t
         assert run.answered(name, back + 15, 90) >= 0.97, f"{name} is served again"
 
 
-def test_when_hosts_have_no_processor_left_it_is_refused_not_hoarded_and_passes(tmp_path: Path) -> None:
-    """2% of a core each is room for less than a request each second, of all hosts together."""
+def test_where_no_host_can_do_anything_requests_are_refused_at_once_and_nobody_moves_for_ever(tmp_path: Path) -> None:
+    """Hosts of a hundredth of a core, and requests of 200 ms of a core: one takes 20 s, and nobody may wait longer than 800 ms."""
     apps = app("shop", 5, 2, "200ms") + app("wiki", 2, 2, "200ms")
-    famine = "  - {at: 35s, name: famine, strain: all, cpu: 2%, for: 12s}\n"
-    run = played(tmp_path, apps, asks("shop", "10/s") + asks("wiki", "5/s"), famine, duration="90s")
+    load = asks("shop", "10/s") + asks("wiki", "5/s")
+    run = played(tmp_path, apps, load, topology="hub.yaml", seeds="[a-1]", duration="60s", cpu="0.01")
     assert run.doubly(("shop", "wiki")) == []
-    over = run.at("famine") + 12
-    assert run.answered("shop", run.at("famine") + 3, over - 3) <= 0.5, "there is nothing to answer with"
     for name in ("shop", "wiki"):
-        assert run.answered(name, over + 15, 90) >= 0.95, f"{name} is served again"
-        assert len(run.serving(89.0, (name,))[name]) >= 2
+        assert run.answered(name, 20, 60) <= 0.1, "there is nothing to answer with"
+        refused = [e for e in run.of("request", app=name, outcome="refused") if e["issued_at"] > 20 * SECOND]
+        waited = sorted((e["done_at"] - e["issued_at"]) / SECOND for e in refused)
+        assert len(waited) > 50, "it is said, not left to the deadline"
+        assert waited[len(waited) // 2] < 2
+        assert run.serving(59.0, (name,))[name], "a set is never empty"
+        assert len(run.sets(name, 30)) <= 6, "one host is as good as another"
 
 
 # A steward that is alone
@@ -281,7 +285,7 @@ def test_sets_changed_on_both_sides_of_a_cut_end_in_one_division(seed: int, tmp_
 def test_registers_whose_set_changes_during_a_cut_lose_no_write(tmp_path: Path) -> None:
     """Data that move, beside an application that wants the hosts: no promise is broken on either side."""
     apps = "  - {name: data, replicas: 5, consistency: linearizable}\n" + app("shop", 5, 2)
-    load = "  - {clients: all, app: data, total_rate: 25/s, deadline: 2s, keys: 8, writes: 40%}\n" + asks("shop", "20/s")
+    load = "  - {clients: all, app: data, total_rate: 25/s, deadline: 2s, keys: 8, write_share: 40%}\n" + asks("shop", "20/s")
     faults = """\
   - {at: 30s, name: cut, partition: "sites us-east-1, us-west-2", for: 20s}
   - {at: 34s, name: lost, power-off: a replica of data, for: 10s}
@@ -301,21 +305,21 @@ def test_registers_whose_set_changes_during_a_cut_lose_no_write(tmp_path: Path) 
 
 @pytest.mark.parametrize("worth", [1, 50])
 def test_an_application_asked_five_times_what_there_is_costs_another_nothing_of_its_floor(worth: float, tmp_path: Path) -> None:
-    """Whatever the flooded one is worth: 25 hosts answer some 200 requests/s of it, and 1,000 come."""
-    apps = app("calm", 5, 4) + app("flooded", worth, 1)
-    load = asks("calm", "15/s") + asks("flooded", "10/s") + asks("flooded", "1000/s", start="40s", stop="60s")
+    """Whatever the flooded one is worth: 25 hosts answer 60 requests/s of it, and 300 come."""
+    apps = app("calm", 5, 4) + app("flooded", worth, 1, "400ms")
+    load = asks("calm", "15/s") + asks("flooded", "5/s") + asks("flooded", "300/s", start="40s", stop="55s")
     run = played(tmp_path, apps, load, duration="80s")
     assert run.doubly(("calm", "flooded")) == []
     for one in run.sets("calm", 20):
         assert len(one["members"]) >= 4, "its floor"
-    before, meanwhile = run.answered("calm", 20, 40), run.answered("calm", 40, 60)
+    before, meanwhile = run.answered("calm", 20, 40), run.answered("calm", 40, 55)
     assert before >= 0.98
     assert meanwhile >= 0.97, "15 requests/s are what four hosts of 10/s each answer with ease"
-    assert run.answered("flooded", 45, 60) <= 0.6, "or nothing was flooded"
+    assert run.answered("flooded", 45, 55) <= 0.4, "or nothing was flooded"
     assert run.answered("calm", 65, 80) >= 0.98
     latency = [
         (e["done_at"] - e["issued_at"]) / 1e6
         for e in run.of("request", app="calm", outcome="ok")
-        if 42 < e["issued_at"] / SECOND < 60
+        if 42 < e["issued_at"] / SECOND < 55
     ]
     assert sorted(latency)[int(0.9 * len(latency))] <= 700
