@@ -1,4 +1,4 @@
-"""What nobody wishes for, as users would feel it: the whole overlay in the simulator, several applications that compete for hosts.
+"""What nobody wishes for, as users would feel it: the whole overlay in the simulator, applications that compete for hosts.
 
 All want the same host; utilities that are flat; no capacity at all; a steward that is alone; sets that change while a cut lasts.
 And one application's overload, which may cost another what it was not promised, and no more.
@@ -205,7 +205,7 @@ def test_when_all_hosts_but_a_few_are_dead_and_come_back_both_are_served_again(t
 
 
 def test_where_no_host_can_do_anything_requests_are_refused_at_once_and_nobody_moves_for_ever(tmp_path: Path) -> None:
-    """Hosts of a hundredth of a core, and requests of 200 ms of a core: one takes 20 s, and nobody may wait longer than 800 ms."""
+    """Hosts of a hundredth of a core, and requests of 200 ms of a core: one takes 20 s, and none may wait longer than 800 ms."""
     apps = app("shop", 5, 2, "200ms") + app("wiki", 2, 2, "200ms")
     load = asks("shop", "10/s") + asks("wiki", "5/s")
     run = played(tmp_path, apps, load, topology="hub.yaml", seeds="[a-1]", duration="60s", cpu="0.01")

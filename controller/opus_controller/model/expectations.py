@@ -62,8 +62,8 @@ PER_HOST: Final = ("state_entries", "control_bytes_per_s")
 """Figures made of what hosts hold and send, which site and outside can narrow. A host's tables and messages are those of all
 applications together."""
 UTILITY: Final = ("utility.share", "utility.follow_s", "utility.short_s")
-"""Of all applications with a utility, or of one: what was felt / what they are worth; how soon hosts followed a crowd; for how long
-less was held than promised."""
+"""Of all applications with a utility, or of one: what was felt / what they are worth; how soon hosts followed a crowd; for how
+long less was held than promised."""
 VIOLATIONS: Final = "consistency.violations"
 """Keys for which what was promised was not kept: of all applications, or of one."""
 REPLICAS: Final = "replicas"

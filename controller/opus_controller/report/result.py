@@ -339,7 +339,7 @@ class AppUtility(Part):
     """From when more clients began to ask for it until its hosts had risen half as far as they rose while those asked: of several
     such crowds the longest; null: there was none, or none that its hosts rose for."""
     short_s: float | None = None
-    """For so long it held fewer hosts than promised, by its stewards' decisions, since it first held as many; null: it never did."""
+    """For so long it held fewer hosts than promised, as its stewards decided, since it first held as many; null: it never did."""
 
 
 class UtilityResult(Part):
