@@ -71,7 +71,7 @@ class Played:
             if start <= e["issued_at"] / SECOND < end and (not chosen or e["host"] in chosen)
         ]  # fmt: skip
         assert len(asked) > 15, f"{len(asked)} requests of {app} tell nothing"
-        return sum(e["outcome"] == "ok" for e in asked) / len(asked)
+        return sum(bool(e["outcome"] == "ok") for e in asked) / len(asked)
 
     def sets(self, app: str, start: float = 0.0, end: float = 1e9) -> list[Record]:
         return [e for e in self.of("replica_set", app=app) if start <= e["t"] / SECOND < end]
@@ -83,7 +83,7 @@ class Played:
     def at(self, fault: str) -> float:
         """Of a fault by its name, s."""
         (one,) = self.of("fault", name=fault)
-        return float(one["t"] / SECOND)
+        return int(one["t"]) / SECOND
 
     def serving(self, at: float, apps: Sequence[str]) -> dict[str, set[str]]:
         """Who serves which by the hosts' own word."""

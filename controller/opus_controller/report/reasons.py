@@ -8,6 +8,10 @@ from typing import NamedTuple
 from opus_controller.report.explain import Decided, Decision, Explained, Held, Placed
 
 
+DIVIDED = ("at", "why", "asked", "E", "hosts", "gained", "lost", "latency", "answered", "worth", "with the old")
+PLACED = ("at", "why", "asked", "hosts", "gained", "lost", "mean way", "with the old")
+
+
 class Table(NamedTuple):
     columns: tuple[str, ...]
     rows: list[tuple[object, ...]]
@@ -17,10 +21,8 @@ def decisions(found: Explained, latest: int | None = None) -> Table:
     """One row a decision, of the `latest` or of all; those of a kind that lacks the inputs leave cells empty."""
     shown = found.decisions[-latest:] if latest else found.decisions
     if found.app.utility is not None:
-        columns = ("at", "why", "asked", "E", "hosts", "gained", "lost", "latency", "answered", "worth", "with the old")
-        return Table(columns, [_divided(one) for one in shown])
-    columns = ("at", "why", "asked", "hosts", "gained", "lost", "mean way", "with the old")
-    return Table(columns, [_placed(one) for one in shown])
+        return Table(DIVIDED, [_divided(one) for one in shown])
+    return Table(PLACED, [_placed(one) for one in shown])
 
 
 def _divided(one: Decided) -> tuple[object, ...]:
