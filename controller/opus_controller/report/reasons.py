@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from opus_controller.report.explain import Decided, Decision, Explained, Held, Placed
 
-
 DIVIDED = ("at", "why", "asked", "E", "hosts", "gained", "lost", "latency", "answered", "worth", "with the old")
 PLACED = ("at", "why", "asked", "hosts", "gained", "lost", "mean way", "with the old")
 
