@@ -54,7 +54,7 @@ def figure(run: Run, colours: Palette) -> Figure:
     held = bars(run)
     hosts = rows(run, held)
     apps = [app.name for app in run.plan.apps]
-    made = Figure(figsize=(plots.WIDTH, 1.1 + 0.2 * len(hosts)))
+    made = Figure(figsize=(plots.WIDTH, max(2.0, 1.1 + 0.2 * len(hosts))))
     axes = made.subplots()
     _draw(axes, held, hosts, colours)
     _name(axes, run, hosts, colours)
@@ -67,7 +67,7 @@ def figure(run: Run, colours: Palette) -> Figure:
         Patch(facecolor=colour, hatch=hatch, edgecolor=colours.ink if hatch else "none", linewidth=0, label=name)
         for name, (colour, hatch) in zip(apps, looks, strict=True)
     ]
-    above = (1.0, 1 + 0.25 / (0.2 * len(hosts) + 0.2))
+    above = (1.0, 1 + 0.25 / max(1.1, 0.2 * len(hosts) + 0.2))
     axes.legend(handles=handles, loc="lower right", ncols=6, bbox_to_anchor=above, borderaxespad=0.0, handlelength=1.2)
     axes.set_title("who serves which application", pad=22)
     return made
