@@ -18,6 +18,7 @@ from opus_node.core.events import (
     ClientReply,
     Event,
     Leave,
+    MembersPlaced,
     Notice,
     Receive,
     Request,
@@ -289,7 +290,7 @@ class CoreNet:
     def _notice(self, node: NodeId, notice: Notice) -> None:
         told = Told(self.now, node, notice)
         self.told.append(told)
-        if self.log is not None:
+        if self.log is not None and not isinstance(notice, MembersPlaced):  # which explains the next one, at length
             self.log.append(f"t={self.now / SECOND:.3f}s {node} * {brief(notice)}")
         if isinstance(notice, RequestDone):
             key = (node, self.lives[node], notice.request)

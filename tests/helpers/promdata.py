@@ -22,7 +22,7 @@ from opus_controller.observe.prometheus import free_port, get, view_command
 from helpers.nodes import wait_for
 
 DASHBOARDS = Path(dashboards.__file__).parent
-TITLES = ("overview", "overlay", "services", "network", "host", "testbed")
+TITLES = ("overview", "applications", "overlay", "services", "network", "host", "testbed")
 STEP_S = 1
 
 

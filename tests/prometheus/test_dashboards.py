@@ -48,11 +48,19 @@ name: observed
 description: A power-off, a site cut off and healed, a link changed and healed, a pause, a strain, a flood, a crash
 topology: four.yaml
 settle: 8s
-duration: 118s
+duration: 126s
 seed: 1
 seeds: [a-1]
 applications:
   - {name: web, replicas: 2}
+  - name: shop
+    replicas: auto
+    min_replicas: 2
+    max_replicas: 3
+    service_time: 20ms
+    queue: 500ms
+    choice: latency-load
+    utility: {worth: 5, latency: {points: [[300ms, 100%], [1s, 0%]]}, floor: 2}
   - name: page
     replicas: 2
     service:
@@ -60,14 +68,15 @@ applications:
 workload:
   - {clients: all, app: web, total_rate: 30/s, deadline: 2s}
   - {clients: all, app: page, total_rate: 6/s, deadline: 2s}
+  - {clients: all, app: shop, total_rate: 6/s, deadline: 2s}
 timeline:  # the first when replicas have found their places: what a new one tells is no line yet
-  - {at: 32s, name: loss, power-off: a replica of web}
-  - {at: 44s, name: cut, partition: a site without replicas of web, for: 8s}
-  - {at: 60s, name: slow, link: a <-> c, add: {rtt: 100ms, loss: 20%}, for: 10s}
-  - {at: 74s, name: nap, pause: a replica of web, for: 6s}
-  - {at: 83s, name: lame, strain: a replica of web, cpu: 50%, for: 6s}
-  - {at: 92s, name: rush, flood: a replica of web, rate: 20/s, for: 6s}
-  - {at: 102s, name: death, crash: a replica of page}
+  - {at: 40s, name: loss, power-off: a replica of web}
+  - {at: 52s, name: cut, partition: a site without replicas of web, for: 8s}
+  - {at: 68s, name: slow, link: a <-> c, add: {rtt: 100ms, loss: 20%}, for: 10s}
+  - {at: 82s, name: nap, pause: a replica of web, for: 6s}
+  - {at: 91s, name: lame, strain: a replica of web, cpu: 50%, for: 6s}
+  - {at: 100s, name: rush, flood: a replica of web, rate: 20/s, for: 6s}
+  - {at: 110s, name: death, crash: a replica of page}
 expectations: []
 """
 LAG_S = 10.0
@@ -306,6 +315,24 @@ def test_what_is_shown_is_what_the_report_says(kept: Look, observed: Observed) -
     shown = kept.api.now(kept.fill(promdata.find("overlay", "Stretch so far").expr), kept.end)
     told = {app: figures["stretch"] for app, figures in apps.items()}
     assert {one["metric"]["app"]: float(one["value"][1]) for one in shown} == pytest.approx(told, rel=0.1)
+
+
+def test_what_an_application_is_worth_shows_and_who_holds_which_hosts(kept: Look, observed: Observed) -> None:
+    whole = (kept.start, kept.end)
+    assert set(kept.points(promdata.find("applications", "Worth at most"), whole)) == {5.0}
+    result = json.loads((observed.directory / "result.json").read_text())
+    (told,) = result["utility"]["apps"]
+    felt = kept.points(promdata.find("applications", "Utility"), whole, app="shop")
+    assert sum(felt) / len(felt) == pytest.approx(told["mean"], abs=0.5)
+    decided = {e["t"]: e["members"] for e in events(observed.directory, "replica_set") if e["app"] == "shop"}
+    hosts = promdata.find("applications", "Hosts", "decided")
+    assert kept.points(hosts, whole, app="shop")[-1] == len(decided[max(decided)])
+    held = kept.api.over(kept.fill(promdata.find("applications", "Who holds which hosts").expr), *whole)
+    assert {one["metric"]["app"] for one in held} == {"web", "page", "shop"}
+    counted = kept.api.now(kept.fill(promdata.find("applications", "Decisions so far").expr), kept.end)
+    shown = {one["metric"]["why"]: int(one["value"][1]) for one in counted if one["metric"]["app"] == "shop"}
+    assert sum(shown.values()) == len(decided)
+    assert shown["first"] == 1
 
 
 def test_the_runs_prometheus_is_gone_and_how_to_look_again_is_said(observed: Observed) -> None:

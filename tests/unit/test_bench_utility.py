@@ -151,6 +151,16 @@ def test_shares_that_follow_are_held_against_static_ones(monkeypatch: pytest.Mon
     assert [row.bound for row in rows].count(1.3) == 2
 
 
+def test_a_crowd_is_followed_and_floors_are_kept() -> None:
+    """The row's figures are those that the scenario expects."""
+    lines, _ = table.measure(table.Order(("crowd",), 1, TINY))
+    soon, short = lines
+    assert 0 < soon.estimate.value <= 10.0
+    assert short.estimate.value == 0.0
+    assert "1 of 1 within 10 s" in soon.note
+    assert (soon.row.bound, short.row.bound) == (10.0, 0.0)
+
+
 def test_a_row_that_does_not_exist_ends_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "utility", "--rows", "exakt"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()

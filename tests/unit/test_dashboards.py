@@ -45,12 +45,12 @@ def _without_nothing(value: Any) -> Any:
     return [_without_nothing(inner) for inner in value] if isinstance(value, list) else value
 
 
-def test_there_are_the_six_each_with_its_own_identity() -> None:
+def test_there_are_the_seven_each_with_its_own_identity() -> None:
     documents = [promdata.load(board) for board in promdata.TITLES]
     assert [d["title"] for d in documents] == [
-        f"Opus: {name}" for name in ("Overview", "Overlay", "Services", "Network", "Host", "Testbed health")
+        f"Opus: {name}" for name in ("Overview", "Applications", "Overlay", "Services", "Network", "Host", "Testbed health")
     ]
-    assert len({d["uid"] for d in documents}) == 6
+    assert len({d["uid"] for d in documents}) == 7
     assert all(re.fullmatch(r"[a-z-]{1,40}", d["uid"]) for d in documents)
 
 

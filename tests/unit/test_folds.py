@@ -47,6 +47,7 @@ def test_a_record_is_what_its_json_reads_back_as() -> None:
         events.AgentLost("198.18.0.1"),
         events.MemberChanged("198.18.0.1", "suspect", 0),
         events.ReplicaSetDecided("web", 2, ("198.18.0.1", "198.18.0.2"), "first"),
+        events.MembersPlaced("web", 2, "lost b", ("a", "c"), ("a", "b"), (2_500_000_000,), 2, 9, 4.5, 0.1, 0.6, 7, 9, (3, -1)),
         events.HostsDivided(
             "web",
             "first",

@@ -132,7 +132,7 @@ def page_of(directory: Path) -> Page:
 def test_the_page_of_an_eventful_run_has_every_section_and_needs_nothing_else(tmp_path: Path) -> None:
     page = page_of(eventful().write(tmp_path / "run"))
     assert page.sections == {
-        "expectations", "overview", "faults", "map", "latency", "sites", "roles", "burden", "health", "again",
+        "expectations", "overview", "holders", "faults", "map", "latency", "sites", "roles", "burden", "health", "again",
     }  # fmt: skip
     text = " ".join(page.text)
     assert "power-off" in text

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from helpers.divided import UTILITY, division
 from helpers.fakerun import FakeRun, make_plan
 from opus_controller.cli._app import run as opus
 from opus_controller.model import plan as model
@@ -19,7 +20,7 @@ from opus_controller.report import words
 from opus_controller.report.build import build
 from opus_controller.report.html import render
 from opus_controller.report.run import read
-from opus_controller.report.worth import value
+from opus_controller.report.worth import followed_s, short_s, value
 from opus_controller.runtimes.hosts.control import _app as told_on_the_wire
 from opus_controller.runtimes.sim.world import _told as told_in_sim
 from opus_node.control import _app as heard
@@ -27,43 +28,12 @@ from opus_node.core.utility import Felt
 from opus_node.core.utility import Utility as CoreUtility
 
 MS = 1_000_000
-UTILITY = model.Utility(
-    worth=8.0,
-    combine="product",
-    floor=1,
-    latency_quantile=0.5,
-    latency_ns=((40 * MS, 1.0), (80 * MS, 0.0)),
-    availability=((0.5, 0.0), (1.0, 1.0)),
-)
 
 
 def fake(utility: model.Utility | None = UTILITY, **plan: Any) -> FakeRun:
     made = make_plan(one_way_ms={}, hosts={"x": 3}, clients=["x-1"], apps={"web": 1, "other": 1}, duration_s=20.0, **plan)
     web, other = made.apps
     return FakeRun(made.model_copy(update={"apps": (web.model_copy(update={"utility": utility}), other)}))
-
-
-def division(made: FakeRun, at_s: float, members: list[str], before: list[str], cause: str = "worth more", **more: Any) -> None:
-    figures: dict[str, Any] = {
-        "demand": 4.0, "cost": 0.25, "e": 0.6, "floor": 1, "latency": 50 * MS, "availability": 0.99, "throughput": 3.96,
-        "utility": 6.0, "utility_before": 2.0, "moving": 0.1, "promised": False, "pool": 3, "forecasts": 17, "whole": True,
-    }  # fmt: skip
-    made.put(
-        at_s,
-        "division",
-        "x-1",
-        app="web",
-        cause=cause,
-        members=[made.node(host) for host in members],
-        before=[made.node(host) for host in before],
-        keeps=[1.5] * len(members),
-        rivals=["other", *[""] * (len(members) - 1)],
-        offers=[0.25, *[0.0] * (len(members) - 1)],
-        **{**figures, **more},
-    )
-    made.put(
-        at_s, "replica_set", "x-1", app="web", epoch=int(at_s) * 1000, members=[made.node(one) for one in members], cause=cause
-    )
 
 
 def test_each_window_is_worth_what_its_requests_felt(tmp_path: Path) -> None:
@@ -101,7 +71,7 @@ def test_without_a_utility_there_is_none_and_nothing_to_explain(tmp_path: Path, 
     assert result.utility is None
     assert '<section id="worth">' not in render(read(where), result)
     assert opus(["explain", "web", "--out", str(where)]) == 2
-    assert "it has no utility" in capsys.readouterr().err
+    assert "no steward decided who serves it" in capsys.readouterr().err
     assert opus(["explain", "nothing", "--out", str(where)]) == 2
     assert "there is no application 'nothing'; allowed: web, other" in capsys.readouterr().err
     assert opus(["explain", "web", "--out", str(tmp_path)]) == 2
@@ -118,6 +88,42 @@ def test_it_can_be_expected(bound: float, ok: bool, app: str, tmp_path: Path) ->
     (check,) = build(read(made.write(tmp_path / "run"))).expectations
     assert check.actual == pytest.approx(0.375)
     assert check.ok == ok
+
+
+def test_how_soon_hosts_follow_a_crowd_is_when_half_of_them_are_there() -> None:
+    hosts = [(1.0, 2), (18.0, 6), (46.2, 7), (49.2, 15), (52.0, 13), (58.0, 18), (80.0, 30)]
+    assert followed_s(hosts, 40.0, 70.0) == pytest.approx(9.2), "from 6 to 18: 12 is half-way"
+    assert followed_s(hosts, 18.0, 30.0) is None, "there was no rise"
+    assert followed_s([(41.0, 3)], 40.0, 70.0) == pytest.approx(1.0)
+    assert followed_s([], 40.0, 70.0) is None
+
+
+def test_time_below_the_floor_counts_from_when_it_was_first_kept() -> None:
+    hosts = [(1.0, 1), (3.0, 2), (10.0, 1), (14.0, 3), (20.0, 0)]
+    assert short_s(hosts, 2, 25.0) == pytest.approx(4.0 + 5.0)
+    assert short_s(hosts, 0, 25.0) == 0.0
+    assert short_s(hosts, 4, 25.0) is None
+
+
+def test_a_crowd_that_is_not_followed_and_a_floor_that_is_not_kept_fail_what_was_expected(tmp_path: Path) -> None:
+    wanted = [
+        Expectation(name="soon", figure="utility.follow_s", op="<=", bound=3.0, app="web"),
+        Expectation(name="floors", figure="utility.short_s", op="==", bound=0.0),
+    ]
+    for grows_at, short, ok in ((7.0, False, [True, True]), (9.0, True, [False, False])):
+        made = fake(UTILITY.model_copy(update={"floor": 2}), expectations=wanted)
+        first = next(load for load in made.plan.workload if load.app == "web")
+        crowd = first.model_copy(update={"start_ns": 5_000_000_000, "stop_ns": 15_000_000_000})
+        made = FakeRun(made.plan.model_copy(update={"workload": (*made.plan.workload, crowd)}))
+        made.begin()
+        division(made, 1.0, ["x-2", "x-3"], [], "first")
+        division(made, grows_at, ["x-1", "x-2", "x-3"], ["x-2", "x-3"])
+        if short:
+            division(made, 11.0, ["x-1"], ["x-1", "x-2", "x-3"])
+        made.request(1.0, "x-1", routing_ms=30.0, replica="x-2")
+        made.put(20.0, "end")
+        checks = build(read(made.write(tmp_path / f"run-{grows_at}"))).expectations
+        assert [one.ok for one in checks] == ok, checks
 
 
 SCENARIO = """

@@ -316,7 +316,7 @@ class _Compiler:
                     self._problems.add(("expectations", k), f"there is no {what} {shown(name)}; {hint}allowed: {allowed}")
             if not self._form.workload and form.figure.split(".")[0] in PER_REQUEST:
                 self._problems.add(("expectations", k), f"{form.figure} without a workload; allowed: what needs no requests")
-            if form.figure == UTILITY and not any(one.utility and form.app in ("", one.name) for one in self._form.applications):
+            if form.figure in UTILITY and not any(one.utility and form.app in ("", one.name) for one in self._form.applications):
                 whose = shown(form.app) if form.app else "any application"
                 self._problems.add(
                     ("expectations", k), f"{form.figure} of {whose}, without a utility; allowed: where there is one"

@@ -38,6 +38,8 @@ FIGURES: Final[Mapping[str, Unit]] = {
     "cost_of_self_organization": "number",
     **{f"requests.{q}": "number" for q in ("issued", "ok", "failed", "shed")},
     "utility.share": "share",
+    "utility.follow_s": "s",
+    "utility.short_s": "s",
     "consistency.violations": "number",
     "agents": "number",
     "replicas": "number",
@@ -59,8 +61,9 @@ PER_REQUEST: Final = (
 PER_HOST: Final = ("state_entries", "control_bytes_per_s")
 """Figures made of what hosts hold and send, which site and outside can narrow. A host's tables and messages are those of all
 applications together."""
-UTILITY: Final = "utility.share"
-"""What was felt / what applications are worth: of all, or of one."""
+UTILITY: Final = ("utility.share", "utility.follow_s", "utility.short_s")
+"""Of all applications with a utility, or of one: what was felt / what they are worth; how soon hosts followed a crowd; for how
+long less was held than promised."""
 VIOLATIONS: Final = "consistency.violations"
 """Keys for which what was promised was not kept: of all applications, or of one."""
 REPLICAS: Final = "replicas"
@@ -165,7 +168,7 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
     if about in PER_HOST and options.get("app"):
         raise ValueError(f"{figure} is of hosts, which hold and send for all applications together; allowed: site, outside")
     for option in ("app", "site", "outside", "reachable"):
-        if (option == "app" and figure in (UTILITY, VIOLATIONS, REPLICAS)) or (
+        if (option == "app" and figure in (*UTILITY, VIOLATIONS, REPLICAS)) or (
             option in ("site", "outside") and about in PER_HOST
         ):
             continue

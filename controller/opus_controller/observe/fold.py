@@ -16,6 +16,7 @@ from opus_node.folds import LAG_BOUNDS, Histogram, is_ok, routing_latency
 from opus_controller.engine.runtime import Health, Record
 from opus_controller.engine.validity import Breach, Watch
 from opus_controller.model.plan import Plan
+from opus_controller.observe.applications import AppsFold
 from opus_controller.report.requests import OUTCOMES
 from opus_controller.report.world import NO_PATH, Bools, Ints, Paths, World
 
@@ -69,6 +70,7 @@ class RunFold:
         self._vectors: dict[tuple[int, frozenset[int]], Ints] = {}
         self._majorities: dict[tuple[int, int, frozenset[int]], Bools] = {}
         self._latest = 0
+        self.applications = AppsFold(plan.apps)
         self._site_of = {host.name: host.site for host in plan.hosts}
 
     # --- in ---
@@ -130,6 +132,7 @@ class RunFold:
 
     def _event(self, record: Record) -> None:
         self._latest = max(self._latest, int(record["t"]))  # late ones count as if they were now
+        self.applications.event(record)
         self.world.follow({**record, "t": self._latest})
         if record["kind"] == "fault":
             self._fault(record)
@@ -153,6 +156,7 @@ class RunFold:
         if client < 0 or app not in self.unreachable or any(request["host"] in asking for asking in self._asking.values()):
             return
         self.requests[app, self._site_of[request["host"]], str(request["outcome"])] += 1
+        self.applications.request(request)
         paths, serving = self.world.serving[app].at(int(request["issued_at"]))
         best = int(self._best(paths, serving)[client]) if serving else NO_PATH
         if app in self.world.keeping and not self._has_majority(app, int(request["issued_at"]), client):

@@ -16,6 +16,7 @@ from prometheus_client.core import Metric
 
 from opus_controller.engine.observer import Observed, PathSeen
 from opus_controller.engine.validity import LIMITS
+from opus_controller.observe.applications import AppsFold
 from opus_controller.observe.fold import LASTING, RunFold
 
 SECOND = 1_000_000_000
@@ -57,6 +58,22 @@ SECTIONS: Final[dict[str, dict[str, Spec]]] = {
         "opus_stretch_best_seconds_total": Spec(
             "counter", "For the same requests, one-way delays to the best live replica; stretch is the first / this.", ("app",)
         ),
+    },
+    "Applications: what they are worth, and by what hosts are theirs": {
+        "opus_app_worth": Spec("gauge", "When all is as it wishes; absent of applications without a utility.", ("app",)),
+        "opus_app_utility": Spec(
+            "gauge", "Worth to its clients, by the requests that ended in the last 10 s; absent where none did.", ("app",)
+        ),
+        "opus_app_utility_expected": Spec("gauge", "Worth as its steward expected when it last divided hosts.", ("app",)),
+        "opus_app_hosts_promised": Spec("gauge", "Its floor; absent of applications without a utility.", ("app",)),
+        "opus_app_hosts_decided": Spec("gauge", "Of the replica set that was decided last.", ("app",)),
+        "opus_app_asked_per_second": Spec("gauge", "Requests a second that the last decision went by.", ("app",)),
+        "opus_app_request_core_seconds": Spec("gauge", "What a request costs, as it went by; absent if of no account.", ("app",)),
+        "opus_app_overload_ratio": Spec(
+            "gauge", "E, the use of hosts at which it was taken to overload; absent if of no account.", ("app",)
+        ),
+        "opus_app_decisions_total": Spec("counter", "Replica sets decided, by why.", ("app", "why")),
+        "opus_app_hosts_moved_total": Spec("counter", "Hosts that it gained and lost by decisions.", ("app", "direction")),
     },
     "Paths, probed while the run goes on": {
         "opus_rtt_asked_seconds": Spec("gauge", "Round trip that the links are told to give now.", _PATH),
@@ -128,6 +145,7 @@ def _families(about: About, fold: RunFold, observed: Observed, now_ns: int, scra
     yield from _run(about, fold, now_ns)
     yield from _hosts(fold)
     yield from _requests(fold)
+    yield from _applications(fold.applications, now_ns)
     yield from _paths(fold, observed)
     yield from _gate(fold, observed)
     yield from _links(fold, observed)
@@ -164,6 +182,20 @@ def _requests(fold: RunFold) -> Iterator[Metric]:
     yield _make.of("opus_unreachable_requests_total", {(app,): n for app, n in fold.unreachable.items()})
     yield _make.of("opus_stretch_routing_seconds_total", {(app,): ns / SECOND for app, ns in fold.routing_ns.items()})
     yield _make.of("opus_stretch_best_seconds_total", {(app,): ns / SECOND for app, ns in fold.best_ns.items()})
+
+
+def _applications(of: AppsFold, now_ns: int) -> Iterator[Metric]:
+    valued = {(app.name,): app.utility for app in of.apps if app.utility is not None}
+    yield _make.of("opus_app_worth", {app: utility.worth for app, utility in valued.items()})
+    yield _make.of("opus_app_utility", {(app,): worth for app, worth in of.felt(now_ns).items()})
+    yield _make.of("opus_app_utility_expected", {(app,): worth for app, worth in of.expected.items()})
+    yield _make.of("opus_app_hosts_promised", {app: utility.floor for app, utility in valued.items()})
+    yield _make.of("opus_app_hosts_decided", {(app,): len(members) for app, members in of.members.items()})
+    yield _make.of("opus_app_asked_per_second", {(app,): rate for app, rate in of.asked.items()})
+    yield _make.of("opus_app_request_core_seconds", {(app,): cost for app, cost in of.cost.items()})
+    yield _make.of("opus_app_overload_ratio", {(app,): e for app, e in of.e.items()})
+    yield _make.of("opus_app_decisions_total", of.decisions)
+    yield _make.of("opus_app_hosts_moved_total", of.moved)
 
 
 def _availability(fold: RunFold) -> dict[tuple[str], float]:

@@ -23,7 +23,7 @@ HOP_COST = "--hop-cost"
 def build(run: Run) -> result.Result:
     """Work the result out. Deterministic: the same directory gives the same result."""
     all_figures = figures.of(run.judged)
-    utility = worth.summary(run.plan.apps, run.judged.requests, run.decided, run.end)
+    utility = worth.summary(run.plan, run.judged.requests, run.decided, run.end)
     faults = of_faults(run.judged, run.world.faults, run.end, run.plan.availability_target)
     whole = {
         **all_figures.model_dump(),

@@ -10,8 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from opus_controller.report import holders, plots, reasons, words
 from opus_controller.report import map as role_map
-from opus_controller.report import plots, words
+from opus_controller.report.explain import Explained, of_app
 from opus_controller.report.palette import PAGE, Palette, to_page
 from opus_controller.report.result import Result
 from opus_controller.report.run import Run
@@ -19,6 +20,8 @@ from opus_controller.report.table import worst_faults, worst_first
 
 MOST_FAULTS, MOST_SITES = 30, 60
 """Rows of their tables, the worst ones; what is left out is counted."""
+MOST_DECISIONS = 12
+"""Of one application, the latest; what is left out is counted."""
 
 
 def render(run: Run, result: Result) -> str:
@@ -41,7 +44,17 @@ def render(run: Run, result: Result) -> str:
         most_sites=MOST_SITES,
         faults=worst_faults(result.faults, MOST_FAULTS),
         most_dots=plots.MOST_DOTS,
+        explained=_explained(run),
+        reasons=reasons,
+        most_decisions=MOST_DECISIONS,
     )
+
+
+def _explained(run: Run) -> list[Explained]:
+    """Applications of which somebody decided who serves them."""
+    names = {host.address: host.name for host in run.plan.hosts}
+    found = [of_app(app, run.decided, lambda node: names.get(node, node)) for app in run.plan.apps]
+    return [one for one in found if one.decisions]
 
 
 def _plots(run: Run, result: Result) -> dict[str, Markup]:
@@ -54,6 +67,8 @@ def _plots(run: Run, result: Result) -> dict[str, Markup]:
         wanted["cdf"] = partial(plots.latency_cdf, run)
     if result.utility is not None:
         wanted["worth"] = partial(plots.worth, run, result.utility)
+    if holders.bars(run):
+        wanted["holders"] = partial(holders.figure, run)
     if run.steady_samples:
         wanted["burden"] = partial(plots.burden, run)
     if any(h.cpu_busy or h.link_lag_p99_ns or h.node_lag_p99_ns for h in run.health):  # virtual time is never late

@@ -16,6 +16,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from opus_controller.model.plan import Plan
 from opus_controller.report import figures, series, steady
 from opus_controller.report.palette import Palette
 from opus_controller.report.result import Result, SiteResult, UtilityResult
@@ -27,6 +28,7 @@ WIDTH = 9.6
 """Inches at 72 dots: the width of the page's column."""
 MOST_SITES = 24
 MOST_DOTS = 2500
+MOST_CROWDS = 8
 
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
@@ -79,7 +81,7 @@ def overview(run: Run, colours: Palette) -> Figure:
     _availability(top, run, colours)
     _latency(bottom, run, colours)
     for axes in (top, bottom):
-        _mark(axes, run, colours, numbers=axes is top)
+        mark(axes, run, colours, numbers=axes is top)
         axes.set_xlim(0, max(run.end / SECOND, 1))
     bottom.set_xlabel("seconds since the start" if series.width_s(run) == 1 else _windowed(run))
     return figure
@@ -160,7 +162,7 @@ def in_force(faults: Sequence[FaultSeen], end: int) -> list[tuple[int, int]]:
     return spans
 
 
-def _mark(axes: Axes, run: Run, colours: Palette, *, numbers: bool) -> None:
+def mark(axes: Axes, run: Run, colours: Palette, *, numbers: bool) -> None:
     """Faults as numbered lines (the numbers of the table of faults), spans in force and invalid ones as bands."""
     for start, end in in_force(run.world.faults, run.end):
         axes.axvspan(start / SECOND, end / SECOND, color=colours.span, alpha=0.07, linewidth=0)
@@ -184,6 +186,27 @@ def _mark_invalid(axes: Axes, run: Run, colours: Palette) -> None:
         axes.axvspan(start, max(end, start + 0.5), color=colours.invalid, alpha=0.25, linewidth=0)
 
 
+def crowds(plan: Plan) -> list[tuple[str, int, int]]:
+    """(application, from, to; ns) of clients that begin to ask later than others do, or end sooner: short ones, told once."""
+    if not plan.workload:
+        return []
+    first, last = min(load.start_ns for load in plan.workload), max(load.stop_ns for load in plan.workload)
+    spans = dict.fromkeys((load.app, load.start_ns, load.stop_ns) for load in plan.workload)
+    short = [(app, start, stop) for app, start, stop in spans if start > first or stop < last]
+    return sorted(short, key=lambda one: one[1:])[:MOST_CROWDS]
+
+
+def mark_crowds(axes: Axes, run: Run, colours: Palette, *, told: bool) -> None:
+    """Bands, from when to when there are more who ask; by name if they are to be told."""
+    end = run.end / SECOND
+    for app, start, stop in crowds(run.plan):
+        axes.axvspan(start / SECOND, stop / SECOND, color=colours.muted, alpha=0.12, linewidth=0, zorder=0)
+        if told:
+            x = min(start / SECOND + 0.006 * end, end)
+            how = f"more ask\nfor {app}"
+            axes.text(x, 0.97, how, transform=axes.get_xaxis_transform(), va="top", fontsize=8.0, color=colours.muted)
+
+
 def worth(run: Run, told: UtilityResult, colours: Palette) -> Figure:
     """What was each application worth to its users, and how many hosts did it hold?"""
     figure = Figure(figsize=(WIDTH, 4.6))
@@ -198,7 +221,8 @@ def worth(run: Run, told: UtilityResult, colours: Palette) -> Figure:
             end = max(run.end / SECOND, at[-1])
             bottom.step([*at, end], [*count, count[-1]], where="post", color=colour, linestyle=line)
     for axes in (top, bottom):
-        _mark(axes, run, colours, numbers=axes is top)
+        mark(axes, run, colours, numbers=axes is top)
+        mark_crowds(axes, run, colours, told=axes is bottom)
         axes.set_xlim(0, max(run.end / SECOND, 1))
         axes.set_ylim(0)
     top.set_title("worth to its users", pad=22)
@@ -292,7 +316,7 @@ def roles(run: Run, colours: Palette) -> Figure:
         right.axhline(app.replicas, color=colour, linestyle=":", linewidth=1)
     right.set_title("live replicas (dotted: wanted)")
     for axes in (left, right):
-        _mark(axes, run, colours, numbers=False)
+        mark(axes, run, colours, numbers=False)
         axes.set_xlim(0, max(run.end / SECOND, 1))
         axes.set_ylim(0, max(1.0, axes.get_ylim()[1] * 1.15))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))

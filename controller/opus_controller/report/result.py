@@ -335,6 +335,11 @@ class AppUtility(Part):
     """Of `UtilityResult.width_s` each, from the start on; null where nobody asked."""
     hosts: list[tuple[float, int]]
     """(s, hosts that serve it from then on), as its stewards decided."""
+    follow_s: float | None = None
+    """From when more clients began to ask for it until its hosts had risen half as far as they rose while those asked: of several
+    such crowds the longest; null: there was none, or none that its hosts rose for."""
+    short_s: float | None = None
+    """For so long it held fewer hosts than promised, as its stewards decided, since it first held as many; null: it never did."""
 
 
 class UtilityResult(Part):
@@ -344,6 +349,10 @@ class UtilityResult(Part):
     """All their utility / all they could have been worth."""
     width_s: int
     apps: list[AppUtility]
+    follow_s: float | None = None
+    """The longest of all applications' ..."""
+    short_s: float | None = None
+    """... and the sum of these; null if it is so of any."""
 
 
 class Violation(Part):

@@ -12,8 +12,9 @@ from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
 from opus_controller.engine.validity import Validity, judge, longest
 from opus_controller.model.plan import Plan
-from opus_controller.report import consistency, machine, services, worth
+from opus_controller.report import consistency, machine, services
 from opus_controller.report.churn import summary
+from opus_controller.report.explain import DECIDED
 from opus_controller.report.figures import Judged
 from opus_controller.report.floods import parted
 from opus_controller.report.ideal import ideal_delay
@@ -119,7 +120,7 @@ def read(directory: Path) -> Run:
         services=services.summary(reader.plan, others),
         floods=floods,
         consistency=consistency.summary(reader.plan, registers),
-        decided=sorted((e for e in others if e["kind"] in worth.DECIDED), key=lambda e: int(e["t"])),
+        decided=sorted((e for e in others if e["kind"] in DECIDED), key=lambda e: int(e["t"])),
     )
 
 

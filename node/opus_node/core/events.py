@@ -202,6 +202,38 @@ class ReplicaSetDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class MembersPlaced:
+    """This node, as steward, decided a replica set of an application that has no utility: by what it knew (`reasons`). Told
+    before the `ReplicaSetDecided` of the same epoch; of those with a utility `HostsDivided` tells."""
+
+    kind: ClassVar[str] = "placement"
+    app: AppId
+    epoch: int
+    cause: str
+    """As in `ReplicaSetDecided`."""
+    members: tuple[NodeId, ...]
+    before: tuple[NodeId, ...]
+    silent: tuple[Nanos, ...]
+    """For each of `before` that is no member any more: since when it was not heard by then; -1: it was never heard."""
+    wanted: int
+    """As many as there should be."""
+    candidates: int
+    """Who could serve, as far as told of: agents are none, unless there is nobody else."""
+    demand: float
+    """Requests/s, of all places, as told."""
+    cost: float
+    """Core-seconds a request; 0: unknown, or of no account, the size being fixed."""
+    e: float
+    """Fraction of a host's cores at which it was taken to overload; 0: of no account."""
+    delay: Nanos
+    """Round trip to the nearest member, mean of what is asked, as far as known or guessed; -1: no agent tells of any."""
+    delay_before: Nanos
+    """The same with the members of before."""
+    keeps: tuple[Nanos, ...]
+    """Of each member: by how much `delay` would be longer without it; -1: unknown, or there is no other."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeysAsked:
     """This node, as steward: the keys that are asked for most, the most popular first, have changed notably (`popularity`)."""
 
@@ -378,6 +410,7 @@ Notice = (
     | MemberChanged
     | ReplicaSetDecided
     | HostsDivided
+    | MembersPlaced
     | KeysAsked
     | RequestDone
     | ServiceChanged

@@ -66,7 +66,7 @@ class Told:
 class Sizer:
     """One a desk whose application has a range of sizes; bounded by the members."""
 
-    __slots__ = ("_config", "_costs", "_knee", "_report_at", "_resize_at", "_told")
+    __slots__ = ("_config", "_costs", "_knee", "_report_at", "_resize_at", "_told", "why")
 
     def __init__(self, config: AppConfig) -> None:
         self._config = config
@@ -75,6 +75,8 @@ class Sizer:
         self._told: dict[NodeId, Told] = {}
         self._report_at: Nanos = 0
         self._resize_at: Nanos = -1
+        self.why = ""
+        """What the last size was made of, to be told after it."""
 
     @property
     def e(self) -> float:
@@ -154,6 +156,7 @@ class Sizer:
         prospects = _prospects(members, summaries, provided)
         lasting = members_to_last(prospects, needed, config.most, work, self.e, config.availability)
         size = resized(len(members), max(needed, lasting), config.replicas, config.most)
+        self.why = f"; {rate:.3g} requests/s on hosts of {provided:.3g} cores take {needed}, with those that may die {lasting}"
         unknown = rate > 0 and not self._costs.measured and not config.service_time
         return max(size, min(len(members), config.most)) if unknown else size
 

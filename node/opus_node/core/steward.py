@@ -21,7 +21,7 @@ from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
 from opus_node.core.crowd import MOVED, Crowd
 from opus_node.core.division import NAME, Division, Party, changed, lately, notices
-from opus_node.core.events import KeysAsked, ReplicaSetDecided, RoleChanged
+from opus_node.core.events import KeysAsked, MembersPlaced, ReplicaSetDecided, RoleChanged
 from opus_node.core.landscape import Landscape, demand, moved
 from opus_node.core.messages import (
     Appoint,
@@ -39,6 +39,7 @@ from opus_node.core.placement import EVERYWHERE, filled, first_of, heirs, improv
 from opus_node.core.popularity import differ, summed
 from opus_node.core.prober import Prober
 from opus_node.core.ready import Ready
+from opus_node.core.reasons import UNKNOWN, placed
 from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, claimed, next_epoch
@@ -386,6 +387,8 @@ class Stewards:
         desk.changed_at = ctx.now
         desk.ready.drop(members)
         desk.improve_at = ctx.now + (HURRY if desk.crowd.on(ctx.now) else SURVEY_EVERY)
+        if app not in self._divided:
+            ctx.notices.append(self._why(desk, new, before.members if before else (), cause))
         ctx.notices.append(ReplicaSetDecided(app, epoch, members, cause))
         for node in members:
             watch = desk.watched.get(node)
@@ -403,6 +406,15 @@ class Stewards:
         for agent in ctx.rng.sample(others, min(ANNOUNCED, len(others))):
             ctx.send(agent, Sync(False, (), (new,)))
         self._act(app, desk, True)
+
+    def _why(self, desk: Desk, new: ReplicaSet, before: tuple[NodeId, ...], cause: str) -> MembersPlaced:
+        """Changes nothing."""
+        clusters = self._fresh(desk)
+        land = self._land(desk, clusters, (*new.members, *before))
+        watches = [desk.watched.get(node) for node in before if node not in new.members]
+        silent = [self._ctx.now - watch.heard_at if watch is not None and watch.heard else UNKNOWN for watch in watches]
+        e, cost = (0.0, 0.0) if desk.sizer is None else (desk.sizer.e, desk.sizer.cost)
+        return placed(new, before, cause, land, _summaries(clusters), silent, self._count(desk, clusters), cost, e)
 
     def _highest(self, app: AppId) -> int:
         """The greatest epoch known; of applications that hosts are divided among, of any of them: what is decided later wins."""
@@ -511,7 +523,7 @@ class Stewards:
             pass
         elif len(known.members) < self._count(desk, self._fresh(desk)):
             if ctx.now - desk.changed_at >= REFILL_EVERY:
-                self._change(app, desk, known, known.members, self._fresh(desk), "refilled")
+                self._change(app, desk, known, known.members, self._fresh(desk), f"refilled: {len(known.members)} are too few")
         elif self._crowd(desk) or ctx.now >= desk.improve_at:
             self._improve(app, desk, known)
 
@@ -519,7 +531,7 @@ class Stewards:
         """Follows demand with the size, where that is not fixed, and lays off who is too many; whether the set has changed."""
         if desk.sizer is None:
             many = len(known.members) > desk.config.replicas and desk.config.policy != EVERYWHERE
-            return many and self._fitted(app, desk, known, "laid off")
+            return many and self._fitted(app, desk, known, f"laid off: {desk.config.replicas} are enough")
         if desk.sizer.waits(self._ctx.now):
             return False
         summaries = _summaries(self._fresh(desk))
@@ -528,7 +540,7 @@ class Stewards:
             return False
         desk.config = desk.sizer.kept(count)
         cost = f"{MILLISECONDS * desk.sizer.cost:.3g} ms of a core a request"
-        return self._fitted(app, desk, known, f"resized to {count}: {cost}, E {desk.sizer.e:.2f}")
+        return self._fitted(app, desk, known, f"resized to {count}: {cost}, E {desk.sizer.e:.2f}{desk.sizer.why}")
 
     def _fitted(self, app: AppId, desk: Desk, known: ReplicaSet, cause: str) -> bool:
         """As many as there should be: those of the members that serve best without the others, or all and some more."""
@@ -705,7 +717,7 @@ class Stewards:
             desk.settled = where if ready else ()
         elif saved >= LITTLE and saved * (now - desk.changed_at) >= max(CHANGE_COST, desk.moving):
             self._remember(desk, tuple(node for node in known.members if node not in members))
-            self._publish(app, desk, members, "nearer to demand")
+            self._publish(app, desk, members, f"nearer to demand: {100 * saved:.0f}% of all delay and dues less")
             if saved < MUCH:
                 desk.decided = (members, tuple(land.barred))
 

@@ -1,4 +1,4 @@
-"""`opus bench utility`: what an allocation reaches, against the exact optimum and against static shares."""
+"""`opus bench utility`: what an allocation reaches, against the exact optimum and static shares; and how soon it follows."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from opus_controller.bench.overlay.experiments import Figures
 from opus_controller.bench.overlay.rows import Estimator, Line, Row, chosen, lines, mean_of, ratio_of
 from opus_controller.bench.overlay.run import WORKERS, Results
 from opus_controller.bench.overlay.statistics import Estimate
-from opus_controller.bench.utility import exact, instances, measured, shares
+from opus_controller.bench.utility import crowd, exact, instances, measured, shares
 from opus_controller.bench.utility.instances import APPS, LOAD, Instance
 
 LOADS = (0.75, 1.0, LOAD)
 DEVIATIONS = (0.5, 1.0, 1.5)
 TIMES, BOUND_FROM, BOUND_AT = 1.3, 1.0, 1.5
 """To reach from this load on, at this coefficient of variation."""
+FOLLOWED_S = 10.0
+"""By when hosts are to follow a crowd."""
 LOW = 0.05
 """The quantile that is bounded."""
 
@@ -118,7 +120,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def all_rows() -> list[Row]:
-    return [*_optimum(), *_static()]
+    return [*_optimum(), *_static(), *_crowd()]
 
 
 def _optimum() -> Iterator[Row]:
@@ -156,6 +158,21 @@ def _static() -> Iterator[Row]:
             bound = _bound(load, deviation)
             what = f"utility / that of static shares by mean work, load {load:g}, demand's coefficient of variation {deviation:g}"
             yield Row("static", what, _cell(load, deviation), ratio_of("following", "static"), bound, least=True, note=_moved)
+
+
+def _crowd() -> Iterator[Row]:
+    what = f"{crowd.SCENARIO}.yaml, simulated"
+    soon = f"{what}: from the crowd's begin until half of its hosts are there"
+    yield Row("crowd", soon, "crowd", mean_of("follow_s"), FOLLOWED_S, unit="s", digits=1, note=_latest)
+    yield Row(
+        "crowd", f"{what}: time that anybody held less than its floor", "crowd", mean_of("short_s"), 0.0, unit="s", digits=1
+    )
+
+
+def _latest(figures: Sequence[Figures]) -> str:
+    late, felt = max(one["follow_s"] for one in figures), _mean([one["share"] for one in figures])
+    soon = sum(one["follow_s"] <= FOLLOWED_S for one in figures)
+    return f"{soon} of {len(figures)} within {FOLLOWED_S:g} s, latest {late:.1f} s; felt {100 * felt:.1f}% of all worth"
 
 
 def _bound(load: float, deviation: float) -> float | None:
@@ -197,6 +214,8 @@ Found = tuple[int, dict[str, Figures], float]
 def _tasks(seed: int, scale: Scale, wanted: set[str]) -> Iterator[Callable[[], Found]]:
     if wanted & {"exact", "measured"}:
         yield partial(_timed, seed, partial(against_optimum, seed, scale))
+    if "crowd" in wanted:
+        yield partial(_timed, seed, partial(_rush, seed))
     for load in LOADS:
         for deviation in DEVIATIONS:
             if _cell(load, deviation) in wanted:
@@ -205,6 +224,10 @@ def _tasks(seed: int, scale: Scale, wanted: set[str]) -> Iterator[Callable[[], F
 
 def _one_cell(seed: int, scale: Scale, load: float, deviation: float) -> dict[str, Figures]:
     return {_cell(load, deviation): against_static(seed, scale, load, deviation)}
+
+
+def _rush(seed: int) -> dict[str, Figures]:
+    return {"crowd": crowd.rush(seed)}
 
 
 def _timed(seed: int, experiment: Callable[[], dict[str, Any]]) -> Found:

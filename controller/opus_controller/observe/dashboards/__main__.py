@@ -9,10 +9,10 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from opus_controller.observe.dashboards import host, network, overlay, overview, services, testbed
+from opus_controller.observe.dashboards import applications, host, network, overlay, overview, services, testbed
 
 HERE = Path(__file__).parent
-BOARDS = (overview, overlay, services, network, host, testbed)
+BOARDS = (overview, applications, overlay, services, network, host, testbed)
 
 
 def rendered() -> dict[Path, str]:

@@ -127,15 +127,18 @@ def heat(title: str, description: str, unit: str, query: Query, width: int = 12)
     return panel.with_target(_target(query, 0).range().format(query_models.PromQueryFormat.HEATMAP))
 
 
-def rows(title: str, description: str, *queries: Query, unit: str = "none", width: int = 12) -> table.Panel:
-    """A table of what is now: a row for each set of labels, a column for each label and query."""
+def rows(title: str, description: str, *queries: Query, unit: str = "none", width: int = 12, counted: str = "") -> table.Panel:
+    """A table of what is now: a row for each set of labels, a column for each label and query; of one query the value is left
+    out, unless `counted` names it."""
     panel = table.Panel().title(title).description(description).unit(unit).datasource(SOURCE).span(width).height(HEIGHT)
     for i, query in enumerate(queries):
         panel.with_target(_target(query, i).instant().format(query_models.PromQueryFormat.TABLE))
     if len(queries) > 1:
         panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
     renamed = {f"Value #{_letter(i)}": query.legend for i, query in enumerate(queries)} if len(queries) > 1 else {}
-    options: dict[str, object] = {"excludeByName": {"Time": True, **({"Value": True} if len(queries) == 1 else {})}}
+    if counted:
+        renamed["Value"] = counted
+    options: dict[str, object] = {"excludeByName": {"Time": True, **({"Value": True} if not renamed else {})}}
     panel.with_transformation(
         models.DataTransformerConfig(id_val="organize", options={**options, "renameByName": renamed, "indexByName": {}})
     )
