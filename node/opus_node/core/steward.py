@@ -308,7 +308,7 @@ class Stewards:
             if app in self._divided:
                 self._divide("first")
                 return
-            members = self._filled(desk, summaries, ())
+            members = desk.config.members or self._filled(desk, summaries, ())
             if members:
                 self._publish(app, desk, members, "first")
 
@@ -439,10 +439,11 @@ class Stewards:
 
     def _join(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
         """One set out of two: those of both who answer to an agent, spread over regions, at most m. Where hosts are divided
-        it is the one that won, and divided anew."""
-        if app in self._divided:
+        it is the one that won, and divided anew; a static one stays as it is."""
+        if app in self._divided or desk.config.static:
             self._publish(app, desk, known.members, f"merged with {desk.join_with}")
-            self._division.hurry()
+            if app in self._divided:
+                self._division.hurry()
             return
         mine = [node for node in desk.former if node not in known.members]
         shared = [node for node in desk.former if node in known.members]
@@ -806,6 +807,8 @@ class Stewards:
         """A member says itself that it goes: nothing is to be waited for."""
         desk, known = self.desks.get(app), self._sets.get(app)
         if desk is None or known is None or not desk.acting or known.steward != self._ctx.me or replica not in known.members:
+            return
+        if desk.config.static:
             return
         desk.excluded[replica] = self._ctx.now + EXCLUDED
         cause = f"{replica} leaves"

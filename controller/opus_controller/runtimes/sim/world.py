@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -335,14 +335,14 @@ def config_of(plan: Plan, host: Host, history: Past) -> NodeConfig:
     """What the node is told at boot: applications, its abilities and past, the overlay's settings; nothing of other hosts."""
     abilities = host.abilities
     return NodeConfig(
-        apps=tuple(_told(app) for app in plan.apps),
+        apps=tuple(_told(app, plan) for app in plan.apps),
         abilities=Abilities(abilities.cpu, abilities.memory, abilities.storage, abilities.bandwidth),
         history=History(history.age, history.sessions, history.up, history.away),
         **{name: value for name, value in plan.overlay.model_dump().items() if value is not None},
     )
 
 
-def _told(app: App) -> AppConfig:
+def _told(app: App, plan: Plan) -> AppConfig:
     return AppConfig(
         app.name,
         app.replicas,
@@ -361,8 +361,16 @@ def _told(app: App) -> AppConfig:
         staleness=app.staleness_ns,
         missed=app.missed,
         static=app.static,
+        members=_addresses(plan, app.members),
         **choosing(app.choice),
     )
+
+
+def _addresses(plan: Plan, names: Sequence[str]) -> tuple[NodeId, ...]:
+    if not names:
+        return ()
+    addresses = {host.name: host.address for host in plan.hosts}
+    return tuple(addresses[name] for name in names)
 
 
 def _worth(told: Worth) -> Utility:
