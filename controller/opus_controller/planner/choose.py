@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from opus_controller.model.plan import Plan
+from opus_controller.model.plan import App, Plan
 from opus_controller.planner.course import Span, course_of
 from opus_controller.planner.membership import SECOND, Case, Course
 
 SPREAD, NEAR, TOGETHER = "spread", "near", "together"
 PLACES = (SPREAD, NEAR, TOGETHER)
-"""One at each site in turn, most demand first; where all requests together travel least; all at the one best site first."""
+"""One at each site in turn, most demand first; where all requests together travel least; all at the one best site first. Which of
+them, is a choice for members that stay (`members` of a scenario); others the overlay places, by delay (NEAR)."""
 GOOD = 0.0005
 """As good as the best: five hundredths of a point."""
 
@@ -23,8 +24,10 @@ class Point:
 
     replicas: int
     places: str
+    hosts: tuple[str, ...]
+    """Who keeps the data at first; where members are replaced, only about."""
     sites: Mapping[str, int]
-    """How many where, at first."""
+    """How many of them where."""
     availability: float
     by_course: tuple[float, ...]
     """Of each course of events."""
@@ -47,23 +50,40 @@ def curve(
     plans: Sequence[Plan], app: str, mode: str, sizes: Iterable[int], *, static: bool = False, replace: int = 6 * SECOND
 ) -> Curve:
     """Of one scenario's plans, each of another seed: the same hosts, other failures."""
-    courses = [course_of(plan) for plan in plans]
-    rates = [_rates(plan, app) for plan in plans]
-    staleness = next(one.staleness_ns for one in plans[0].apps if one.name == app)
+    told = Forecast(plans, app, mode, static, replace)
     points = []
     for size in sizes:
-        found = []
-        for places in PLACES:
-            order = placed(plans[0], rates[0], places, size)
-            case = Case(mode, tuple(order[:size]), tuple(order[size:]), static, replace, staleness)
-            shares = tuple(
-                Course(case, rate).play(_asked(spans, plan)) for spans, plan, rate in zip(courses, plans, rates, strict=True)
-            )
-            asked = sum(share.asked for share in shares)
-            mean = sum(share.answered for share in shares) / asked if asked else 1.0
-            found.append(Point(size, places, _sites(plans[0], order[:size]), mean, tuple(one.availability for one in shares)))
+        found = [told.at(size, places) for places in (PLACES if static else (NEAR,))]
         points.append(max(found, key=lambda point: point.availability))
     return Curve(mode, static, tuple(points))
+
+
+class Forecast:
+    """Of one application under several courses of events."""
+
+    def __init__(self, plans: Sequence[Plan], app: str, mode: str, static: bool, replace: int = 6 * SECOND) -> None:
+        self._plans = plans
+        self._app = next(one for one in plans[0].apps if one.name == app)
+        self._mode, self._static, self._replace = mode, static, replace
+        self._rates = [_rates(plan, app) for plan in plans]
+        self._courses = [_asked(course_of(plan), plan) for plan in plans]
+
+    def at(self, size: int, places: str) -> Point:
+        order = placed(self._plans[0], self._rates[0], places, size, able(self._plans[0], self._app))
+        return self.of(order[:size], order[size:], places)
+
+    def of(self, hosts: Sequence[str], spares: Sequence[str], places: str = "") -> Point:
+        case = Case(self._mode, tuple(hosts), tuple(spares), self._static, self._replace, self._app.staleness_ns)
+        shares = tuple(Course(case, rate).play(spans) for spans, rate in zip(self._courses, self._rates, strict=True))
+        asked = sum(share.asked for share in shares)
+        mean = sum(share.answered for share in shares) / asked if asked else 1.0
+        sites = _sites(self._plans[0], hosts)
+        return Point(len(hosts), places, tuple(hosts), sites, mean, tuple(one.availability for one in shares))
+
+
+def able(plan: Plan, app: App) -> list[str]:
+    """Hosts that have what a replica needs."""
+    return [h.name for h in plan.hosts if h.abilities.memory >= app.memory and h.abilities.storage >= app.storage]
 
 
 def _asked(spans: Sequence[Span], plan: Plan) -> list[Span]:
@@ -94,11 +114,14 @@ def _sites(plan: Plan, hosts: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def placed(plan: Plan, rates: Mapping[str, tuple[float, float]], places: str, size: int) -> list[str]:
-    """All hosts, in the order in which they would keep the data."""
+def placed(
+    plan: Plan, rates: Mapping[str, tuple[float, float]], places: str, size: int, among: Sequence[str] | None = None
+) -> list[str]:
+    """All hosts, or those `among` them, in the order in which they would keep the data."""
     rest: dict[str, list[str]] = {site: [] for site in plan.sites}
     for host in plan.hosts:
-        rest[host.site].append(host.name)
+        if among is None or host.name in among:
+            rest[host.site].append(host.name)
     demand = dict.fromkeys(plan.sites, 0.0)
     for host in plan.hosts:
         demand[host.site] += sum(rates.get(host.name, (0.0, 0.0)))
