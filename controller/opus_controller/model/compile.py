@@ -181,11 +181,12 @@ class _Compiler:
                 self._problems.add(("applications", k, key), message)
 
     def _members(self, k: int, app: AppForm) -> tuple[str, ...]:
-        """As many as there are to be, and each must have what a replica needs."""
+        """In the order given, since the first may be the primary: as many as there are to be, each with what a replica needs."""
         if app.members is None:
             return ()
         keys: KeyPath = ("applications", k, "members")
-        hosts = self._static(keys, app.members, f"applications/{app.name}/members")
+        some = [self._static(keys, (one,), f"applications/{app.name}/members/{i}") for i, one in enumerate(app.members)]
+        hosts = tuple(dict.fromkeys(host for part in some for host in part))
         if hosts and len(hosts) != app.replicas:
             self._problems.add(keys, f"{len(hosts)} hosts, but replicas: {app.replicas}; allowed: as many")
         for host in self._topology.hosts:

@@ -168,7 +168,7 @@ class AppForm(Form):
     one that restarts is taken in anew."""
     members: Selectors | None = None
     """Who keeps the data at first, as many hosts as replicas says; the overlay chooses them unless given. With membership: static
-    for good."""
+    for good, and with primary the first one is that."""
     staleness: Span | None = None
     """With bounded: a read misses nothing that was written longer before it (5s), ..."""
     missed: _integer(0, 1_000_000) | None = None  # type: ignore[valid-type]

@@ -8,12 +8,14 @@ from itertools import islice
 
 from opus_controller.model.plan import App, Plan
 from opus_controller.planner.course import Span, course_of
-from opus_controller.planner.membership import SECOND, Case, Course
+from opus_controller.planner.membership import Case, Course, Delays
 
 SPREAD, NEAR, TOGETHER = "spread", "near", "together"
 PLACES = (SPREAD, NEAR, TOGETHER)
 """One at each site in turn, most demand first; where all requests together travel least; all at the one best site first. Which of
 them, is a choice for members that stay (`members` of a scenario); others the overlay places, by delay (NEAR)."""
+LAST = 400_000_000
+"""A request is asked for the last time about so long before its deadline, if it is to be answered by then: a round trip or two."""
 GOOD = 0.0005
 """As good as the best: five hundredths of a point."""
 
@@ -47,10 +49,10 @@ class Curve:
 
 
 def curve(
-    plans: Sequence[Plan], app: str, mode: str, sizes: Iterable[int], *, static: bool = False, replace: int = 6 * SECOND
+    plans: Sequence[Plan], app: str, mode: str, sizes: Iterable[int], *, static: bool = False, delays: Delays = Delays()
 ) -> Curve:
     """Of one scenario's plans, each of another seed: the same hosts, other failures."""
-    told = Forecast(plans, app, mode, static, replace)
+    told = Forecast(plans, app, mode, static, delays)
     points = []
     for size in sizes:
         found = [told.at(size, places) for places in (PLACES if static else (NEAR,))]
@@ -61,24 +63,46 @@ def curve(
 class Forecast:
     """Of one application under several courses of events."""
 
-    def __init__(self, plans: Sequence[Plan], app: str, mode: str, static: bool, replace: int = 6 * SECOND) -> None:
+    def __init__(self, plans: Sequence[Plan], app: str, mode: str, static: bool, delays: Delays = Delays()) -> None:
         self._plans = plans
         self._app = next(one for one in plans[0].apps if one.name == app)
-        self._mode, self._static, self._replace = mode, static, replace
+        self._mode, self._static, self._delays = mode, static, delays
         self._rates = [_rates(plan, app) for plan in plans]
         self._courses = [_asked(course_of(plan), plan) for plan in plans]
+        deadlines = [load.deadline_ns for load in plans[0].workload if load.app == app]
+        self._patience = max(0, min(deadlines, default=0) - LAST)
+        self._site = {host.name: host.site for host in plans[0].hosts}
 
     def at(self, size: int, places: str) -> Point:
         order = placed(self._plans[0], self._rates[0], places, size, able(self._plans[0], self._app))
         return self.of(order[:size], order[size:], places)
 
     def of(self, hosts: Sequence[str], spares: Sequence[str], places: str = "") -> Point:
-        case = Case(self._mode, tuple(hosts), tuple(spares), self._static, self._replace, self._app.staleness_ns)
-        shares = tuple(Course(case, rate).play(spans) for spans, rate in zip(self._courses, self._rates, strict=True))
+        shares = tuple(
+            Course(self._case(hosts, spares, k), rate).play(spans)
+            for k, (spans, rate) in enumerate(zip(self._courses, self._rates, strict=True))
+        )
         asked = sum(share.asked for share in shares)
         mean = sum(share.answered for share in shares) / asked if asked else 1.0
         sites = _sites(self._plans[0], hosts)
         return Point(len(hosts), places, tuple(hosts), sites, mean, tuple(one.availability for one in shares))
+
+
+    def _case(self, hosts: Sequence[str], spares: Sequence[str], k: int) -> Case:
+        """Where members are replaced the overlay takes which hosts of a site it likes: here other ones in each course."""
+        if not self._static:
+            order = self._shifted([*hosts, *spares], k)
+            hosts, spares = order[: len(hosts)], order[len(hosts) :]
+        return Case(
+            self._mode, tuple(hosts), tuple(spares), self._static, self._delays, self._app.staleness_ns, self._patience
+        )
+
+    def _shifted(self, order: Sequence[str], k: int) -> list[str]:
+        by_site: dict[str, list[str]] = {}
+        for host in order:
+            by_site.setdefault(self._site[host], []).append(host)
+        turns = {site: iter([*some[k % len(some) :], *some[: k % len(some)]]) for site, some in by_site.items()}
+        return [next(turns[self._site[host]]) for host in order]
 
 
 def able(plan: Plan, app: App) -> list[str]:

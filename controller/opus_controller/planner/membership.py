@@ -1,8 +1,9 @@
 """Who keeps the data while hosts fail and are cut off, and which requests can be answered; by mode of consistency.
 
 One application, membership only: no message is played, an operation can be answered or not by whom it needs (docs/data.md). Where
-membership is reconfigured a member that is out of reach of the others is replaced after `replace`, if enough are left to decide;
-where it is static the same hosts stay, and one that comes back without its memory is taken in anew, if enough are left.
+membership is reconfigured a member that is out of reach of the others is replaced after a while, if enough are left to decide;
+where it is static the same hosts stay, and one that comes back without its memory is taken in anew, if enough are left. A
+request is asked again until its deadline, so who is answered again soon enough has missed nothing.
 """
 
 from __future__ import annotations
@@ -23,17 +24,34 @@ class Need:
     """Nothing goes without a majority in reach of each other."""
     write_all: bool = False
     primary: bool = False
+    lease: int = 0
+    """For so long a member that is out of reach of the others goes on answering reads."""
 
 
+LEASE = 2 * SECOND
+BOUNDED = "bounded"
 NEEDS: Mapping[str, Need] = {
     "": Need(majority=False),
     "linearizable": Need(majority=True),
-    "write-all": Need(majority=True, write_all=True),
-    "primary": Need(majority=True, primary=True),
-    "bounded": Need(majority=True),
+    "write-all": Need(majority=True, write_all=True, lease=LEASE),
+    "primary": Need(majority=True, primary=True, lease=LEASE),
+    BOUNDED: Need(majority=True),
     "eventual": Need(majority=False),
 }
-BOUNDED = "bounded"
+
+
+@dataclass(frozen=True)
+class Delays:
+    """How long the overlay takes, ns; from `opus bench availability --rows delays`."""
+
+    replace: int = 6 * SECOND
+    """From when a member is out of reach until another keeps the data in its place."""
+    back: int = 5 * SECOND
+    """From when a host is up again until a static set has taken it in anew, if all others are there, ..."""
+    short: int = 5 * SECOND
+    """... and so much longer if not (`opus_node.core.data.move.WHOLE`)."""
+    found: int = 6 * SECOND
+    """From when no replica is in reach until there is one on this side, where no majority is needed."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +62,45 @@ class Case:
     spares: tuple[str, ...]
     """Who follows them, in order."""
     static: bool = False
-    replace: int = 6 * SECOND
-    """From when a member is out of reach until another keeps the data in its place."""
+    delays: Delays = Delays()
     staleness: int = 0
-    """With bounded: a member goes on answering reads for so long without a majority."""
+    """With bounded: a member goes on answering reads for nine tenths of that without a majority."""
+    patience: int = 0
+    """For so long a request is asked again."""
+
+    @property
+    def lease(self) -> int:
+        return self.staleness * 9 // 10 if self.mode == BOUNDED else NEEDS[self.mode].lease
+
+
+class Waits:
+    """What one client asks of one kind, and when it was not answered."""
+
+    __slots__ = ("_patience", "_rate", "_waited", "missed")
+
+    def __init__(self, rate: float, patience: int) -> None:
+        """`rate`: requests a second."""
+        self._rate = rate
+        self._patience = patience
+        self._waited = 0
+        """For how long it has not been answered."""
+        self.missed = 0.0
+
+    def goes(self, nanos: int, answered: bool) -> None:
+        if not answered:
+            self._waited += nanos
+        elif nanos > 0:
+            self.ends(self._patience)
+
+    def ends(self, patience: int = 0) -> None:
+        """Who asked less than `patience` ago is answered after all."""
+        self.missed += self._rate * max(0, self._waited - patience) / SECOND
+        self._waited = 0
 
 
 @dataclass
 class Tally:
-    """Seconds of requests: what was asked, and what could be answered."""
+    """Requests: what was asked, and what could be answered."""
 
     asked: float = 0.0
     answered: float = 0.0
@@ -64,6 +112,7 @@ class Tally:
 
 Member = tuple[str, int]
 """A host in one of its lives."""
+_NEVER = 1 << 62
 
 
 class Course:
@@ -82,7 +131,8 @@ class Course:
         """Members that do not reach a majority, and since when."""
         self._alone_since: dict[str, int] = {}
         """Clients that reach no member, where each side of a cut may have its own."""
-        self.tally = Tally()
+        self._asked = 0.0
+        self._waits = {client: (Waits(reads, case.patience), Waits(writes, case.patience)) for client, (reads, writes) in rates.items()}
 
     def play(self, spans: Sequence[Span]) -> Tally:
         for span in spans:
@@ -96,12 +146,16 @@ class Course:
                 at = until
                 if due is not None and at == due:
                     self._replace(span)
-        return self.tally
+        for waits in self._waits.values():
+            for one in waits:
+                one.ends()
+        return Tally(self._asked, self._asked - sum(one.missed for waits in self._waits.values() for one in waits))
 
     def _first(self, span: Span) -> list[Member]:
-        count = len(self.case.hosts)
+        if self.case.static:
+            return [(host, span.lives[host]) for host in self.case.hosts if host in span.lives]
         able = [host for host in (*self.case.hosts, *self.case.spares) if host in span.lives]
-        return [(host, span.lives[host]) for host in able[:count]]
+        return [(host, span.lives[host]) for host in able[: len(self.case.hosts)]]
 
     # Membership
 
@@ -111,6 +165,8 @@ class Course:
     def _core(self, span: Span) -> list[Member]:
         """The most members that reach each other."""
         alive = self._alive(span)
+        if not span.cuts:
+            return alive
         groups = [[other for other in alive if span.reach(one[0], other[0])] for one in alive]
         return max(groups, key=len, default=[])
 
@@ -126,26 +182,43 @@ class Course:
         core = self._core(span)
         inside = core if len(core) >= self.majority else []
         self._apart = {one: self._apart.get(one, now) for one in self.members if one not in inside}
-        wanted = self._wanted(span, core)
-        if self.lost or wanted is None or sorted(wanted) == sorted(self.members):
+        wanted = None if self.lost else self._wanted(span, core)
+        if wanted is None or sorted(wanted) == sorted(self.members):
             self._wrong_since = -1
             return None
         if self._wrong_since < 0:
             self._wrong_since = now
-        return self._wrong_since + self.case.replace
+        return max(now, self._wrong_since + self._takes(wanted))
+
+    def _takes(self, wanted: Sequence[Member]) -> int:
+        delays = self.case.delays
+        if not self.case.static:
+            return delays.replace
+        return delays.back + (delays.short if len(wanted) < len(self.case.hosts) else 0)
 
     def _wanted(self, span: Span, core: Sequence[Member]) -> list[Member] | None:
-        """Who should keep the data now; None: nobody can decide on that."""
-        if self.need.majority and len(core) < self.majority:
+        """Who should keep the data now; None: nobody can decide on that, or nobody asks for it."""
+        if not self.need.majority:
+            return self._of_all_sides(span)
+        if len(core) < self.majority:
             return None
+        centre = core[0][0]
         if self.case.static:
-            return [
-                (host, life if (now := span.lives.get(host)) is None or not span.up(host) else now) for host, life in self.members
-            ]
-        centre = core[0][0] if core else next((host for host in self.case.spares if span.up(host)), "")
+            there = [(host, span.lives[host]) for host in self.case.hosts if span.up(host) and span.reach(centre, host)]
+            enough = len(there) > len(self.case.hosts) // 2
+            return there if enough and any(one not in self.members for one in there) else None
         order = (*(host for host, _ in core), *self.case.hosts, *self.case.spares)
-        near = [host for host in dict.fromkeys(order) if span.up(host) and centre and span.reach(centre, host)]
+        near = [host for host in dict.fromkeys(order) if span.up(host) and span.reach(centre, host)]
         return [(host, span.lives[host]) for host in near[: len(self.case.hosts)]]
+
+    def _of_all_sides(self, span: Span) -> list[Member]:
+        """Replicas serve wherever they are; only who has died is replaced."""
+        if self.case.static:
+            return [(host, span.lives[host]) for host in self.case.hosts if span.up(host)]
+        alive = [host for host, _ in self._alive(span)]
+        order = (*alive, *self.case.hosts, *self.case.spares)
+        there = [host for host in dict.fromkeys(order) if span.up(host)]
+        return [(host, span.lives[host]) for host in there[: len(self.case.hosts)]]
 
     def _replace(self, span: Span) -> None:
         wanted = self._wanted(span, self._core(span))
@@ -156,39 +229,49 @@ class Course:
     # Requests
 
     def _count(self, span: Span, start: int, end: int) -> None:
-        seconds = (end - start) / SECOND
         core = self._core(span)
         alive = self._alive(span)
         for client, (reads, writes) in self.rates.items():
-            if not span.up(client):
-                continue  # it asks nothing
-            here = [one for one in alive if span.reach(client, one[0])]
-            read, write = self._answered(here, core, start, end) if self.need.majority else self._by_any(client, here, start, end)
-            self.tally.asked += (reads + writes) * seconds
-            self.tally.answered += (reads * read + writes * write) * seconds
+            waits = self._waits[client]
+            if not span.up(client):  # it asks nothing
+                for one in waits:
+                    one.ends(self.case.patience)
+                continue
+            self._asked += (reads + writes) * (end - start) / SECOND
+            here = [one for one in alive if span.reach(client, one[0])] if span.cuts else alive
+            if self.need.majority:
+                spells = self._by_majority(here, core)
+            else:
+                spells = self._by_any(client, here, start)
+            for one, (until, then) in zip(waits, spells, strict=True):
+                middle = min(max(until, start), end)
+                one.goes(middle - start, not then)
+                one.goes(end - middle, then)
 
-    def _answered(self, here: Sequence[Member], core: Sequence[Member], start: int, end: int) -> tuple[float, float]:
-        """The shares of a client's reads and writes that are answered; `here`: members that it reaches."""
+    def _by_majority(self, here: Sequence[Member], core: Sequence[Member]) -> tuple[tuple[int, bool], tuple[int, bool]]:
+        """Of a client's reads and writes: (until when they are answered or not, whether they are from then on); `here`: members
+        that it reaches."""
+        never, always = (-1, False), (-1, True)
         if self.lost or not here:
-            return 0.0, 0.0
+            return never, never
         inside = [one for one in here if one in core]
+        alone = (max(self._alone_until(one) for one in here), False)
         if len(core) < self.majority or not inside:
-            return max((self._stale(one, start, end) for one in here), default=0.0), 0.0
+            return alone, never
         if self.need.primary and (self.members[0] not in core or self.members[0] not in here):
-            return 0.0, 0.0
-        return 1.0, float(not self.need.write_all or len(core) == len(self.members))
+            return alone, never
+        return always, always if not self.need.write_all or len(core) == len(self.members) else never
 
-    def _by_any(self, client: str, here: Sequence[Member], start: int, end: int) -> tuple[float, float]:
-        """Any replica answers; where there is none, there is one after a while."""
+    def _alone_until(self, one: Member) -> int:
+        """Until when a member without a majority answers reads."""
+        if one not in self._apart or (self.need.primary and one != self.members[0]):
+            return -1
+        return self._apart[one] + self.case.lease
+
+    def _by_any(self, client: str, here: Sequence[Member], start: int) -> tuple[tuple[int, bool], tuple[int, bool]]:
+        """Any replica answers; where there is none, there is one after a while, unless the set is static."""
         if here:
             self._alone_since.pop(client, None)
-            return 1.0, 1.0
-        served = self._alone_since.setdefault(client, start) + self.case.replace
-        share = max(0, end - max(start, served)) / (end - start)
-        return share, share
-
-    def _stale(self, one: Member, start: int, end: int) -> float:
-        """Which share of this time a member without a majority may still answer reads."""
-        if self.case.mode != BOUNDED or one not in self._apart:
-            return 0.0
-        return max(0, min(end, self._apart[one] + self.case.staleness) - start) / (end - start)
+            return (-1, True), (-1, True)
+        served = self._alone_since.setdefault(client, start) + (_NEVER if self.case.static else self.case.delays.found)
+        return (served, True), (served, True)

@@ -377,7 +377,9 @@ class Stewards:
     def _publish(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], cause: str) -> None:
         ctx = self._ctx
         before = self._sets.get(app)
-        if desk.config.consistency == PRIMARY:
+        if desk.config.static and desk.config.members:
+            members = desk.config.members  # as they were named, the primary first
+        elif desk.config.consistency == PRIMARY:
             present = before.members[0] if before and before.members else ""
             members = primary_first(self._land(desk, self._fresh(desk), members), members, present)
         epoch = next_epoch(self._highest(app), ctx.incarnation)
@@ -588,7 +590,10 @@ class Stewards:
             self._divide("lost " + ", ".join(lost), age if cut else SUMMARY_KEPT)
             return
         summaries = self._fresh(desk, age if cut else SUMMARY_KEPT)
-        self._change(app, desk, known, keep, summaries, "lost " + ", ".join(lost))
+        # A region that is cut off takes candidates with it, and each that is tried costs a wait of its own.
+        sure = {agent: cluster for agent, cluster in summaries.items() if not self._swim.doubted(agent)}
+        enough = len(_able(sure) - set(lost)) >= self._count(desk, summaries)
+        self._change(app, desk, known, keep, sure if enough else summaries, "lost " + ", ".join(lost))
 
     def _change(
         self,

@@ -90,7 +90,7 @@ class AppConfig:
     static: bool = False
     """Its members stay who they were at first, whatever becomes of them."""
     members: tuple[NodeId, ...] = ()
-    """Who they are at first; empty: the steward chooses them."""
+    """Who they are at first, of static ones the primary first; empty: the steward chooses them."""
 
     @property
     def divided(self) -> bool:
