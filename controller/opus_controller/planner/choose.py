@@ -8,14 +8,15 @@ from itertools import islice
 
 from opus_controller.model.plan import App, Plan
 from opus_controller.planner.course import Span, course_of
-from opus_controller.planner.membership import Case, Course, Delays
+from opus_controller.planner.delays import MEASURED, Delays
+from opus_controller.planner.membership import Case, Course
 
 SPREAD, NEAR, TOGETHER = "spread", "near", "together"
 PLACES = (SPREAD, NEAR, TOGETHER)
 """One at each site in turn, most demand first; where all requests together travel least; all at the one best site first. Which of
 them, is a choice for members that stay (`members` of a scenario); others the overlay places, by delay (NEAR)."""
 LAST = 400_000_000
-"""A request is asked for the last time about so long before its deadline, if it is to be answered by then: a round trip or two."""
+"""A request that is to be answered by its deadline is asked for the last time about so long before: a round trip or two."""
 GOOD = 0.0005
 """As good as the best: five hundredths of a point."""
 
@@ -49,7 +50,7 @@ class Curve:
 
 
 def curve(
-    plans: Sequence[Plan], app: str, mode: str, sizes: Iterable[int], *, static: bool = False, delays: Delays = Delays()
+    plans: Sequence[Plan], app: str, mode: str, sizes: Iterable[int], *, static: bool = False, delays: Delays = MEASURED
 ) -> Curve:
     """Of one scenario's plans, each of another seed: the same hosts, other failures."""
     told = Forecast(plans, app, mode, static, delays)
@@ -63,14 +64,15 @@ def curve(
 class Forecast:
     """Of one application under several courses of events."""
 
-    def __init__(self, plans: Sequence[Plan], app: str, mode: str, static: bool, delays: Delays = Delays()) -> None:
+    def __init__(self, plans: Sequence[Plan], app: str, mode: str, static: bool, delays: Delays = MEASURED) -> None:
         self._plans = plans
         self._app = next(one for one in plans[0].apps if one.name == app)
         self._mode, self._static, self._delays = mode, static, delays
         self._rates = [_rates(plan, app) for plan in plans]
         self._courses = [_asked(course_of(plan), plan) for plan in plans]
-        deadlines = [load.deadline_ns for load in plans[0].workload if load.app == app]
-        self._patience = max(0, min(deadlines, default=0) - LAST)
+        loads = [load for load in plans[0].workload if load.app == app]
+        self._patience = max(0, min((load.deadline_ns for load in loads), default=0) - LAST)
+        self._keys = (loads[0].keys, loads[0].zipf) if loads else (1, 0.0)
         self._site = {host.name: host.site for host in plans[0].hosts}
 
     def at(self, size: int, places: str) -> Point:
@@ -87,15 +89,28 @@ class Forecast:
         sites = _sites(self._plans[0], hosts)
         return Point(len(hosts), places, tuple(hosts), sites, mean, tuple(one.availability for one in shares))
 
-
     def _case(self, hosts: Sequence[str], spares: Sequence[str], k: int) -> Case:
-        """Where members are replaced the overlay takes which hosts of a site it likes: here other ones in each course."""
+        """The overlay takes which steward it likes and, where members are replaced, which hosts of a site: here other ones in each
+        course."""
         if not self._static:
             order = self._shifted([*hosts, *spares], k)
             hosts, spares = order[: len(hosts)], order[len(hosts) :]
         return Case(
-            self._mode, tuple(hosts), tuple(spares), self._static, self._delays, self._app.staleness_ns, self._patience
+            self._mode,
+            tuple(hosts),
+            tuple(spares),
+            self._static,
+            self._delays,
+            self._steward(k),
+            self._keys,
+            self._app.staleness_ns,
+            self._patience,
         )
+
+    def _steward(self, k: int) -> str:
+        sites = self._plans[0].sites
+        here = [host for host, site in self._site.items() if site == sites[k % len(sites)]]
+        return here[k // len(sites) % len(here)] if here else ""
 
     def _shifted(self, order: Sequence[str], k: int) -> list[str]:
         by_site: dict[str, list[str]] = {}

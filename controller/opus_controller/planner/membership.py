@@ -2,8 +2,8 @@
 
 One application, membership only: no message is played, an operation can be answered or not by whom it needs (docs/data.md). Where
 membership is reconfigured a member that is out of reach of the others is replaced after a while, if enough are left to decide;
-where it is static the same hosts stay, and one that comes back without its memory is taken in anew, if enough are left. A
-request is asked again until its deadline, so who is answered again soon enough has missed nothing.
+where it is static the same hosts stay, one that comes back without its memory is taken in anew, if enough are left, and a
+steward that takes over goes on with those of them that it reaches. A request is asked again until its deadline, so who is answered again soon enough has missed nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from opus_controller.planner.course import Span
-
-SECOND = 1_000_000_000
+from opus_controller.planner.delays import MEASURED, SECOND, Delays
+from opus_controller.planner.waits import Unsettled, Waits, busy
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,6 @@ NEEDS: Mapping[str, Need] = {
 
 
 @dataclass(frozen=True)
-class Delays:
-    """How long the overlay takes, ns; from `opus bench availability --rows delays`."""
-
-    replace: int = 6 * SECOND
-    """From when a member is out of reach until another keeps the data in its place."""
-    back: int = 5 * SECOND
-    """From when a host is up again until a static set has taken it in anew, if all others are there, ..."""
-    short: int = 5 * SECOND
-    """... and so much longer if not (`opus_node.core.data.move.WHOLE`)."""
-    found: int = 6 * SECOND
-    """From when no replica is in reach until there is one on this side, where no majority is needed."""
-
-
-@dataclass(frozen=True)
 class Case:
     mode: str
     hosts: tuple[str, ...]
@@ -62,7 +48,11 @@ class Case:
     spares: tuple[str, ...]
     """Who follows them, in order."""
     static: bool = False
-    delays: Delays = Delays()
+    delays: Delays = MEASURED
+    steward: str = ""
+    """Whoever decides on members as long as it is there; empty: somebody always does."""
+    keys: tuple[int, float] = (1000, 0.0)
+    """How many, and their popularity (Zipf's exponent)."""
     staleness: int = 0
     """With bounded: a member goes on answering reads for nine tenths of that without a majority."""
     patience: int = 0
@@ -71,31 +61,6 @@ class Case:
     @property
     def lease(self) -> int:
         return self.staleness * 9 // 10 if self.mode == BOUNDED else NEEDS[self.mode].lease
-
-
-class Waits:
-    """What one client asks of one kind, and when it was not answered."""
-
-    __slots__ = ("_patience", "_rate", "_waited", "missed")
-
-    def __init__(self, rate: float, patience: int) -> None:
-        """`rate`: requests a second."""
-        self._rate = rate
-        self._patience = patience
-        self._waited = 0
-        """For how long it has not been answered."""
-        self.missed = 0.0
-
-    def goes(self, nanos: int, answered: bool) -> None:
-        if not answered:
-            self._waited += nanos
-        elif nanos > 0:
-            self.ends(self._patience)
-
-    def ends(self, patience: int = 0) -> None:
-        """Who asked less than `patience` ago is answered after all."""
-        self.missed += self._rate * max(0, self._waited - patience) / SECOND
-        self._waited = 0
 
 
 @dataclass
@@ -112,6 +77,8 @@ class Tally:
 
 Member = tuple[str, int]
 """A host in one of its lives."""
+Spell = tuple[int, float]
+"""(until when it is answered or not, the share that is from then on): the other way about before, if that is 0 or 1."""
 _NEVER = 1 << 62
 
 
@@ -127,12 +94,19 @@ class Course:
         self.lost = False
         """Whether a majority has lost what it held: nobody can know any more what was written."""
         self._wrong_since = -1
+        self._takes = 0
+        """How long the change takes that is wanted since then."""
         self._apart: dict[Member, int] = {}
         """Members that do not reach a majority, and since when."""
         self._alone_since: dict[str, int] = {}
         """Clients that reach no member, where each side of a cut may have its own."""
         self._asked = 0.0
-        self._waits = {client: (Waits(reads, case.patience), Waits(writes, case.patience)) for client, (reads, writes) in rates.items()}
+        self._short_since = -1
+        """Since when a member is silent, where writes wait for that."""
+        self._unsettled = Unsettled(busy(list(rates.values())), *case.keys)
+        self._waits = {
+            client: (Waits(reads, case.patience), Waits(writes, case.patience)) for client, (reads, writes) in rates.items()
+        }
 
     def play(self, spans: Sequence[Span]) -> Tally:
         for span in spans:
@@ -188,13 +162,24 @@ class Course:
             return None
         if self._wrong_since < 0:
             self._wrong_since = now
-        return max(now, self._wrong_since + self._takes(wanted))
+            self._takes = self._delay(span, core, wanted)
+        return max(now, self._wrong_since + self._takes)
 
-    def _takes(self, wanted: Sequence[Member]) -> int:
-        delays = self.case.delays
-        if not self.case.static:
-            return delays.replace
-        return delays.back + (delays.short if len(wanted) < len(self.case.hosts) else 0)
+    def _delay(self, span: Span, core: Sequence[Member], wanted: Sequence[Member]) -> int:
+        """As things stand when it begins."""
+        delays, case = self.case.delays, self.case
+        centre = core[0][0] if core else ""
+        if case.static:
+            first = delays.back if self._heads(span, centre) else delays.headless
+            return first + (delays.short if len(wanted) < len(case.hosts) else 0)
+        if not self._heads(span, centre):
+            return delays.headless
+        died = any(span.lives.get(host) != life for host, life in self.members)
+        return delays.died if died else delays.cut
+
+    def _heads(self, span: Span, side: str) -> bool:
+        steward = self.case.steward
+        return not steward or (span.up(steward) and (not side or span.reach(steward, side)))
 
     def _wanted(self, span: Span, core: Sequence[Member]) -> list[Member] | None:
         """Who should keep the data now; None: nobody can decide on that, or nobody asks for it."""
@@ -206,7 +191,8 @@ class Course:
         if self.case.static:
             there = [(host, span.lives[host]) for host in self.case.hosts if span.up(host) and span.reach(centre, host)]
             enough = len(there) > len(self.case.hosts) // 2
-            return there if enough and any(one not in self.members for one in there) else None
+            begins = any(one not in self.members for one in there) or not self._heads(span, centre)
+            return there if enough and begins else None
         order = (*(host for host, _ in core), *self.case.hosts, *self.case.spares)
         near = [host for host in dict.fromkeys(order) if span.up(host) and span.reach(centre, host)]
         return [(host, span.lives[host]) for host in near[: len(self.case.hosts)]]
@@ -231,6 +217,8 @@ class Course:
     def _count(self, span: Span, start: int, end: int) -> None:
         core = self._core(span)
         alive = self._alive(span)
+        free = self._free(core, start, end)
+        alike: dict[tuple[tuple[bool, bool], ...], tuple[Sequence[Member], tuple[Spell, Spell] | None]] = {}
         for client, (reads, writes) in self.rates.items():
             waits = self._waits[client]
             if not span.up(client):  # it asks nothing
@@ -238,29 +226,40 @@ class Course:
                     one.ends(self.case.patience)
                 continue
             self._asked += (reads + writes) * (end - start) / SECOND
-            here = [one for one in alive if span.reach(client, one[0])] if span.cuts else alive
-            if self.need.majority:
-                spells = self._by_majority(here, core)
-            else:
-                spells = self._by_any(client, here, start)
+            side = span.side(client)
+            here, spells = alike.get(side, ((), None))
+            if spells is None:
+                here = [one for one in alive if span.reach(client, one[0])]
+                spells = self._by_majority(here, core, free)
+                alike[side] = here, spells
+            if not self.need.majority:
+                spells = self._by_any(span, client, here, start)
             for one, (until, then) in zip(waits, spells, strict=True):
                 middle = min(max(until, start), end)
-                one.goes(middle - start, not then)
+                one.goes(middle - start, 0.0 if then else 1.0)
                 one.goes(end - middle, then)
 
-    def _by_majority(self, here: Sequence[Member], core: Sequence[Member]) -> tuple[tuple[int, bool], tuple[int, bool]]:
-        """Of a client's reads and writes: (until when they are answered or not, whether they are from then on); `here`: members
-        that it reaches."""
-        never, always = (-1, False), (-1, True)
+    def _free(self, core: Sequence[Member], start: int, end: int) -> float:
+        """The share of reads that need not wait for a write."""
+        if not self.need.write_all or len(core) == len(self.members):
+            self._short_since = -1
+            return 1.0
+        if self._short_since < 0:
+            self._short_since = start
+        return self._unsettled.free(start - self._short_since, end - self._short_since)
+
+    def _by_majority(self, here: Sequence[Member], core: Sequence[Member], free: float) -> tuple[Spell, Spell]:
+        """Of a client's reads and writes; `here`: members that it reaches."""
+        never, always = (-1, 0.0), (-1, 1.0)
         if self.lost or not here:
             return never, never
         inside = [one for one in here if one in core]
-        alone = (max(self._alone_until(one) for one in here), False)
         if len(core) < self.majority or not inside:
-            return alone, never
+            return (max(self._alone_until(one) for one in here), 0.0), never
         if self.need.primary and (self.members[0] not in core or self.members[0] not in here):
-            return alone, never
-        return always, always if not self.need.write_all or len(core) == len(self.members) else never
+            return (max(self._alone_until(one) for one in here), 0.0), never
+        whole = not self.need.write_all or len(core) == len(self.members)
+        return (-1, free), always if whole else never
 
     def _alone_until(self, one: Member) -> int:
         """Until when a member without a majority answers reads."""
@@ -268,10 +267,12 @@ class Course:
             return -1
         return self._apart[one] + self.case.lease
 
-    def _by_any(self, client: str, here: Sequence[Member], start: int) -> tuple[tuple[int, bool], tuple[int, bool]]:
+    def _by_any(self, span: Span, client: str, here: Sequence[Member], start: int) -> tuple[Spell, Spell]:
         """Any replica answers; where there is none, there is one after a while, unless the set is static."""
         if here:
             self._alone_since.pop(client, None)
-            return (-1, True), (-1, True)
-        served = self._alone_since.setdefault(client, start) + (_NEVER if self.case.static else self.case.delays.found)
-        return (served, True), (served, True)
+            return (-1, 1.0), (-1, 1.0)
+        delays = self.case.delays
+        takes = delays.found if self._heads(span, client) else delays.founded
+        served = self._alone_since.setdefault(client, start) + (_NEVER if self.case.static else takes)
+        return (served, 1.0), (served, 1.0)

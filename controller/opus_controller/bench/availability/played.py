@@ -28,7 +28,10 @@ def counted(plan: Plan, keep: Path | None) -> Counts:
     told: dict[str, list[dict[str, Any]]] = {app.name: [] for app in plan.apps}
     for request in asked:
         told[request["app"]].append(request)
-    found = {app: {"asked": len(of), "ok": sum(one["outcome"] == "ok" for one in of), "failed": _failed(of)} for app, of in told.items()}
+    found = {
+        app: {"asked": len(of), "ok": sum(one["outcome"] == "ok" for one in of), "failed": _failed(of)}
+        for app, of in told.items()
+    }
     if file is not None:
         draft = file.with_suffix(".new")
         draft.write_text(json.dumps({"seed": plan.seed, "apps": _about(plan), "asked": found}) + "\n")

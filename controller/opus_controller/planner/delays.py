@@ -1,0 +1,36 @@
+"""How long the overlay takes, as measured in the simulator by `opus bench availability --rows delays`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SECOND = 1_000_000_000
+_MS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Nanoseconds."""
+
+    died: int = 3300 * _MS
+    """From a member's death until another keeps the data in its place."""
+    cut: int = 4600 * _MS
+    """The same where it is cut off ..."""
+    headless: int = 6200 * _MS
+    """... and where the steward is, too, or has died."""
+    found: int = 6000 * _MS
+    """Where no majority is needed: from when no replica is in reach until there is one on this side, if the steward is there ..."""
+    founded: int = 10000 * _MS
+    """... and if this side has to get one first."""
+    back: int = 4000 * _MS
+    """From a host's return until a static set has taken it in anew, if all others are there ..."""
+    short: int = 5000 * _MS
+    """... and so much longer if not (`opus_node.core.data.move.WHOLE`)."""
+
+    @staticmethod
+    def alike(nanos: int) -> Delays:
+        """Whatever has happened."""
+        return Delays(nanos, nanos, nanos, nanos, nanos, nanos, 0)
+
+
+MEASURED = Delays()
