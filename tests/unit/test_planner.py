@@ -245,7 +245,7 @@ def test_the_command_tells_and_draws(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run([*asked, "--picture", str(drawn)]) == 0
     told = capsys.readouterr().out
     assert "<- best" in told
-    assert (keys := next(line for line in told.splitlines() if line.startswith("static: ")))
+    keys = next(line for line in told.splitlines() if line.startswith("static: "))
     as_said = TEXT.replace("replicas: 3", keys.removeprefix("static: {").removesuffix("}"))
     path.write_text(as_said + CUT)
     plan = compile_plan(load_scenario(path))

@@ -69,8 +69,8 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 "--into",
-                help="For overlay and availability: a directory to keep figures in, or an earlier table's to go on with. For agree: "
-                "an earlier comparison's. What is there is not made again.",
+                help="For overlay and availability: a directory to keep figures in, or an earlier table's to go on with. For "
+                "agree: an earlier comparison's. What is there is not made again.",
             ),
         ] = None,
         data: Annotated[
@@ -84,8 +84,8 @@ def register(app: typer.Typer) -> None:
         ] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread and availability, which
-        tell nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
+        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread and availability,
+        which tell nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
@@ -156,7 +156,18 @@ def _availability(rows: list[str], seeds: int, quick: bool, into: Path | None, a
     from opus_controller.bench.availability import shown, table
 
     order = table.Order(_names(rows), seeds, table.QUICK if quick else table.FULL, into)
-    found = table.measure(order, lambda news: print(f"bench availability: {news}", file=sys.stderr, flush=True))
+
+    def say(news: str) -> None:
+        print(f"bench availability: {news}", file=sys.stderr, flush=True)
+
+    if table.DELAYS in order.rows:
+        took = table.delays(order, say)
+        if as_json:
+            print_json([vars(one) for one in took])
+        else:
+            print_table(shown.DELAYS, shown.delay_rows(took))
+        return
+    found = table.measure(order, say)
     pictures = shown.keep(found, into)
     if as_json:
         print_json(shown.plain(found))

@@ -90,7 +90,7 @@ class Forecast:
         return Point(len(hosts), places, tuple(hosts), sites, mean, tuple(one.availability for one in shares))
 
     def _case(self, hosts: Sequence[str], spares: Sequence[str], k: int) -> Case:
-        """The overlay takes which steward it likes and, where members are replaced, which hosts of a site: here other ones in each
+        """The overlay takes which steward it likes and, where members are replaced, which hosts of a site: here others in each
         course."""
         if not self._static:
             order = self._shifted([*hosts, *spares], k)

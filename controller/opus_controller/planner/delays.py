@@ -19,7 +19,7 @@ class Delays:
     headless: int = 6200 * _MS
     """... and where the steward is, too, or has died."""
     found: int = 6000 * _MS
-    """Where no majority is needed: from when no replica is in reach until there is one on this side, if the steward is there ..."""
+    """Where no majority is needed: from when no replica is in reach until one is on this side, if the steward is there ..."""
     founded: int = 10000 * _MS
     """... and if this side has to get one first."""
     back: int = 4000 * _MS

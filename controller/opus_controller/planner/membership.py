@@ -3,7 +3,8 @@
 One application, membership only: no message is played, an operation can be answered or not by whom it needs (docs/data.md). Where
 membership is reconfigured a member that is out of reach of the others is replaced after a while, if enough are left to decide;
 where it is static the same hosts stay, one that comes back without its memory is taken in anew, if enough are left, and a
-steward that takes over goes on with those of them that it reaches. A request is asked again until its deadline, so who is answered again soon enough has missed nothing.
+steward that takes over goes on with those of them that it reaches. A request is asked again until its deadline, so who is
+answered again soon enough has missed nothing.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Unsettled:
         self._scale = 1 / sum(self._shares)
 
     def free(self, start: int, end: int) -> float:
-        """The share of reads from `start` to `end` (ns after the silence began, ends apart) whose keys nobody has written since."""
+        """The share of reads from `start` to `end`, ns after the silence began, whose keys nobody has written since."""
         a, b = start / SECOND, end / SECOND
         if not self._writes or b <= a:
             return 1.0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opus_controller.bench.agree import play_into
+from opus_controller.bench.availability.delays import Incident, incidents
 from opus_controller.engine.record import RecordReader
 from opus_controller.model.plan import Plan
 from opus_controller.runtimes.sim import SimRuntime
@@ -37,6 +38,13 @@ def counted(plan: Plan, keep: Path | None) -> Counts:
         draft.write_text(json.dumps({"seed": plan.seed, "apps": _about(plan), "asked": found}) + "\n")
         draft.replace(file)
     return _counts(found)
+
+
+def delayed(plan: Plan) -> list[Incident]:
+    """Plays it, and looks how long the overlay took over what happened."""
+    with tempfile.TemporaryDirectory(prefix="opus-bench-") as place:
+        play_into(Path(place) / "run", plan, SimRuntime())
+        return incidents(plan, RecordReader(Path(place) / "run").events())
 
 
 def _counts(found: Mapping[str, Mapping[str, Any]]) -> Counts:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from opus_controller.bench.availability.curves import draw
+from opus_controller.bench.availability.delays import Incident
 from opus_controller.bench.availability.table import Line, Spot
 from opus_controller.bench.overlay import statistics
 from opus_controller.bench.overlay.statistics import Estimate
@@ -39,6 +41,19 @@ def row(line: Line) -> tuple[str, ...]:
         f"{100 * line.off:.2f}",
         "ok" if line.ok else "MISSED",
     )
+
+
+DELAYS = ("delay", "mean, s [95%]", "median", "greatest", "n")
+
+
+def delay_rows(found: Sequence[Incident]) -> list[tuple[str, ...]]:
+    rows = []
+    for kind in dict.fromkeys(sorted(one.kind for one in found)):
+        took = sorted(one.took_s for one in found if one.kind == kind)
+        one = statistics.mean(took)
+        interval = f" [{one.low:.1f}, {one.high:.1f}]" if one.count > 1 else ""
+        rows.append((kind, f"{one.value:.1f}{interval}", f"{median(took):.1f}", f"{took[-1]:.1f}", str(len(took))))
+    return rows
 
 
 def curve_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:

@@ -1,8 +1,8 @@
 """`opus bench availability`: the planner's choice of m and places against the best number of replicas that runs measured.
 
-The planner sees courses of events of other seeds (from TRAIN on) of the same model, as whoever plans does; runs have seeds from 1 on.
-Members that stay are those that the planner places, for each number of replicas; others are placed by the overlay. All modes share one
-run: one application each.
+The planner sees courses of events of other seeds (from TRAIN on) of the same model, as whoever plans does; runs have seeds from 1
+on. Members that stay are those that the planner places, for each number of replicas; others are placed by the overlay. All modes
+share one run: one application each.
 """
 
 from __future__ import annotations
@@ -13,16 +13,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from opus_controller.bench.availability.played import counted
+from opus_controller.bench.availability.delays import Incident
+from opus_controller.bench.availability.played import counted, delayed
 from opus_controller.bench.availability.worlds import FAMILIES, Size, plan_of, plans_of, sized
 from opus_controller.bench.overlay import forks, statistics
 from opus_controller.bench.overlay.statistics import Estimate
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.plan import Plan
-from opus_controller.planner.choose import GOOD, Curve, Forecast, curve
+from opus_controller.planner.choose import GOOD, SPREAD, Curve, Forecast, curve
 
 TRAIN = 1001
-WORKERS = int(__import__("os").environ.get("TMPW", "2"))
+"""The planner's first course."""
+DELAYED_FROM = 101
+"""The first of those that delays are measured with."""
+WORKERS = 2
+DELAYS = "delays"
+"""A row of its own: how long the overlay takes."""
+DELAYED = 5
+"""m there."""
 MEMBERSHIPS = ("reconfigured", "static")
 REGRET = 0.0005
 """To reach: five hundredths of a point, and m within ..."""
@@ -49,7 +57,7 @@ class Order:
     into: Path | None = None
 
     def __post_init__(self) -> None:
-        known = (*FAMILIES, *MEMBERSHIPS, *(f"{one}/{other}" for one in FAMILIES for other in MEMBERSHIPS))
+        known = (DELAYS, *FAMILIES, *MEMBERSHIPS, *(f"{one}/{other}" for one in FAMILIES for other in MEMBERSHIPS))
         if unknown := [row for row in self.rows if row not in known]:
             raise ScenarioError(f"--rows {','.join(unknown)}: not known; allowed: {', '.join(known)}")
 
@@ -167,6 +175,24 @@ def measure(order: Order, on_progress: Callable[[str], None] = lambda news: None
         counts[tasks[k]] = one
         progress.step(" ".join(map(str, tasks[k])))
     return list(_lines(order, curves, counts))
+
+
+def delays(order: Order, on_progress: Callable[[str], None] = lambda news: None) -> list[Incident]:
+    """Of other seeds than the table's and the planner's; what `planner.delays` has is from here."""
+    tasks = []
+    for family in FAMILIES:
+        for seed in range(DELAYED_FROM, DELAYED_FROM + order.seeds):
+            plan = plan_of(family, seed)
+            spread = Forecast([plan], plan.apps[0].name, plan.apps[0].consistency, True).at(DELAYED, SPREAD).hosts
+            for static, members in ((False, ()), (True, spread)):
+                sizes = {app.name: Size(DELAYED, members) for app in plan.apps}
+                tasks.append(partial(delayed, sized(plan, sizes, static=static)))
+    progress = Progress(on_progress, len(tasks))
+    found: list[Incident] = []
+    for _, some in forks.each(tasks, WORKERS):
+        found += some
+        progress.step(DELAYS)
+    return found
 
 
 def planned(family: str, static: bool, scale: Scale) -> dict[str, Curve]:
