@@ -75,7 +75,7 @@ def test_the_verdict_is_by_regret_and_by_m() -> None:
     assert not line(1, **shares).ok
     found = shown.row(line(1, **shares))
     assert found[-1] == "MISSED"
-    assert "6.0" in found[6]
+    assert found[6].startswith("5.50 ")
 
 
 def test_by_other_seeds_luck_is_no_regret() -> None:

@@ -47,7 +47,7 @@ DELAYS = ("delay", "mean, s [95%]", "median", "greatest", "n")
 
 
 def delay_rows(found: Sequence[Incident]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for kind in dict.fromkeys(sorted(one.kind for one in found)):
         took = sorted(one.took_s for one in found if one.kind == kind)
         one = statistics.mean(took)
