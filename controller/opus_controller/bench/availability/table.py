@@ -30,7 +30,7 @@ WORKERS = 2
 DELAYS = "delays"
 """A row of its own: how long the overlay takes."""
 DELAYED = 5
-"""m there."""
+"""m there; without majorities 1, so that sides of cuts have none."""
 MEMBERSHIPS = ("reconfigured", "static")
 REGRET = 0.0005
 """To reach: five hundredths of a point, and m within ..."""
@@ -185,7 +185,7 @@ def delays(order: Order, on_progress: Callable[[str], None] = lambda news: None)
             plan = plan_of(family, seed)
             spread = Forecast([plan], plan.apps[0].name, plan.apps[0].consistency, True).at(DELAYED, SPREAD).hosts
             for static, members in ((False, ()), (True, spread)):
-                sizes = {app.name: Size(DELAYED, members) for app in plan.apps}
+                sizes = {app.name: Size(DELAYED if static or app.by_majority else 1, members) for app in plan.apps}
                 tasks.append(partial(delayed, sized(plan, sizes, static=static)))
     progress = Progress(on_progress, len(tasks))
     found: list[Incident] = []
