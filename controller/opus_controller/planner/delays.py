@@ -19,8 +19,8 @@ class Delays:
     headless: int = 5200 * _MS
     """... and where the steward is, too, or has died."""
     found: int = 7000 * _MS
-    """Where no majority is needed: from when no replica is in reach until one is on this side, if the steward is there (not met in
-    those runs: as `opus_node.core.steward` waits in a cut, and asks) ..."""
+    """Where no majority is needed: from when no replica is in reach until one is on this side, if the steward is there (in those
+    runs it never was: so long `opus_node.core.steward` waits in a cut, and asks) ..."""
     founded: int = 13000 * _MS
     """... and if this side has to get one first."""
     back: int = 1800 * _MS
