@@ -109,6 +109,12 @@ def test_two_that_die_one_after_the_other_take_nothing_with_them() -> None:
     assert availability("linearizable", "abd", *spans, static=False) == 1.0
 
 
+def test_a_static_set_begins_once_most_of_it_are_there() -> None:
+    late = (span(0, 10, down="ab"), span(10, 20, down="a", lives={"b": 1}))
+    assert availability("linearizable", "abd", *late) == pytest.approx(10 / 20)
+    assert availability("linearizable", "a", span(0, 10, down="a"), span(10, 20, lives={"a": 1})) == pytest.approx(10 / 20)
+
+
 # What clients feel of it
 
 

@@ -128,7 +128,9 @@ class Course:
 
     def _first(self, span: Span) -> list[Member]:
         if self.case.static:
-            return [(host, span.lives[host]) for host in self.case.hosts if host in span.lives]
+            there = [(host, span.lives[host]) for host in self.case.hosts if host in span.lives]
+            enough = not self.need.majority or 2 * len(there) > len(self.case.hosts)
+            return there if enough else []  # until then whoever founded them has the data, and there are none
         able = [host for host in (*self.case.hosts, *self.case.spares) if host in span.lives]
         return [(host, span.lives[host]) for host in able[: len(self.case.hosts)]]
 
@@ -152,7 +154,7 @@ class Course:
     def _due(self, span: Span, now: int) -> int | None:
         """When the members change next, if nothing else does before."""
         held = sum(span.lives.get(host) == life for host, life in self.members)
-        if self.need.majority and held < self.majority:
+        if self.need.majority and self.members and held < self.majority:
             self.lost = True
         core = self._core(span)
         inside = core if len(core) >= self.majority else []
