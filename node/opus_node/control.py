@@ -158,6 +158,7 @@ def _app(app: pb.App) -> AppConfig:
         staleness=app.staleness_ns,
         missed=app.missed,
         static=app.static,
+        members=tuple(app.members),
         **choosing(app.choice or LATENCY),
     )
 

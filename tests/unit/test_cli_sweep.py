@@ -19,7 +19,11 @@ def test_every_combination_over_the_same_seeds(tmp_path: Path, capsys: pytest.Ca
     arguments = ["sweep", str(scenario), *vary, "--set", "workload.0.total_rate=20/s", "--repeat", "2"]
     assert run([*arguments, "--runtime", "sim", "--jobs", "1", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert sorted(os.listdir(out)) == ["1-replicas=1-direct=true", "2-replicas=2-direct=true", "inputs", "sweep.json"]
+    files = ["availability.svg", "inputs", "sweep.json"]
+    assert sorted(os.listdir(out)) == ["1-replicas=1-direct=true", "2-replicas=2-direct=true", *files]
+    drawn = (out / "availability.svg").read_text()
+    assert "measured" in drawn
+    assert "forecast" not in drawn, "nothing fails"
     document = json.loads((out / "sweep.json").read_text())
     assert [document[key] for key in ("kind", "verdict", "exit_code", "asked")] == ["sweep", "pass", 0, 2]
     assert [setting["values"]["applications.web.replicas"] for setting in document["settings"]] == [1, 2]
@@ -35,6 +39,19 @@ def test_every_combination_over_the_same_seeds(tmp_path: Path, capsys: pytest.Ca
     again = shlex.split(load(one).command)
     assert run([*again[1:], "--out", str(tmp_path / "again"), "--json"]) == 0
     assert load(tmp_path / "again").facts["trace_digest"] == load(one).facts["trace_digest"], "its own command makes it again"
+
+
+def test_where_something_fails_the_curve_has_its_forecast_beside_it(tmp_path: Path) -> None:
+    cut = "timeline: [{at: 5s, name: cut, partition: site far, for: 3s}]\n"
+    scenario = tiny.write(tmp_path, scenario=tiny.SCENARIO + cut)
+    arguments = ["sweep", str(scenario), "--vary", "applications.0.replicas=1,2", "--set", "expectations=[]", "--out"]
+    assert run([*arguments, str(tmp_path / "out"), "--runtime", "sim", "--jobs", "1"]) == 0
+    drawn = (tmp_path / "out" / "availability.svg").read_text()
+    assert "measured" in drawn
+    assert "forecast" in drawn
+    arguments[2:4] = ["--vary", "overlay.wave=1,2"]
+    assert run([*arguments, str(tmp_path / "other"), "--runtime", "sim", "--jobs", "1"]) == 0
+    assert not (tmp_path / "other" / "availability.svg").exists()
 
 
 @pytest.mark.parametrize(

@@ -373,6 +373,44 @@ def test_a_static_set_stays_and_takes_its_own_back() -> None:
     assert world.held(node).tag.writer == written.writer
 
 
+NAMED = ("eu-3", "usw-3", "usw-4")
+
+
+@pytest.mark.parametrize("mode", [LINEARIZABLE, EVENTUAL])
+def test_members_that_were_named_are_those_and_a_static_set_outlives_a_farewell(mode: str) -> None:
+    world = settled(mode=mode, static=True, members=NAMED)
+    assert set(world.net.replicas()) == {one.node for one in world.config().members} == set(NAMED)
+    world.net.leave(NAMED[0])
+    world.net.run_for(20 * SECOND)
+    assert set(world.net.replicas()) == set(NAMED[1:])
+    world.net.boot(NAMED[0])
+    world.net.run_for(20 * SECOND)
+    assert set(world.net.replicas()) == set(NAMED)
+    assert world.ready(NAMED[0])
+
+
+def test_a_static_set_is_the_same_after_two_stewards_have_met() -> None:
+    world = settled(mode=EVENTUAL, static=True, members=NAMED)
+    steward = world.net.stewards()[0]
+    site = steward.split("-")[0]
+    world.net.cut([node for node in world.net.live() if node.startswith(f"{site}-")])
+    world.net.run_for(25 * SECOND)
+    assert len(world.net.stewards()) == 2
+    world.net.heal()
+    world.net.run_for(25 * SECOND)
+    assert len(world.net.stewards()) == 1
+    assert set(world.net.replicas()) == set(NAMED)
+
+
+def test_members_that_were_named_are_only_the_first_where_sets_follow_losses() -> None:
+    world = settled(mode=LINEARIZABLE, members=NAMED)
+    assert {one.node for one in world.config().members} == set(NAMED)
+    world.net.power_off(NAMED[0])
+    world.net.run_for(20 * SECOND)
+    assert NAMED[0] not in {one.node for one in world.config().members}
+    assert world.living() == 3
+
+
 # All at once
 
 

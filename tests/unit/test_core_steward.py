@@ -236,3 +236,18 @@ def test_appointing_is_idempotent() -> None:
     reply = ready.sends[0].message
     assert (reply.epoch, reply.accepted) == (epoch, True), "an older set is answered with the newer one's epoch"  # type: ignore[union-attr]
     assert APP in net.snapshot(node).replica_of
+
+
+@pytest.mark.parametrize("site", ["usw", "jp"])
+def test_whoever_is_cut_off_with_lost_members_does_not_follow_them(site: str) -> None:
+    """Each that is tried in vain would cost a wait."""
+    net = six_regions(NodeConfig(apps=(AppConfig(APP, 15),)), seed=SEEDS[0])
+    net.run(20 * SECOND)
+    members, cut, off = agreed(net)[1], region(net, site), net.now
+    net.cut(cut)
+    net.run_for(9 * SECOND)
+    told = [one for one in net.told if one.at >= off and one.node not in cut]
+    sets = [one.notice.members for one in told if isinstance(one.notice, ReplicaSetDecided)]
+    assert len(set(members) & set(cut)) > 1
+    assert len(sets) > 1
+    assert not [one for one in sets if set(one) & set(cut) - set(members)]

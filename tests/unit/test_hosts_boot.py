@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 from helpers.fake_runtime import small_plan
+from opus_controller.model.history import History
+from opus_controller.model.plan import App
 from opus_controller.runtimes.hosts import nodes as hosts_nodes
 from opus_controller.runtimes.hosts import state
+from opus_controller.runtimes.hosts.control import boot_request
 from opus_controller.runtimes.hosts.nodes import Nodes
+from opus_controller.runtimes.sim.world import config_of
+from opus_node.control import boot_spec
 
 
 class _Line:
@@ -56,3 +61,12 @@ def test_seeds_are_there_before_anybody_asks_them(tmp_path: Path, monkeypatch: p
     asyncio.run(body())
     assert log[:2] == [f"{seed} told", f"{seed} there"]
     assert log[2:] == [*(f"{name} told" for name in others), *(f"{name} there" for name in others)]
+
+
+def test_members_that_were_named_reach_the_node_by_address_in_every_runtime() -> None:
+    plan = small_plan()
+    host = plan.hosts[-1]
+    app = App(name="store", replicas=1, consistency="primary", static=True, members=(host.name,))
+    plan = plan.model_copy(update={"apps": (app,)})
+    told = boot_spec(boot_request(plan, host, origin_ns=0, incarnation=0, past=History())).config.apps
+    assert [one.members for one in told] == [one.members for one in config_of(plan, host, History()).apps] == [(host.address,)]

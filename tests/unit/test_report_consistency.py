@@ -206,12 +206,12 @@ def test_a_configuration_is_in_force_once_a_majority_keeps_it_and_for_good(tmp_p
 @pytest.mark.parametrize("consistency", ["", LINEARIZABLE])
 def test_a_node_is_told_the_same_by_every_runtime(consistency: str) -> None:
     app = App(name="web", replicas=3, consistency=consistency)
-    assert heard(told_on_the_wire(app)) == told_in_sim(app)
-    assert heard(told_on_the_wire(app)).consistency == consistency
+    assert heard(told_on_the_wire(app, {})) == told_in_sim(app, {})
+    assert heard(told_on_the_wire(app, {})).consistency == consistency
 
 
 def test_a_node_refuses_what_it_does_not_know() -> None:
-    told = told_on_the_wire(App(name="web", replicas=3, consistency="sometimes"))
+    told = told_on_the_wire(App(name="web", replicas=3, consistency="sometimes"), {})
     with pytest.raises(ValueError, match="sometimes: not known; allowed: linearizable"):
         heard(told)
 

@@ -182,7 +182,7 @@ def test_felt_utility_is_the_overlays_own() -> None:
             availability=((0.2, 0.0), (0.9, 0.7), (0.99, 1.0)),
             throughput_per_s=((1.0, 0.0), (4.0, 1.0)),
         )
-        core = told_in_sim(model.App(name="web", replicas=1, utility=told)).utility
+        core = told_in_sim(model.App(name="web", replicas=1, utility=told), {}).utility
         assert isinstance(core, CoreUtility)
         assert core.quantile == 0.9
         for _ in range(50):
@@ -194,7 +194,7 @@ def test_felt_utility_is_the_overlays_own() -> None:
 @pytest.mark.parametrize("utility", [None, UTILITY, UTILITY.model_copy(update={"latency_ns": (), "latency_quantile": None})])
 def test_real_hosts_are_told_the_same_as_simulated_ones(utility: model.Utility | None) -> None:
     app = model.App(name="web", replicas=2, most=5, service_time_ns=MS, utility=utility)
-    wire = heard(told_on_the_wire(app))
-    assert wire == told_in_sim(app)
+    wire = heard(told_on_the_wire(app, {}))
+    assert wire == told_in_sim(app, {})
     assert wire.divided == (utility is not None)
     assert wire.floor == (1 if utility else 0)

@@ -26,7 +26,10 @@ def register(app: typer.Typer) -> None:
         application: Annotated[str, typer.Option("--app", help="Which application; the only one unless given.")] = "",
         mode: Annotated[str, typer.Option("--mode", help="Another consistency than the application's own.")] = "",
         sizes: Annotated[str, typer.Option("--sizes", help="Numbers of replicas, with commas between.")] = "",
-        replace: Annotated[str, typer.Option("--replace", help="How long until a lost member is replaced.")] = "6s",
+        replace: Annotated[
+            str,
+            typer.Option("--replace", help="How long until a lost member is replaced, in place of what the simulator measured."),
+        ] = "",
         repeat: Annotated[int, typer.Option("--repeat", min=1, max=1000, help="Courses of events, each of another seed.")] = 10,
         picture: Annotated[Path | None, typer.Option("--picture", help="Also draw the curves: a .png or .svg file.")] = None,
         as_json: JsonOption = False,
@@ -35,7 +38,7 @@ def register(app: typer.Typer) -> None:
 
         For a set whose members are replaced when they are lost, and for one that stays as it is. Messages, load and the overlay
         itself are not played: a request can be answered or not by whom it needs. Chosen is the fewest replicas that are as
-        available as any number of them, within 0.05 points.
+        available as any number of them, within 0.05 points. Last come the keys for the scenario that keep a set in those places.
 
         Exit code: 0, or 2 for a scenario in which nothing fails.
         """
@@ -43,6 +46,7 @@ def register(app: typer.Typer) -> None:
         from opus_controller.model.scenario import find, load_scenario
         from opus_controller.model.units import parse_duration
         from opus_controller.planner.choose import curve
+        from opus_controller.planner.delays import MEASURED, Delays
 
         need_writable(picture)
         loaded = load_scenario(find("scenarios", scenario))
@@ -51,17 +55,18 @@ def register(app: typer.Typer) -> None:
         chosen = _mode(plans[0], name, mode)
         counts = _sizes(sizes, len(plans[0].hosts))
         try:
-            after = parse_duration(replace)
+            delays = Delays.alike(parse_duration(replace)) if replace else MEASURED
         except ValueError as error:
             raise ScenarioError(f"--replace {error}") from None
         plans += [compile_plan(loaded, plans[0].seed + k) for k in range(1, repeat)]
-        found = [curve(plans, name, chosen, counts, static=static, replace=after) for static in (False, True)]
+        found = [curve(plans, name, chosen, counts, static=static, delays=delays) for static in (False, True)]
         if picture is not None:
             _draw(f"{name}: {chosen or 'none'}", found, picture)
         if as_json:
             print_json([_told(one) for one in found])
         else:
             _show(found)
+            _say_keys(found)
 
 
 def _application(plan: Plan, given: str) -> str:
@@ -120,6 +125,7 @@ def _told(curve: Curve) -> dict[str, object]:
                 "availability": point.availability,
                 "lowest": min(point.by_course),
                 "places": point.places,
+                "hosts": list(point.hosts),
                 "sites": dict(point.sites),
             }
             for point in curve.points
@@ -136,3 +142,12 @@ def _show(curves: Sequence[Curve]) -> None:
             lowest = format_share(round(min(point.by_course), 4))
             rows.append((_name(one), point.replicas, format_share(round(point.availability, 4)), lowest, where, best))
     print_table(("membership", "replicas", "availability", "lowest", "where", ""), rows)
+
+
+def _say_keys(curves: Sequence[Curve]) -> None:
+    """What to write into the scenario. Where members are replaced the overlay places them by itself."""
+    for one in curves:
+        keys = f"replicas: {one.best.replicas}"
+        if one.static:
+            keys += f", membership: static, members: [{', '.join(one.best.hosts)}]"
+        typer.echo(f"{_name(one)}: {{{keys}}}")

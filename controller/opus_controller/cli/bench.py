@@ -30,6 +30,7 @@ class What(StrEnum):
     agree = "agree"
     utility = "utility"
     spread = "spread"
+    availability = "availability"
     all = "all"
 
 
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
             typer.Argument(
                 help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures; "
                 "agree: 60 real hosts against the simulator; utility: hosts to applications against the exact optimum; "
-                "spread: updates among replicas."
+                "spread: updates among replicas; availability: what runs measure against m, and what the planner said."
             ),
         ],
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
@@ -51,12 +52,15 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 "--rows",
-                help="Which rows of overlay, utility, spread or agree, with commas between; all unless given; repeatable.",
+                help="Which rows of overlay, utility, spread, availability or agree, with commas between; all unless given; "
+                "repeatable.",
             ),
         ] = None,
         seeds: Annotated[
             int | None,
-            typer.Option("--seeds", min=1, max=1000, help="For overlay, utility, spread (10, with --quick 2) and agree (1)."),
+            typer.Option(
+                "--seeds", min=1, max=1000, help="For overlay, utility, spread, availability (10, with --quick 2) and agree (1)."
+            ),
         ] = None,
         draws: Annotated[
             int, typer.Option("--draws", min=1, max=100, help="For agree: runs of each seed in sim, each with a hop 1 us longer.")
@@ -65,8 +69,8 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 "--into",
-                help="For overlay: a directory to keep figures in, or an earlier table's to go on with. For agree: an earlier "
-                "comparison's. What is there is not made again.",
+                help="For overlay and availability: a directory to keep figures in, or an earlier table's to go on with. For "
+                "agree: an earlier comparison's. What is there is not made again.",
             ),
         ] = None,
         data: Annotated[
@@ -76,12 +80,12 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Option("--set", help="For overlay: NAME=VALUE, a setting; repeatable.")
         ] = None,
         quick: Annotated[
-            bool, typer.Option("--quick", help="For overlay, utility and spread: 2 seeds, and less of everything.")
+            bool, typer.Option("--quick", help="For overlay, utility, spread and availability: 2 seeds, and less of everything.")
         ] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility and spread, which tell
-        nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
+        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread and availability,
+        which tell nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
@@ -99,6 +103,9 @@ def register(app: typer.Typer) -> None:
             return
         if what is What.spread:
             _spread(rows or [], seeds or (2 if quick else 10), data, quick, as_json)
+            return
+        if what is What.availability:
+            _availability(rows or [], seeds or (2 if quick else 10), quick, into, as_json)
             return
         if what is What.agree:
             _agree(rows or [], seeds or 1, draws, links.value, into, as_json)
@@ -143,6 +150,32 @@ def _spread(rows: list[str], seeds: int, data: Path | None, quick: bool, as_json
     order = table.Order(_names(rows), seeds, data, table.QUICK if quick else table.FULL)
     lines, results = table.measure(order, lambda news: print(f"bench spread: {news}", file=sys.stderr, flush=True))
     _print_lines(order.told(), lines, results, as_json)
+
+
+def _availability(rows: list[str], seeds: int, quick: bool, into: Path | None, as_json: bool) -> None:
+    from opus_controller.bench.availability import shown, table
+
+    order = table.Order(_names(rows), seeds, table.QUICK if quick else table.FULL, into)
+
+    def say(news: str) -> None:
+        print(f"bench availability: {news}", file=sys.stderr, flush=True)
+
+    if table.DELAYS in order.rows:
+        took = table.delays(order, say)
+        if as_json:
+            print_json([vars(one) for one in took])
+        else:
+            print_table(shown.DELAYS, shown.delay_rows(took))
+        return
+    found = table.measure(order, say)
+    pictures = shown.keep(found, into)
+    if as_json:
+        print_json(shown.plain(found))
+    else:
+        print_table(shown.COLUMNS, [shown.row(line) for line in found])
+        print_table(shown.CURVES, shown.curve_rows(found))
+        for path in pictures:
+            print(path)
 
 
 def _print_lines(told: dict[str, object], lines: list[Line], results: Results, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +122,7 @@ class _Series:
         if swept is not None:
             file = write(swept, directory)
             self._show(swept, columns, file, junit, as_json=as_json)
+            self._draw(variations, directory)
         return exit_code(ending, swept.exit_code if swept is not None else InvalidRun.exit_code, directory)
 
     def _announce(self) -> None:
@@ -178,6 +180,25 @@ class _Series:
         console().print(
             f"\n {file}; two of them closely: opus compare {file.parent / swept.settings[0].directory} ...", style="dim"
         )
+
+    def _draw(self, variations: Sequence[Variation], directory: Path) -> None:
+        """Where the number of replicas is what varies: the curve of availability against it."""
+        from opus_controller.cli._curve import draw, varied_app
+        from opus_controller.model.compile import compile_plan
+
+        app = varied_app(variations, compile_plan(self.wanted.scenarios[0], self.wanted.seeds[0]))
+        if not app:
+            return
+        measured, plans = {}, {}
+        for k, (varied, scenario) in enumerate(zip(self.wanted.varied, self.wanted.scenarios, strict=True)):
+            of_seeds = [compile_plan(scenario, seed) for seed in self.wanted.seeds]
+            size = next(one.replicas for one in of_seeds[0].apps if one.name == app)
+            name = place_of(k, len(self.wanted.varied), varied)
+            measured[size] = [result for _, result in self.results.get(name, [])]
+            plans[size] = of_seeds
+        drawn = draw(app, measured, plans, directory)
+        if drawn is not None:
+            print(f"availability against the number of replicas: {drawn}", file=sys.stderr)
 
 
 def columns_of(figures: str | None) -> list[str]:

@@ -105,6 +105,7 @@ class _Compiler:
 
     def plan(self) -> Plan:
         self._check_apps()
+        members = [self._members(k, app) for k, app in enumerate(self._form.applications)]
         services = ServiceCompiler(self._problems, self._form).compile()
         utilities = utilities_of(self._problems, self._form, len(self._topology.hosts))
         seeds = self._seeds()
@@ -140,8 +141,9 @@ class _Compiler:
                     consistency="" if app.consistency == NONE else app.consistency,
                     **_bounds(app),
                     static=app.membership == STATIC,
+                    members=who,
                 )
-                for app, service, utility in zip(self._form.applications, services, utilities, strict=True)
+                for app, service, utility, who in zip(self._form.applications, services, utilities, members, strict=True)
             ),
         )
         return base.model_copy(
@@ -177,6 +179,22 @@ class _Compiler:
             if needed > most:
                 message = f"{format_size(needed)} of {key}, but no host has more than {format_size(most)}; allowed: at most that"
                 self._problems.add(("applications", k, key), message)
+
+    def _members(self, k: int, app: AppForm) -> tuple[str, ...]:
+        """In the order given, since the first may be the primary: as many as there are to be, each with what a replica needs."""
+        if app.members is None:
+            return ()
+        keys: KeyPath = ("applications", k, "members")
+        some = [self._static(keys, (one,), f"applications/{app.name}/members/{i}") for i, one in enumerate(app.members)]
+        hosts = tuple(dict.fromkeys(host for part in some for host in part))
+        if hosts and len(hosts) != app.replicas:
+            self._problems.add(keys, f"{len(hosts)} hosts, but replicas: {app.replicas}; allowed: as many")
+        for host in self._topology.hosts:
+            short = host.abilities.memory < app.memory or host.abilities.storage < app.storage
+            if host.name in hosts and short:
+                needs = f"{format_size(app.memory)} of memory and {format_size(app.storage)} of storage"
+                self._problems.add(keys, f"{host.name} has less than {needs}; allowed: hosts that have it")
+        return hosts
 
     def _size(self, app: AppForm) -> dict[str, Any]:
         hosts = len(self._topology.hosts)

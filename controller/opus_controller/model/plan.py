@@ -120,7 +120,7 @@ class Later(Frozen):
 
 
 class App(Later):
-    LATER = ("utility", "memory", "storage", "consistency", "staleness_ns", "missed", "static")
+    LATER = ("utility", "memory", "storage", "consistency", "staleness_ns", "missed", "static", "members")
 
     name: str
     replicas: int = Field(ge=1)
@@ -155,6 +155,8 @@ class App(Later):
     """... and at most so many writes; -1: any number."""
     static: bool = False
     """Its members stay who they were at first."""
+    members: tuple[HostName, ...] = ()
+    """Who they are at first; empty: the overlay chooses them."""
 
     @property
     def by_majority(self) -> bool:

@@ -166,6 +166,9 @@ class AppForm(Form):
     membership: Membership = "reconfigured"
     """Of those who keep the data: reconfigured, the set follows losses and demand; static, it stays as it was decided first, and
     one that restarts is taken in anew."""
+    members: Selectors | None = None
+    """Who keeps the data at first, as many hosts as replicas says; the overlay chooses them unless given. With membership: static
+    for good, and with primary the first one is that."""
     staleness: Span | None = None
     """With bounded: a read misses nothing that was written longer before it (5s), ..."""
     missed: _integer(0, 1_000_000) | None = None  # type: ignore[valid-type]
@@ -196,6 +199,8 @@ class AppForm(Form):
     def _how_stale(self) -> AppForm:
         if self.membership == STATIC and self.consistency == NONE:
             raise ValueError(f"membership: {STATIC} without a consistency; allowed: with one of {', '.join(CONSISTENCIES[1:])}")
+        if self.members is not None and self.consistency == NONE:
+            raise ValueError(f"members without a consistency; allowed: with one of {', '.join(CONSISTENCIES[1:])}")
         for key in ("staleness", "missed"):
             if getattr(self, key) is not None and self.consistency != BOUNDED:
                 raise ValueError(f"{key} with consistency: {self.consistency}, which has no bounds; allowed: with {BOUNDED}")

@@ -6,13 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from opus_controller.model.plan import Plan
+from opus_controller.model.plan import App, Plan
 from opus_controller.planner.course import Span, course_of
-from opus_controller.planner.membership import SECOND, Case, Course
+from opus_controller.planner.delays import MEASURED, Delays
+from opus_controller.planner.membership import Case, Course
 
 SPREAD, NEAR, TOGETHER = "spread", "near", "together"
 PLACES = (SPREAD, NEAR, TOGETHER)
-"""One at each site in turn, most demand first; where all requests together travel least; all at the one best site first."""
+"""One at each site in turn, most demand first; where all requests together travel least; all at the one best site first. Which of
+them, is a choice for members that stay (`members` of a scenario); others the overlay places, by delay (NEAR)."""
+LAST = 400_000_000
+"""A request that is to be answered by its deadline is asked for the last time about so long before: a round trip or two."""
 GOOD = 0.0005
 """As good as the best: five hundredths of a point."""
 
@@ -23,8 +27,10 @@ class Point:
 
     replicas: int
     places: str
+    hosts: tuple[str, ...]
+    """Who keeps the data at first; where members are replaced, only about."""
     sites: Mapping[str, int]
-    """How many where, at first."""
+    """How many of them where."""
     availability: float
     by_course: tuple[float, ...]
     """Of each course of events."""
@@ -44,26 +50,79 @@ class Curve:
 
 
 def curve(
-    plans: Sequence[Plan], app: str, mode: str, sizes: Iterable[int], *, static: bool = False, replace: int = 6 * SECOND
+    plans: Sequence[Plan], app: str, mode: str, sizes: Iterable[int], *, static: bool = False, delays: Delays = MEASURED
 ) -> Curve:
     """Of one scenario's plans, each of another seed: the same hosts, other failures."""
-    courses = [course_of(plan) for plan in plans]
-    rates = [_rates(plan, app) for plan in plans]
-    staleness = next(one.staleness_ns for one in plans[0].apps if one.name == app)
+    told = Forecast(plans, app, mode, static, delays)
     points = []
     for size in sizes:
-        found = []
-        for places in PLACES:
-            order = placed(plans[0], rates[0], places, size)
-            case = Case(mode, tuple(order[:size]), tuple(order[size:]), static, replace, staleness)
-            shares = tuple(
-                Course(case, rate).play(_asked(spans, plan)) for spans, plan, rate in zip(courses, plans, rates, strict=True)
-            )
-            asked = sum(share.asked for share in shares)
-            mean = sum(share.answered for share in shares) / asked if asked else 1.0
-            found.append(Point(size, places, _sites(plans[0], order[:size]), mean, tuple(one.availability for one in shares)))
+        found = [told.at(size, places) for places in (PLACES if static else (NEAR,))]
         points.append(max(found, key=lambda point: point.availability))
     return Curve(mode, static, tuple(points))
+
+
+class Forecast:
+    """Of one application under several courses of events."""
+
+    def __init__(self, plans: Sequence[Plan], app: str, mode: str, static: bool, delays: Delays = MEASURED) -> None:
+        self._plans = plans
+        self._app = next(one for one in plans[0].apps if one.name == app)
+        self._mode, self._static, self._delays = mode, static, delays
+        self._rates = [_rates(plan, app) for plan in plans]
+        self._courses = [_asked(course_of(plan), plan) for plan in plans]
+        loads = [load for load in plans[0].workload if load.app == app]
+        self._patience = max(0, min((load.deadline_ns for load in loads), default=0) - LAST)
+        self._keys = (loads[0].keys, loads[0].zipf) if loads else (1, 0.0)
+        self._site = {host.name: host.site for host in plans[0].hosts}
+
+    def at(self, size: int, places: str) -> Point:
+        order = placed(self._plans[0], self._rates[0], places, size, able(self._plans[0], self._app))
+        return self.of(order[:size], order[size:], places)
+
+    def of(self, hosts: Sequence[str], spares: Sequence[str], places: str = "") -> Point:
+        shares = tuple(
+            Course(self._case(hosts, spares, k), rate).play(spans)
+            for k, (spans, rate) in enumerate(zip(self._courses, self._rates, strict=True))
+        )
+        asked = sum(share.asked for share in shares)
+        mean = sum(share.answered for share in shares) / asked if asked else 1.0
+        sites = _sites(self._plans[0], hosts)
+        return Point(len(hosts), places, tuple(hosts), sites, mean, tuple(one.availability for one in shares))
+
+    def _case(self, hosts: Sequence[str], spares: Sequence[str], k: int) -> Case:
+        """The overlay takes which steward it likes and, where members are replaced, which hosts of a site: here others in each
+        course."""
+        if not self._static:
+            order = self._shifted([*hosts, *spares], k)
+            hosts, spares = order[: len(hosts)], order[len(hosts) :]
+        return Case(
+            self._mode,
+            tuple(hosts),
+            tuple(spares),
+            self._static,
+            self._delays,
+            self._steward(k),
+            self._keys,
+            self._app.staleness_ns,
+            self._patience,
+        )
+
+    def _steward(self, k: int) -> str:
+        sites = self._plans[0].sites
+        here = [host for host, site in self._site.items() if site == sites[k % len(sites)]]
+        return here[k // len(sites) % len(here)] if here else ""
+
+    def _shifted(self, order: Sequence[str], k: int) -> list[str]:
+        by_site: dict[str, list[str]] = {}
+        for host in order:
+            by_site.setdefault(self._site[host], []).append(host)
+        turns = {site: iter([*some[k % len(some) :], *some[: k % len(some)]]) for site, some in by_site.items()}
+        return [next(turns[self._site[host]]) for host in order]
+
+
+def able(plan: Plan, app: App) -> list[str]:
+    """Hosts that have what a replica needs."""
+    return [h.name for h in plan.hosts if h.abilities.memory >= app.memory and h.abilities.storage >= app.storage]
 
 
 def _asked(spans: Sequence[Span], plan: Plan) -> list[Span]:
@@ -94,11 +153,14 @@ def _sites(plan: Plan, hosts: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def placed(plan: Plan, rates: Mapping[str, tuple[float, float]], places: str, size: int) -> list[str]:
-    """All hosts, in the order in which they would keep the data."""
+def placed(
+    plan: Plan, rates: Mapping[str, tuple[float, float]], places: str, size: int, among: Sequence[str] | None = None
+) -> list[str]:
+    """All hosts, or those `among` them, in the order in which they would keep the data."""
     rest: dict[str, list[str]] = {site: [] for site in plan.sites}
     for host in plan.hosts:
-        rest[host.site].append(host.name)
+        if among is None or host.name in among:
+            rest[host.site].append(host.name)
     demand = dict.fromkeys(plan.sites, 0.0)
     for host in plan.hosts:
         demand[host.site] += sum(rates.get(host.name, (0.0, 0.0)))

@@ -29,6 +29,10 @@ class Span:
     def up(self, host: str) -> bool:
         return host in self.lives and host not in self.paused
 
+    def side(self, host: str) -> tuple[tuple[bool, bool], ...]:
+        """The same for hosts that reach the same others."""
+        return tuple((host in a, host in b) for a, b in self.cuts)
+
     def reach(self, one: str, other: str) -> bool:
         """Whether messages go both ways."""
         return not any((one in a and other in b) or (one in b and other in a) for a, b in self.cuts)

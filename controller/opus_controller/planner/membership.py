@@ -1,8 +1,10 @@
 """Who keeps the data while hosts fail and are cut off, and which requests can be answered; by mode of consistency.
 
 One application, membership only: no message is played, an operation can be answered or not by whom it needs (docs/data.md). Where
-membership is reconfigured a member that is out of reach of the others is replaced after `replace`, if enough are left to decide;
-where it is static the same hosts stay, and one that comes back without its memory is taken in anew, if enough are left.
+membership is reconfigured a member that is out of reach of the others is replaced after a while, if enough are left to decide;
+where it is static the same hosts stay, one that comes back without its memory is taken in anew, if enough are left, and a
+steward that takes over goes on with those of them that it reaches. A request is asked again until its deadline, so who is
+answered again soon enough has missed nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from opus_controller.planner.course import Span
-
-SECOND = 1_000_000_000
+from opus_controller.planner.delays import MEASURED, SECOND, Delays
+from opus_controller.planner.waits import Unsettled, Waits, busy
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,20 @@ class Need:
     """Nothing goes without a majority in reach of each other."""
     write_all: bool = False
     primary: bool = False
+    lease: int = 0
+    """For so long a member that is out of reach of the others goes on answering reads."""
 
 
+LEASE = 2 * SECOND
+BOUNDED = "bounded"
 NEEDS: Mapping[str, Need] = {
     "": Need(majority=False),
     "linearizable": Need(majority=True),
-    "write-all": Need(majority=True, write_all=True),
-    "primary": Need(majority=True, primary=True),
-    "bounded": Need(majority=True),
+    "write-all": Need(majority=True, write_all=True, lease=LEASE),
+    "primary": Need(majority=True, primary=True, lease=LEASE),
+    BOUNDED: Need(majority=True),
     "eventual": Need(majority=False),
 }
-BOUNDED = "bounded"
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,24 @@ class Case:
     spares: tuple[str, ...]
     """Who follows them, in order."""
     static: bool = False
-    replace: int = 6 * SECOND
-    """From when a member is out of reach until another keeps the data in its place."""
+    delays: Delays = MEASURED
+    steward: str = ""
+    """Whoever decides on members as long as it is there; empty: somebody always does."""
+    keys: tuple[int, float] = (1000, 0.0)
+    """How many, and their popularity (Zipf's exponent)."""
     staleness: int = 0
-    """With bounded: a member goes on answering reads for so long without a majority."""
+    """With bounded: a member goes on answering reads for nine tenths of that without a majority."""
+    patience: int = 0
+    """For so long a request is asked again."""
+
+    @property
+    def lease(self) -> int:
+        return self.staleness * 9 // 10 if self.mode == BOUNDED else NEEDS[self.mode].lease
 
 
 @dataclass
 class Tally:
-    """Seconds of requests: what was asked, and what could be answered."""
+    """Requests: what was asked, and what could be answered."""
 
     asked: float = 0.0
     answered: float = 0.0
@@ -64,6 +78,9 @@ class Tally:
 
 Member = tuple[str, int]
 """A host in one of its lives."""
+Spell = tuple[int, float]
+"""(until when it is answered or not, the share that is from then on): the other way about before, if that is 0 or 1."""
+_NEVER = 1 << 62
 
 
 class Course:
@@ -78,11 +95,19 @@ class Course:
         self.lost = False
         """Whether a majority has lost what it held: nobody can know any more what was written."""
         self._wrong_since = -1
+        self._takes = 0
+        """How long the change takes that is wanted since then."""
         self._apart: dict[Member, int] = {}
         """Members that do not reach a majority, and since when."""
         self._alone_since: dict[str, int] = {}
         """Clients that reach no member, where each side of a cut may have its own."""
-        self.tally = Tally()
+        self._asked = 0.0
+        self._short_since = -1
+        """Since when a member is silent, where writes wait for that."""
+        self._unsettled = Unsettled(busy(list(rates.values())), *case.keys)
+        self._waits = {
+            client: (Waits(reads, case.patience), Waits(writes, case.patience)) for client, (reads, writes) in rates.items()
+        }
 
     def play(self, spans: Sequence[Span]) -> Tally:
         for span in spans:
@@ -96,12 +121,18 @@ class Course:
                 at = until
                 if due is not None and at == due:
                     self._replace(span)
-        return self.tally
+        for waits in self._waits.values():
+            for one in waits:
+                one.ends()
+        return Tally(self._asked, self._asked - sum(one.missed for waits in self._waits.values() for one in waits))
 
     def _first(self, span: Span) -> list[Member]:
-        count = len(self.case.hosts)
+        if self.case.static:
+            there = [(host, span.lives[host]) for host in self.case.hosts if host in span.lives]
+            enough = not self.need.majority or 2 * len(there) > len(self.case.hosts)
+            return there if enough else []  # until then whoever founded them has the data, and there are none
         able = [host for host in (*self.case.hosts, *self.case.spares) if host in span.lives]
-        return [(host, span.lives[host]) for host in able[:count]]
+        return [(host, span.lives[host]) for host in able[: len(self.case.hosts)]]
 
     # Membership
 
@@ -111,6 +142,8 @@ class Course:
     def _core(self, span: Span) -> list[Member]:
         """The most members that reach each other."""
         alive = self._alive(span)
+        if not span.cuts:
+            return alive
         groups = [[other for other in alive if span.reach(one[0], other[0])] for one in alive]
         return max(groups, key=len, default=[])
 
@@ -121,31 +154,60 @@ class Course:
     def _due(self, span: Span, now: int) -> int | None:
         """When the members change next, if nothing else does before."""
         held = sum(span.lives.get(host) == life for host, life in self.members)
-        if self.need.majority and held < self.majority:
+        if self.need.majority and self.members and held < self.majority:
             self.lost = True
         core = self._core(span)
         inside = core if len(core) >= self.majority else []
         self._apart = {one: self._apart.get(one, now) for one in self.members if one not in inside}
-        wanted = self._wanted(span, core)
-        if self.lost or wanted is None or sorted(wanted) == sorted(self.members):
+        wanted = None if self.lost else self._wanted(span, core)
+        if wanted is None or sorted(wanted) == sorted(self.members):
             self._wrong_since = -1
             return None
         if self._wrong_since < 0:
             self._wrong_since = now
-        return self._wrong_since + self.case.replace
+            self._takes = self._delay(span, core, wanted)
+        return max(now, self._wrong_since + self._takes)
+
+    def _delay(self, span: Span, core: Sequence[Member], wanted: Sequence[Member]) -> int:
+        """As things stand when it begins."""
+        delays, case = self.case.delays, self.case
+        centre = core[0][0] if core else ""
+        if case.static:
+            first = delays.back if self._heads(span, centre) else delays.headless
+            return first + (delays.short if len(wanted) < len(case.hosts) else 0)
+        if not self._heads(span, centre):
+            return delays.headless
+        died = any(span.lives.get(host) != life for host, life in self.members)
+        return delays.died if died else delays.cut
+
+    def _heads(self, span: Span, side: str) -> bool:
+        steward = self.case.steward
+        return not steward or (span.up(steward) and (not side or span.reach(steward, side)))
 
     def _wanted(self, span: Span, core: Sequence[Member]) -> list[Member] | None:
-        """Who should keep the data now; None: nobody can decide on that."""
-        if self.need.majority and len(core) < self.majority:
+        """Who should keep the data now; None: nobody can decide on that, or nobody asks for it."""
+        if not self.need.majority:
+            return self._of_all_sides(span)
+        if len(core) < self.majority:
             return None
+        centre = core[0][0]
         if self.case.static:
-            return [
-                (host, life if (now := span.lives.get(host)) is None or not span.up(host) else now) for host, life in self.members
-            ]
-        centre = core[0][0] if core else next((host for host in self.case.spares if span.up(host)), "")
+            there = [(host, span.lives[host]) for host in self.case.hosts if span.up(host) and span.reach(centre, host)]
+            enough = len(there) > len(self.case.hosts) // 2
+            begins = any(one not in self.members for one in there) or not self._heads(span, centre)
+            return there if enough and begins else None
         order = (*(host for host, _ in core), *self.case.hosts, *self.case.spares)
-        near = [host for host in dict.fromkeys(order) if span.up(host) and centre and span.reach(centre, host)]
+        near = [host for host in dict.fromkeys(order) if span.up(host) and span.reach(centre, host)]
         return [(host, span.lives[host]) for host in near[: len(self.case.hosts)]]
+
+    def _of_all_sides(self, span: Span) -> list[Member]:
+        """Replicas serve wherever they are; only who has died is replaced."""
+        if self.case.static:
+            return [(host, span.lives[host]) for host in self.case.hosts if span.up(host)]
+        alive = [host for host, _ in self._alive(span)]
+        order = (*alive, *self.case.hosts, *self.case.spares)
+        there = [host for host in dict.fromkeys(order) if span.up(host)]
+        return [(host, span.lives[host]) for host in there[: len(self.case.hosts)]]
 
     def _replace(self, span: Span) -> None:
         wanted = self._wanted(span, self._core(span))
@@ -156,39 +218,64 @@ class Course:
     # Requests
 
     def _count(self, span: Span, start: int, end: int) -> None:
-        seconds = (end - start) / SECOND
         core = self._core(span)
         alive = self._alive(span)
+        free = self._free(core, start, end)
+        alike: dict[tuple[tuple[bool, bool], ...], tuple[Sequence[Member], tuple[Spell, Spell] | None]] = {}
         for client, (reads, writes) in self.rates.items():
-            if not span.up(client):
-                continue  # it asks nothing
-            here = [one for one in alive if span.reach(client, one[0])]
-            read, write = self._answered(here, core, start, end) if self.need.majority else self._by_any(client, here, start, end)
-            self.tally.asked += (reads + writes) * seconds
-            self.tally.answered += (reads * read + writes * write) * seconds
+            waits = self._waits[client]
+            if not span.up(client):  # it asks nothing
+                for one in waits:
+                    one.ends(self.case.patience)
+                continue
+            self._asked += (reads + writes) * (end - start) / SECOND
+            side = span.side(client)
+            here, spells = alike.get(side, ((), None))
+            if spells is None:
+                here = [one for one in alive if span.reach(client, one[0])]
+                spells = self._by_majority(here, core, free)
+                alike[side] = here, spells
+            if not self.need.majority:
+                spells = self._by_any(span, client, here, start)
+            for one, (until, then) in zip(waits, spells, strict=True):
+                middle = min(max(until, start), end)
+                one.goes(middle - start, 0.0 if then else 1.0)
+                one.goes(end - middle, then)
 
-    def _answered(self, here: Sequence[Member], core: Sequence[Member], start: int, end: int) -> tuple[float, float]:
-        """The shares of a client's reads and writes that are answered; `here`: members that it reaches."""
+    def _free(self, core: Sequence[Member], start: int, end: int) -> float:
+        """The share of reads that need not wait for a write."""
+        if not self.need.write_all or len(core) == len(self.members):
+            self._short_since = -1
+            return 1.0
+        if self._short_since < 0:
+            self._short_since = start
+        return self._unsettled.free(start - self._short_since, end - self._short_since)
+
+    def _by_majority(self, here: Sequence[Member], core: Sequence[Member], free: float) -> tuple[Spell, Spell]:
+        """Of a client's reads and writes; `here`: members that it reaches."""
+        never, always = (-1, 0.0), (-1, 1.0)
         if self.lost or not here:
-            return 0.0, 0.0
+            return never, never
         inside = [one for one in here if one in core]
         if len(core) < self.majority or not inside:
-            return max((self._stale(one, start, end) for one in here), default=0.0), 0.0
+            return (max(self._alone_until(one) for one in here), 0.0), never
         if self.need.primary and (self.members[0] not in core or self.members[0] not in here):
-            return 0.0, 0.0
-        return 1.0, float(not self.need.write_all or len(core) == len(self.members))
+            return (max(self._alone_until(one) for one in here), 0.0), never
+        whole = not self.need.write_all or len(core) == len(self.members)
+        return (-1, free), always if whole else never
 
-    def _by_any(self, client: str, here: Sequence[Member], start: int, end: int) -> tuple[float, float]:
-        """Any replica answers; where there is none, there is one after a while."""
+    def _alone_until(self, one: Member) -> int:
+        """Until when a member without a majority answers reads."""
+        if one not in self._apart or (self.need.primary and one != self.members[0]):
+            return -1
+        return self._apart[one] + self.case.lease
+
+    def _by_any(self, span: Span, client: str, here: Sequence[Member], start: int) -> tuple[Spell, Spell]:
+        """Any replica answers; where there is none, there is one after a while, unless the set is static."""
         if here:
             self._alone_since.pop(client, None)
-            return 1.0, 1.0
-        served = self._alone_since.setdefault(client, start) + self.case.replace
-        share = max(0, end - max(start, served)) / (end - start)
-        return share, share
-
-    def _stale(self, one: Member, start: int, end: int) -> float:
-        """Which share of this time a member without a majority may still answer reads."""
-        if self.case.mode != BOUNDED or one not in self._apart:
-            return 0.0
-        return max(0, min(end, self._apart[one] + self.case.staleness) - start) / (end - start)
+            return (-1, 1.0), (-1, 1.0)
+        delays = self.case.delays
+        takes = delays.found if self._heads(span, client) else delays.founded
+        served = self._alone_since.setdefault(client, start) + (_NEVER if self.case.static else takes)
+        return (served, 1.0), (served, 1.0)

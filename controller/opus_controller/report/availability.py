@@ -1,4 +1,4 @@
-"""Availability against the number of replicas, drawn (`opus availability`)."""
+"""Availability against the number of replicas, drawn (`opus availability`, `opus sweep`, `opus bench availability`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 from opus_controller.model.errors import ScenarioError
@@ -21,6 +22,18 @@ class Line(NamedTuple):
     """(replicas, availability as a share)."""
     best: int
     """The number of replicas to take."""
+    intervals: tuple[tuple[int, float, float, float], ...] = ()
+    """(replicas, availability, from, to), where it was measured."""
+
+
+GOOD = 0.0005
+"""As good as the best: five hundredths of a point."""
+
+
+def fewest(points: Sequence[tuple[int, float]]) -> int:
+    """The fewest replicas that are as available as any number of them; 0 of none."""
+    most = max((share for _, share in points), default=0.0)
+    return next((size for size, share in sorted(points) if share >= most - GOOD), 0)
 
 
 def save(title: str, lines: Sequence[Line], path: Path) -> None:
@@ -39,6 +52,10 @@ def curves(title: str, lines: Sequence[Line], colours: Palette) -> Figure:
     for line, colour in zip(lines, (colours.a, colours.b), strict=False):
         sizes, shares = zip(*line.points, strict=True)
         axes.plot(sizes, [100 * share for share in shares], "o-", color=colour, markersize=4, label=line.name)
+        if line.intervals:
+            at, middle, low, high = (np.array(column) for column in zip(*line.intervals, strict=True))
+            reach = [100 * (middle - low), 100 * (high - middle)]
+            axes.errorbar(at, 100 * middle, reach, fmt="none", ecolor=colour, elinewidth=1, capsize=3)
         best = dict(line.points)[line.best]
         axes.annotate(f"m = {line.best}", (line.best, 100 * best), textcoords="offset points", xytext=(0, 7), ha="center")
     axes.set_xlabel("replicas")

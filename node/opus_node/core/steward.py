@@ -309,7 +309,7 @@ class Stewards:
             if app in self._divided:
                 self._divide("first")
                 return
-            members = self._filled(desk, summaries, ())
+            members = desk.config.members or self._filled(desk, summaries, ())
             if members:
                 self._publish(app, desk, members, "first")
 
@@ -378,7 +378,9 @@ class Stewards:
     def _publish(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], cause: str) -> None:
         ctx = self._ctx
         before = self._sets.get(app)
-        if desk.config.consistency == PRIMARY:
+        if desk.config.static and desk.config.members:
+            members = desk.config.members  # as they were named, the primary first
+        elif desk.config.consistency == PRIMARY:
             present = before.members[0] if before and before.members else ""
             members = primary_first(self._land(desk, self._fresh(desk), members), members, present)
         epoch = next_epoch(self._highest(app), ctx.incarnation)
@@ -451,10 +453,11 @@ class Stewards:
 
     def _join(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
         """One set out of two: those of both who answer to an agent, spread over regions, at most m. Where hosts are divided
-        it is the one that won, and divided anew."""
-        if app in self._divided:
+        it is the one that won, and divided anew; a static one stays as it is."""
+        if app in self._divided or desk.config.static:
             self._publish(app, desk, known.members, f"merged with {desk.join_with}")
-            self._division.hurry()
+            if app in self._divided:
+                self._division.hurry()
             return
         mine = [node for node in desk.former if node not in known.members]
         shared = [node for node in desk.former if node in known.members]
@@ -599,7 +602,10 @@ class Stewards:
             self._divide("lost " + ", ".join(lost), age if cut else SUMMARY_KEPT)
             return
         summaries = self._fresh(desk, age if cut else SUMMARY_KEPT)
-        self._change(app, desk, known, keep, summaries, "lost " + ", ".join(lost))
+        # A region that is cut off takes candidates with it, and each that is tried costs a wait of its own.
+        sure = {agent: cluster for agent, cluster in summaries.items() if not self._swim.doubted(agent)}
+        enough = len(_able(sure) - set(lost)) >= self._count(desk, summaries)
+        self._change(app, desk, known, keep, sure if enough else summaries, "lost " + ", ".join(lost))
 
     def _change(
         self,
@@ -818,6 +824,8 @@ class Stewards:
         """A member says itself that it goes: nothing is to be waited for."""
         desk, known = self.desks.get(app), self._sets.get(app)
         if desk is None or known is None or not desk.acting or known.steward != self._ctx.me or replica not in known.members:
+            return
+        if desk.config.static:
             return
         desk.excluded[replica] = self._ctx.now + EXCLUDED
         cause = f"{replica} leaves"

@@ -188,6 +188,11 @@ class Swim:
         member = self.members.get(node)
         return node == self._ctx.me or (member is not None and member.live)
 
+    def doubted(self, node: NodeId) -> bool:
+        """Whether somebody has asked it in vain, and it has not been heard since."""
+        member = self.members.get(node)
+        return member is not None and member.state == SUSPECT
+
     def _self_update(self, state: str = ALIVE) -> MemberUpdate:
         return MemberUpdate(self._ctx.me, state, self._ctx.agent_incarnation, "")
 

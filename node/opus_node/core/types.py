@@ -89,6 +89,8 @@ class AppConfig:
     """... and at most so many writes; -1: any number."""
     static: bool = False
     """Its members stay who they were at first, whatever becomes of them."""
+    members: tuple[NodeId, ...] = ()
+    """Who they are at first, of static ones the primary first; empty: the steward chooses them."""
 
     @property
     def divided(self) -> bool:

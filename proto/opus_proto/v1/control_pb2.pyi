@@ -42,6 +42,7 @@ class App(_message.Message):
     STALENESS_NS_FIELD_NUMBER: _builtins.int
     MISSED_FIELD_NUMBER: _builtins.int
     STATIC_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     service_time_ns: _builtins.int
@@ -72,6 +73,10 @@ class App(_message.Message):
     def utility(self) -> Global___Utility:
         """Absent: nobody said what it is worth."""
 
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Addresses of those who are members at first; none: the steward chooses them."""
+
     def __init__(
         self,
         *,
@@ -92,10 +97,11 @@ class App(_message.Message):
         staleness_ns: _builtins.int = ...,
         missed: _builtins.int = ...,
         static: _builtins.bool = ...,
+        members: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "service", b"service", "utility", b"utility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "consistency", b"consistency", "hedge_ns", b"hedge_ns", "memory", b"memory", "missed", b"missed", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "staleness_ns", b"staleness_ns", "static", b"static", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "consistency", b"consistency", "hedge_ns", b"hedge_ns", "members", b"members", "memory", b"memory", "missed", b"missed", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "staleness_ns", b"staleness_ns", "static", b"static", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
     _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ def boot_request(
         origin_ns=origin_ns,
         incarnation=incarnation,
         seeds=[addresses[name] for name in plan.seeds],
-        apps=[_app(app) for app in plan.apps],
+        apps=[_app(app, addresses) for app in plan.apps],
         abilities=control_pb2.Abilities(**host.abilities.model_dump(exclude={"processes"})),
         settings=control_pb2.Settings(**settings),
         history=control_pb2.History(age_ns=past.age, sessions=past.sessions, up_ns=past.up, away_ns=past.away),
@@ -170,7 +170,7 @@ def _clock(skew: Skew) -> control_pb2.Clock:
     return control_pb2.Clock(at_ns=skew.at_ns, ahead_ns=skew.ahead_ns, drift_ppm=skew.drift_ppm)
 
 
-def _app(app: App) -> control_pb2.App:
+def _app(app: App, addresses: Mapping[str, str]) -> control_pb2.App:
     return control_pb2.App(
         name=app.name,
         replicas=app.replicas,
@@ -189,6 +189,7 @@ def _app(app: App) -> control_pb2.App:
         staleness_ns=app.staleness_ns,
         missed=app.missed,
         static=app.static,
+        members=[addresses[name] for name in app.members],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -334,15 +334,16 @@ def sample_of(now: Nanos, host: SimHost, core: Core) -> dict[str, Any]:
 def config_of(plan: Plan, host: Host, history: Past) -> NodeConfig:
     """What the node is told at boot: applications, its abilities and past, the overlay's settings; nothing of other hosts."""
     abilities = host.abilities
+    addresses = {other.name: other.address for other in plan.hosts} if any(app.members for app in plan.apps) else {}
     return NodeConfig(
-        apps=tuple(_told(app) for app in plan.apps),
+        apps=tuple(_told(app, addresses) for app in plan.apps),
         abilities=Abilities(abilities.cpu, abilities.memory, abilities.storage, abilities.bandwidth),
         history=History(history.age, history.sessions, history.up, history.away),
         **{name: value for name, value in plan.overlay.model_dump().items() if value is not None},
     )
 
 
-def _told(app: App) -> AppConfig:
+def _told(app: App, addresses: Mapping[str, str]) -> AppConfig:
     return AppConfig(
         app.name,
         app.replicas,
@@ -361,6 +362,7 @@ def _told(app: App) -> AppConfig:
         staleness=app.staleness_ns,
         missed=app.missed,
         static=app.static,
+        members=tuple(addresses[name] for name in app.members),
         **choosing(app.choice),
     )
 
