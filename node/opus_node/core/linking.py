@@ -159,10 +159,6 @@ class Linking:
         config = self._ctx.config
         return int(config.timeout_rtts * self.rtt(node)) + config.timeout_slack + 2 * self._ctx.lag
 
-    def children(self, source: NodeId, of: NodeId = "") -> list[NodeId]:
-        """In the source's tree: this member's, or those of a member taken for dead or silent."""
-        return self.mesh.tree(source).children.get(of or self._ctx.me, [])
-
     def others(self, count: int) -> list[NodeId]:
         """So many members by chance, not those taken for dead."""
         there = [node for node in self._members if node not in self.mesh.barred]
@@ -253,7 +249,7 @@ class Linking:
 
     def _bereft(self) -> list[NodeId]:
         """Members whose every link has been given up by the other end: either they are dead, or they will ask themselves."""
-        graph = self.mesh.adjacent()
+        graph = self.mesh.ways()
         return [node for node, told in self.mesh.told.items() if told.links and not graph.get(node)]
 
     def _unanswered(self, node: NodeId) -> None:

@@ -137,9 +137,10 @@ class Spread:
                 self._ctx.send(source, update)
 
     def _forward(self, update: Update, came_from: NodeId) -> None:
-        for child in self._links.children(update.source):
+        tree = self._links.mesh.tree(update.source)
+        for child in self._links.mesh.below(tree, self._ctx.me):
             if child != came_from:
-                self._pushes.push(child, update)
+                self._pushes.push(child, update, tree)
         self._lazy[update.source] = None
         if self._lazy_timer is None:
             self._lazy_timer = self._ctx.timers.at(self._ctx.now + GATHERED, self._tell)
