@@ -120,7 +120,7 @@ class Later(Frozen):
 
 
 class App(Later):
-    LATER = ("utility", "memory", "storage", "consistency", "staleness_ns", "missed", "static")
+    LATER = ("utility", "memory", "storage", "consistency", "staleness_ns", "missed", "static", "spread")
 
     name: str
     replicas: int = Field(ge=1)
@@ -155,6 +155,8 @@ class App(Later):
     """... and at most so many writes; -1: any number."""
     static: bool = False
     """Its members stay who they were at first."""
+    spread: float = Field(default=0.0, ge=0)
+    """Above 1: replicas tell each other of writes, on ways at most so much longer than the direct ones (docs/spread.md)."""
 
     @property
     def by_majority(self) -> bool:

@@ -44,7 +44,7 @@ class Mesh:
     link is made or given up leads over them. Trees do not know of that, so that they are the same everywhere; whoever sends along
     one passes them by (`below`)."""
 
-    __slots__ = ("_adjacent", "_digest", "_members", "_trees", "_ways", "barred", "told")
+    __slots__ = ("_adjacent", "_digest", "_members", "_trees", "_ways", "_ways_from", "barred", "told")
 
     def __init__(self) -> None:
         self.told: dict[NodeId, MeshLinks] = {}
@@ -55,6 +55,7 @@ class Mesh:
         self._adjacent: Graph | None = None
         self._ways: Graph | None = None
         """The same without those who are barred."""
+        self._ways_from: dict[NodeId, Tree] = {}
         self._trees: dict[NodeId, Tree] = {}
 
     def put(self, links: MeshLinks) -> bool:
@@ -84,19 +85,24 @@ class Mesh:
     def bar(self, node: NodeId, now: Nanos) -> None:
         if node not in self.barred:
             self.barred[node] = now
-            self._ways = None
+            self._forget_ways()
 
     def unbar(self, node: NodeId) -> None:
         if self.barred.pop(node, None) is not None:
-            self._ways = None
+            self._forget_ways()
 
     def digest(self) -> int:
         """Equal where the same was told; 32 bits."""
         return self._digest
 
     def _changed(self) -> None:
-        self._adjacent = self._ways = None
+        self._adjacent = None
         self._trees.clear()
+        self._forget_ways()
+
+    def _forget_ways(self) -> None:
+        self._ways = None
+        self._ways_from.clear()
 
     def adjacent(self) -> Graph:
         """The graph: who is linked with whom, and the round trip (the longer one, where the ends differ)."""
@@ -135,7 +141,9 @@ class Mesh:
 
     def wanted(self, me: NodeId, rtts: Mapping[NodeId, Nanos], bound: float, away: Collection[NodeId]) -> NodeId:
         """The nearest member to which the way over the mesh is too long; empty if there is none. Not those `away`."""
-        over = shortest(self.ways(), me).delay
+        if me not in self._ways_from:
+            self._ways_from[me] = shortest(self.ways(), me)
+        over = self._ways_from[me].delay
         far = [
             (rtt, node)
             for node, rtt in rtts.items()
