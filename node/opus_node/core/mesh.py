@@ -109,7 +109,8 @@ class Mesh:
         if self._adjacent is None:
             said = {origin: {one.node: one.rtt for one in links.links} for origin, links in self.told.items()}
             self._adjacent = {
-                a: {b: max(rtt, said[b][a]) for b, rtt in links.items() if b in said and a in said[b]} for a, links in said.items()
+                a: {b: max(rtt, said[b][a]) for b, rtt in links.items() if b in said and a in said[b]}
+                for a, links in said.items()
             }
         return self._adjacent
 

@@ -74,6 +74,4 @@ class Spreads:
         return () if spread is None else spread.neighbours
 
     def _delivered(self, update: Update, missed: int, by: NodeId) -> None:
-        self._ctx.notices.append(
-            UpdateDelivered(update.app, update.source, update.life, update.version, update.size, by, missed)
-        )
+        self._ctx.notices.append(UpdateDelivered(update.app, update.source, update.life, update.version, update.size, by, missed))
