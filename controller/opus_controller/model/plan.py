@@ -230,9 +230,10 @@ class Target(Frozen):
     """Whom to look for among the live hosts when the event is due; nobody fits: the player records the event with no victims.
 
     replica, agent, busiest-agent, busiest-replica, steward, agent-of: one host. replicas, replicas-but-one: all (but one) that
-    serve `app`; replicas with a `share`: so many of them. busiest (requests served and routed), oldest (time since its start), best-connected (mean delay to all others
-    by the plan): `count` hosts, or `share` of the live ones. site-without-replica: every host of one site that has clients of
-    `app` in `Plan.workload` and no live replica of `app`; the steward's site is taken only if no other fits."""
+    serve `app`; replicas with a `share`: so many of them. busiest (requests served and routed), oldest (time since its start),
+    best-connected (mean delay to all others by the plan): `count` hosts, or `share` of the live ones. site-without-replica: every
+    host of one site that has clients of `app` in `Plan.workload` and no live replica of `app`; the steward's site is taken only
+    if no other fits."""
     count: int | None = Field(default=None, ge=1)
     share: float | None = Field(default=None, gt=0, le=1)
     of: HostName = ""

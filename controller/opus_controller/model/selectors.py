@@ -49,7 +49,8 @@ ROLES: dict[str, Role] = {
 ORDERS: dict[str, Role] = {"busiest": "busiest", "oldest": "oldest", "best connected": "best-connected"}
 ALLOWED = (
     'a host\'s name, "site NAME", "group NAME", "all", "20% of hosts", "2 of site NAME", "a replica of APP", '
-    '"all but one replica of APP", "33% of replicas of APP", "the steward of APP", "an agent", "the busiest agent", "the agent of HOST", '
+    '"all but one replica of APP", "33% of replicas of APP", "the steward of APP", "an agent", "the busiest agent", '
+    '"the agent of HOST", '
     '"the busiest 5% of hosts", "the 3 oldest hosts", "the best connected host", '
     '"a site without replicas of APP" or "same as EVENT"'
 )

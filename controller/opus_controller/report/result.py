@@ -404,7 +404,7 @@ class MeshDegree(Part):
 class SpreadFigures(Part):
     """What became of updates, each a write that a replica told the others of.
 
-    An update is to reach every replica that served when it was published and went on serving for 10 s (or got it before it ended).
+    An update is to reach every replica that served when it was published and did for 10 s more, or until it came.
     Those published in the last 10 s are not judged.
     """
 
@@ -421,7 +421,7 @@ class SpreadFigures(Part):
     all_s: Within
     """Until all had it."""
     copies: float | None
-    """Updates sent / updates that a replica other than the publisher got: 1 is the least. Of all updates, up to the last sample."""
+    """Updates sent / updates that came to others than the publisher: 1 is the least. Of all updates, up to the last sample."""
     links: MeshDegree
 
 

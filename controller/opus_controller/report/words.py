@@ -224,7 +224,8 @@ def spread(told: AppSpread) -> str:
     took = f"all within p50 {seconds(all_s.p50)}  p99 {seconds(all_s.p99)}  max {seconds(all_s.max)}"
     links = f"links mean {ratio(told.links.mean)}, most {number(told.links.max)}"
     lost = f", {told.lost:,} lost with their publishers" if told.lost else ""
-    return f"{told.published:,} published{lost}, {share(told.reached)} of live replicas reached, {took}; copies {ratio(told.copies)}, {links}"
+    reached = f"{told.published:,} published{lost}, {share(told.reached)} of live replicas reached"
+    return f"{reached}, {took}; copies {ratio(told.copies)}, {links}"
 
 
 def utility(told: UtilityResult) -> str:

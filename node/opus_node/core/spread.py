@@ -39,7 +39,8 @@ class Spread:
     """One application's, at one of its replicas. Each update is delivered once, in order."""
 
     __slots__ = (
-        "_ctx", "_deliver", "_grafts", "_known", "_lazy", "_lazy_timer", "_links", "_pushes", "app", "copies", "needless", "updates",
+        "_ctx", "_deliver", "_grafts", "_known", "_lazy", "_lazy_timer", "_links", "_pushes",
+        "app", "copies", "needless", "updates",
     )  # fmt: skip
 
     def __init__(self, ctx: Context, prober: Prober, app: AppId, bound: float, deliver: Deliver) -> None:
