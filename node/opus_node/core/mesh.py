@@ -30,13 +30,21 @@ Graph = Mapping[NodeId, Mapping[NodeId, Nanos]]
 class Tree:
     """Shortest paths over the mesh from one member, and direct ways to where there is no path. Never changed once made."""
 
-    __slots__ = ("children", "delay")
+    __slots__ = ("children", "delay", "parent")
 
-    def __init__(self, delay: dict[NodeId, Nanos], children: dict[NodeId, list[NodeId]]) -> None:
+    def __init__(self, delay: dict[NodeId, Nanos], parent: dict[NodeId, NodeId]) -> None:
+        """`parent`: in the order in which they are reached."""
         self.delay = delay
         """Round trips along the path; of those that can be reached."""
-        self.children = children
+        self.parent: dict[NodeId, NodeId] = {}
+        self.children: dict[NodeId, list[NodeId]] = {}
         """Of the source besides one of each part of the mesh to which there is no path."""
+        self.hang(parent)
+
+    def hang(self, parent: dict[NodeId, NodeId]) -> None:
+        self.parent.update(parent)
+        for node, above in parent.items():
+            self.children.setdefault(above, []).append(node)
 
 
 class Mesh:
@@ -165,7 +173,7 @@ class Mesh:
 def shortest(graph: Graph, source: NodeId, without: NodeId = "") -> Tree:
     """Dijkstra's, the same everywhere: among equals the name decides. `without`: as if the source had no link with it."""
     delay: dict[NodeId, Nanos] = {}
-    children: dict[NodeId, list[NodeId]] = {}
+    parents: dict[NodeId, NodeId] = {}
     heap: list[tuple[Nanos, NodeId, NodeId]] = [(0, source, "")]
     while heap:
         far, node, parent = heapq.heappop(heap)
@@ -173,11 +181,11 @@ def shortest(graph: Graph, source: NodeId, without: NodeId = "") -> Tree:
             continue
         delay[node] = far
         if parent:
-            children.setdefault(parent, []).append(node)
+            parents[node] = parent
         for other, rtt in graph.get(node, {}).items():
             if other not in delay and not (node == source and other == without):
                 heapq.heappush(heap, (far + rtt, other, node))
-    return Tree(delay, children)
+    return Tree(delay, parents)
 
 
 def _reach_all(tree: Tree, graph: Graph, source: NodeId, members: Iterable[NodeId]) -> None:
@@ -187,8 +195,7 @@ def _reach_all(tree: Tree, graph: Graph, source: NodeId, members: Iterable[NodeI
     for node in members:
         if node not in reached:
             part = shortest(graph, node)
-            tree.children.setdefault(source, []).append(node)
-            tree.children.update(part.children)
+            tree.hang({node: source, **part.parent})
             reached.update(part.delay)
 
 

@@ -154,6 +154,9 @@ class Spread:
         for child in self._links.mesh.below(tree, self._ctx.me):
             if child != came_from:
                 self._pushes.push(child, update, tree)
+        parent = tree.parent.get(self._ctx.me, "")
+        if came_from and parent not in ("", came_from):  # who should have brought it may lack it, and those beyond
+            self._ctx.send(parent, Have(self.app, (self.updates.mark(update.source),)))
         self._lazy[update.source] = None
         if self._lazy_timer is None:
             self._lazy_timer = self._ctx.timers.at(self._ctx.now + GATHERED, self._tell)
