@@ -305,7 +305,7 @@ class UpdateDelivered:
     bytes: int
     """Of what was published."""
     by: NodeId
-    """Who sent it here: of a replica's own, itself."""
+    """Who sent it here; empty: it is this replica's own."""
     missed: int = 0
     """Updates just before it that nobody keeps any more."""
 

@@ -32,7 +32,7 @@ AT_ONCE = 16
 """Updates sent as an answer, at most; who lacks more asks again."""
 
 Deliver = Callable[[Update, int, NodeId], None]
-"""Called with an update, how many before it are gone for good, and who sent it: this node itself for its own."""
+"""Called with an update, how many before it are gone for good, and who sent it: of its own nobody."""
 
 
 class Spread:
@@ -83,7 +83,7 @@ class Spread:
         if self._known is None or len(content) + payload > MOST:
             return None
         update = self.updates.publish(self._ctx.me, self._ctx.incarnation, content, payload)
-        self._deliver(update, 0, self._ctx.me)
+        self._deliver(update, 0, "")
         if self._links.active:
             self._forward(update, "")
         else:
