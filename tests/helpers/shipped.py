@@ -30,8 +30,9 @@ NO_FAULT = {
 }
 SOONER = 0.3
 """What a scenario takes after `settle`, by what it says."""
-OTHERWISE = {"churn": 0.1, "memory": 1.0}
-"""Churn is alike all along; a program that runs short of memory takes its time to be ended."""
+OTHERWISE = {"churn": 0.1, "memory": 1.0, "updates": 0.6}
+"""Churn is alike all along; a program that runs short of memory takes its time to be ended; of updates those of the last 10 s are
+not judged."""
 JOINED = 0.6
 """Of `settle`, which is ample."""
 GENTLER = {"flood": ("timeline.0.rate=40/s", "timeline.1.rate=40/s")}
