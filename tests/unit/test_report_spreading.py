@@ -148,7 +148,7 @@ def test_degree_and_the_way_of_one_update(tmp_path: Path) -> None:
     for host, own in links.items():
         made.put(1.0, "mesh", host, app="web", links=[made.node(one) for one in own])
     made.put(50.0, "mesh", "a-1", app="web", links=[made.node(one) for one in ("a-2", "c-1")])
-    update(made, 10.0, 1, ALL)
+    update(made, 10.0, 1, {**ALL, "c-2": (9.0, "b-1")})  # who joins later hears of it, but that is not the way it went
     run = read(made.write(tmp_path))
     result = build(run)
     assert result.spread is not None

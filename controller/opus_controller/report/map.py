@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -126,7 +126,8 @@ def trees(run: Run) -> list[Tree]:
 def _tree(run: Run, app: spreading.AppTold, update: spreading.Told) -> Tree:
     spacing = _spacing(run)
     at, site_at, radius, _ = _positions(run, spacing)
-    last = max(t for t, _ in update.came.values())
+    last = max(update.came[host][0] for host in update.due)
+    update = replace(update, came={host: came for host, came in update.came.items() if came[0] <= last})  # not who joined later
     links, state = spreading.links_at(app, update.at), run.world.state_at(last)
     serving = run.world.live(state, state.replicas.get(app.app, ()))
     ways = sorted((by, host) for host, (_, by) in update.came.items() if by >= 0)

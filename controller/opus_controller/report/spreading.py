@@ -236,6 +236,6 @@ def _finite(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def example(app: AppTold) -> Told | None:
-    """The last judged update that went to most of those it was to reach: the one whose tree is drawn."""
-    fit = [one for one in app.updates if one.judged and one.came]
-    return max(fit, key=lambda one: (len(one.came), one.at)) if fit else None
+    """The last judged update that reached all it was to reach: the one whose way is drawn."""
+    fit = [one for one in app.updates if one.judged and one.due and all(host in one.came for host in one.due)]
+    return fit[-1] if fit else None
