@@ -206,11 +206,11 @@ def _outside(given: object) -> tuple[int | None, bool]:
 
 
 def _heads() -> list[str]:
-    """All figures, in short: availability, hops.(mean|p50|max), ..."""
-    heads: dict[str, list[str]] = {}
+    """All figures, in short and two levels deep: availability, hops.(mean|p50|max), ..."""
+    heads: dict[str, dict[str, None]] = {}
     for figure in FIGURES:
-        head, _, part = figure.partition(".")
-        heads.setdefault(head, []).extend([part] if part else [])
+        head, *parts = figure.split(".")
+        heads.setdefault(head, {}).update(dict.fromkeys(parts[:1]))
     return [f"{head}.({'|'.join(parts)})" if parts else head for head, parts in heads.items()]
 
 
