@@ -152,7 +152,8 @@ def test_degree_and_the_way_of_one_update(tmp_path: Path) -> None:
     run = read(made.write(tmp_path))
     result = build(run)
     assert result.spread is not None
-    assert (result.spread.links.max, result.spread.links.mean) == (3, pytest.approx(9 / 5))
+    assert result.spread.links.max == 3
+    assert result.spread.links.mean == pytest.approx(9 / 5)
     page = render(run, result)
     drawn = page[page.index('id="spread"') : page.index("The way of one update")]
     mesh, way = (drawn.split(f'<g class="{name}">')[1].split("</g>")[0].count("<line") for name in ("mesh", "way"))

@@ -105,7 +105,7 @@ def read(directory: Path) -> Run:
         if event["kind"] == "host_up":
             starts.setdefault(event["host"], []).append(int(event["t"]))
     starts = {host: sorted(times) for host, times in starts.items()}
-    samples = list(reader.samples())
+    samples: list[Sample] = list(reader.samples())
     return Run(
         directory=directory,
         plan=reader.plan,
