@@ -159,6 +159,7 @@ def _app(app: pb.App) -> AppConfig:
         missed=app.missed,
         static=app.static,
         members=tuple(app.members),
+        spread=_bound(app),
         **choosing(app.choice or LATENCY),
     )
 
@@ -174,6 +175,12 @@ def _policy(name: str) -> str:
     if name not in POLICIES:
         raise ValueError(f"policy {name}: not known; allowed: {', '.join(POLICIES)}")
     return name
+
+
+def _bound(app: pb.App) -> float:
+    if app.spread and not app.spread > 1:
+        raise ValueError(f"{app.name}: spread {app.spread:g}; allowed: a bound above 1, or 0 for none")
+    return app.spread
 
 
 def _consistency(name: str) -> str:
@@ -236,6 +243,7 @@ def status(node: NodeProcess) -> pb.StatusReply:
         notices_dropped=booted.driver.notices.dropped,
         queue_dropped=stats.dropped + stats.expired,
         clock_ahead_ns=booted.driver.clock_ahead,
+        spreads=[pb.Spreading(app=one.app, links=one.links, copies=one.copies, needless=one.needless) for one in now.spreads],
     )
 
 

@@ -20,7 +20,16 @@ from dataclasses import dataclass, fields
 from math import ceil, floor, inf
 from typing import Any, TypeVar
 
-from opus_node.core.events import AgentLost, Attached, MemberChanged, Notice, ReplicaSetDecided, RequestDone, RoleChanged
+from opus_node.core.events import (
+    AgentLost,
+    Attached,
+    MemberChanged,
+    Notice,
+    ReplicaSetDecided,
+    RequestDone,
+    RoleChanged,
+    UpdateDelivered,
+)
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos
 
 RecordLike = Mapping[str, Any]
@@ -260,6 +269,10 @@ class NodeFold:
         """SWIM's states to changes noticed."""
         self.replica_sets: Counter[AppId] = Counter(dict.fromkeys(apps, 0))
         """Sets decided as steward."""
+        self.updates: Counter[tuple[AppId, str]] = Counter(
+            {(app, what): 0 for app in apps for what in ("published", "delivered")}
+        )
+        """Writes that this replica told others of, and that it heard of from others."""
 
     def add(self, notice: Notice, now: Nanos = 0) -> None:
         match notice:
@@ -280,6 +293,8 @@ class NodeFold:
                 self.members[notice.state] += 1
             case ReplicaSetDecided():
                 self.replica_sets[notice.app] += 1
+            case UpdateDelivered():
+                self.updates[notice.app, "delivered" if notice.by else "published"] += 1
 
     def _request(self, done: RequestDone) -> None:
         self.requests[done.app, done.outcome, done.via] += 1

@@ -52,6 +52,15 @@ SECTIONS: Final[dict[str, dict[str, Spec]]] = {
         "opus_requests_routed_total": Spec("counter", "Requests passed on as an agent."),
         "opus_requests_shed_total": Spec("counter", "Requests turned away as a replica or an agent, for want of room."),
     },
+    "Updates among replicas": {
+        "opus_updates_total": Spec(
+            "counter", "Writes this replica told the others of (published), or heard of from one (delivered).", ("app", "what")
+        ),
+        "opus_update_copies_total": Spec(
+            "counter", "Updates sent to other replicas, and received though they had come before (needless).", ("app", "what")
+        ),
+        "opus_mesh_links": Spec("gauge", "Links with other replicas, over which updates go.", ("app",)),
+    },
     "A user's program at a node": {
         "opus_service_ready": Spec("gauge", "1 if the program takes requests now; absent where no program serves.", ("app",)),
         "opus_service_changes_total": Spec(
@@ -154,6 +163,7 @@ class NodeMetrics(Collector):
         yield _make.one("opus_agents_lost_total", fold.agents_lost)
         yield _make.of("opus_member_changes_total", {(state,): n for state, n in fold.members.items()})
         yield _make.of("opus_replica_sets_decided_total", {(app,): n for app, n in fold.replica_sets.items()})
+        yield _make.of("opus_updates_total", fold.updates)
 
     def _of_state(self, now: Snapshot) -> Iterator[Metric]:
         yield _make.one("opus_attached", float(bool(now.agent)))
@@ -164,6 +174,9 @@ class NodeMetrics(Collector):
         yield _make.one("opus_requests_served_total", now.requests_served)
         yield _make.one("opus_requests_routed_total", now.requests_routed)
         yield _make.one("opus_requests_shed_total", now.requests_shed)
+        sent = {(one.app, "sent"): one.copies for one in now.spreads}
+        yield _make.of("opus_update_copies_total", {**sent, **{(one.app, "needless"): one.needless for one in now.spreads}})
+        yield _make.of("opus_mesh_links", {(one.app,): one.links for one in now.spreads})
 
     def _of_services(self, services: Mapping[str, ServiceStats]) -> Iterator[Metric]:
         each = services.items()

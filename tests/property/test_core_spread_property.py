@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from helpers.spreading import plane
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from opus_node.core.linking import DEGREE
 from opus_node.core.messages import Update
+from opus_node.core.spread import Deliver
 from opus_node.core.types import MILLISECOND, SECOND, NodeId
 
 MEMBERS = 9
@@ -36,8 +36,8 @@ class Members(RuleBasedStateMachine):
             told = member.spread._deliver  # what the world is told, checked on the way
             member.spread._deliver = partial(self.check, name, told)
 
-    def check(self, me: NodeId, told: Callable[[Update, int], None], update: Update, missed: int) -> None:
-        told(update, missed)
+    def check(self, me: NodeId, told: Deliver, update: Update, missed: int, by: NodeId) -> None:
+        told(update, missed, by)
         source, version = update.source, update.version
         assert version == self.order.get((me, source), 0) + missed + 1, "in order, each once"
         assert not missed, "nothing was published that is kept no longer"

@@ -39,10 +39,11 @@ def test_a_link_counts_when_both_ends_tell_it() -> None:
 
 def test_the_last_word_counts() -> None:
     mesh = mesh_of({("a", "b"): 10}, seq=5)
-    digest, changes = mesh.digest(), mesh.changes
+    digest, tree = mesh.digest(), mesh.tree("a")
     assert not mesh.put(MeshLinks("a", 5, ()))
     assert not mesh.put(MeshLinks("a", 4, ()))
-    assert (mesh.digest(), mesh.changes) == (digest, changes)
+    assert mesh.digest() == digest
+    assert mesh.tree("a") is tree, "not worked out anew"
     assert mesh.put(MeshLinks("a", 6, ()))
     assert mesh.digest() != digest
     assert "b" not in mesh.tree("a").delay
@@ -80,13 +81,35 @@ def test_the_longest_link_that_nobody_needs_is_spare() -> None:
     assert mesh.spare("a", 1.01, of=("b", "c", "d")) == ""
 
 
-def test_who_is_taken_for_dead_is_on_no_path() -> None:
+def test_no_link_is_left_out_for_a_way_over_who_is_taken_for_dead() -> None:
     mesh = mesh_of({("a", "b"): 10, ("b", "c"): 10})
+    assert mesh.wanted("a", rtts(b=10, c=20), 2.0, away=()) == ""
     mesh.bar("b", 0)
-    assert mesh.tree("a").delay == {"a": 0}
     assert mesh.wanted("a", rtts(b=10, c=20), 2.0, away=()) == "c"
     mesh.unbar("b")
-    assert mesh.tree("a").delay == {"a": 0, "b": 10 * MILLISECOND, "c": 20 * MILLISECOND}
+    assert mesh.wanted("a", rtts(b=10, c=20), 2.0, away=()) == ""
+
+
+def test_trees_are_the_same_whoever_is_taken_for_dead_and_whoever_sends_passes_those_by() -> None:
+    mesh = mesh_of({("a", "b"): 10, ("b", "c"): 10, ("c", "d"): 10, ("b", "e"): 10})
+    tree = mesh.tree("a")
+    mesh.bar("b", 0)
+    mesh.bar("c", 0)
+    assert mesh.tree("a") is tree
+    assert tree.delay["d"] == 30 * MILLISECOND
+    assert mesh.below(tree, "a") == ["d", "e"], "the children's children, and theirs"
+    assert mesh.below(tree, "b") == ["e", "d"] or mesh.below(tree, "b") == ["d", "e"]
+
+
+def test_parts_without_a_path_hang_on_the_source() -> None:
+    """x is new and has no links; c and d lost the one that linked them with the rest."""
+    mesh = mesh_of({("a", "b"): 10, ("d", "c"): 10})
+    mesh.keep(["a", "b", "c", "d", "x"])
+    tree = mesh.tree("a")
+    assert (tree.children["a"], tree.children["c"]) == (["b", "c", "x"], ["d"])
+    assert (tree.parent["c"], tree.parent["d"], tree.parent["x"]) == ("a", "c", "a")
+    assert tree.delay.keys() == {"a", "b"}
+    assert mesh.tree("d").children["d"] == ["c", "a", "x"]
 
 
 @pytest.mark.parametrize("seed", range(5))

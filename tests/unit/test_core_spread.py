@@ -7,9 +7,10 @@ from random import Random
 import pytest
 from helpers.spreading import plane
 from opus_controller.bench.spread.world import APP, Member, World
+from opus_node.core import linking, spread
 from opus_node.core.linking import DEGREE
 from opus_node.core.messages import MeshAnswer, MeshAsk
-from opus_node.core.types import SECOND
+from opus_node.core.types import MILLISECOND, SECOND
 from opus_node.core.updates import MOST
 
 SETTLE = 25 * SECOND
@@ -102,6 +103,107 @@ def test_the_mesh_heals_after_a_third_died_and_after_it_came_back() -> None:
     world.run(SETTLE)
     assert connected(links(world))
     assert world.delivered[world.live()[1], version].keys() == world.members.keys(), "who was away hears of it afterwards"
+
+
+# What only the tree can do: nobody else is told of updates, and digests are not due yet
+
+
+@pytest.fixture
+def tree_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spread, "LAZY", 0)
+    monkeypatch.setattr(linking, "HELLO", 3600 * SECOND)
+
+
+TO_ASK = 50 + 20
+"""ms: before an update is asked for, and until it comes from the next on the line."""
+
+
+def line(members: int) -> World:
+    """20 ms from each to the next, so that the mesh is a chain."""
+    names = [f"n{i}" for i in range(members)]
+    world = World(names, lambda a, b: 20 * MILLISECOND * abs(int(a[1:]) - int(b[1:])), 1.75, "line")
+    world.run(SETTLE)
+    assert links(world)["n1"] == ("n0", "n2")
+    return world
+
+
+def reached(world: World, source: str, version: int, since: int) -> dict[str, int]:
+    """ms."""
+    return {name: (at - since) // MILLISECOND for name, at in world.delivered[source, version].items()}
+
+
+@pytest.mark.usefixtures("tree_alone")
+@pytest.mark.parametrize(
+    ("source", "dead", "below"), [("n0", ["n1", "n2", "n3"], ["n4", "n5"]), ("n5", ["n4", "n3", "n2"], ["n1", "n0"])]
+)
+def test_who_hangs_below_several_dead_in_a_row_is_reached_as_soon_as_each_has_been_silent_once(
+    source: str, dead: list[str], below: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = line(6)
+    monkeypatch.setattr(linking.Linking, "_ask", lambda self: True)  # no links are made anew
+    world.kill(dead)
+    began, version = world.now, world.publish(source, b"news")
+    world.run(SECOND)
+    waits = [int(1.5 * 20 * hops) + 30 for hops in (1, 2, 3)]
+    near, far = below
+    assert reached(world, source, version, began) == {source: 0, near: sum(waits) + 40, far: sum(waits) + 50}
+    began, version = world.now, world.publish(source, b"more")
+    world.run(SECOND)
+    took = reached(world, source, version, began)
+    assert took.keys() == {source, near, far}
+    assert max(took.values()) <= 60 + TO_ASK, "the dead are known by now; the one who is told tells the other, whoever is nearer"
+
+
+@pytest.mark.usefixtures("tree_alone")
+def test_what_is_published_while_a_member_is_being_found_dead_is_passed_on_too() -> None:
+    world = line(4)
+    world.kill(["n1"])
+    world.publish("n0", b"first")
+    world.run(70 * MILLISECOND)  # silent once, after 60, and again after 120
+    began, version = world.now, world.publish("n0", b"second")
+    world.run(SECOND)
+    assert reached(world, "n0", version, began) == {"n0": 0, "n2": 50 + 20, "n3": 50 + 30}
+
+
+@pytest.mark.usefixtures("tree_alone")
+def test_new_members_are_told_before_they_have_links_and_ask_for_what_was_before() -> None:
+    world = plane(12)
+    names = world.live()
+    world.learn(names[:8])
+    world.run(SETTLE)
+    before = world.publish(names[1], b"before")
+    world.run(SECOND)
+    spread.LAZY = 3  # whom a newcomer asks, too; the fixture puts it back
+    world.learn(names)
+    began, version = world.now, world.publish(names[0], b"now")
+    world.run(400 * MILLISECOND)
+    assert reached(world, names[0], version, began).keys() == set(names)
+    assert max(reached(world, names[0], version, began).values()) < 150
+    assert world.delivered[names[1], before].keys() == set(names)
+
+
+def test_more_than_a_hundred_members_are_all_reached_by_few_links() -> None:
+    """Far beyond two levels of fan-out: a source has six neighbours at most, these 30, these 150, if all were new."""
+    world = plane(102)
+    world.run(11 * SECOND)
+    assert max(map(len, links(world).values())) <= DEGREE
+    for source in world.live()[::50]:
+        world.carried.clear()
+        version = world.publish(source, b"news")
+        world.run(SECOND)
+        assert world.delivered[source, version].keys() == world.members.keys()
+        assert depth(world, source) > 2
+        assert sum(world.carried.values()) < 1.1 * 101
+
+
+def depth(world: World, source: str) -> int:
+    """Hops to the farthest, along the copies that were sent."""
+    level, seen, hops = {source}, {source}, 0
+    while level:
+        level = {b for a, b in world.carried if a in level} - seen
+        seen |= level
+        hops += bool(level)
+    return hops
 
 
 def test_members_come_and_go_with_the_set() -> None:

@@ -58,6 +58,9 @@ def some(order: str, pick: float = 0.0, **meant: object) -> Target:
 
 def test_several_at_once() -> None:
     assert who(role("replicas", "web")) == ("a-2", "b-2")
+    assert {who(some("replicas", pick=pick, app="web", share=0.5)) for pick in (0.1, 0.2, 0.3, 0.4)} == {("a-2",), ("b-2",)}
+    assert who(some("replicas", app="web", share=0.9)) == ("a-2", "b-2")
+    assert who(some("replicas", app="mail", share=0.9)) == ()
     assert who(role("replicas-but-one", "web", pick=0.0)) == ("b-2",)
     assert who(role("replicas-but-one", "web", pick=0.9)) == ("a-2",)
     assert who(role("replicas-but-one", "db")) == ()

@@ -39,6 +39,14 @@ def record(issued_s: float, outcome: str = "ok", host: str = "a", **other: Any) 
     return folds.notice_to_record(notice.done_at, host, notice)
 
 
+def test_what_a_replica_publishes_is_told_from_what_it_hears() -> None:
+    """Also of what comes straight from its source."""
+    fold = folds.NodeFold(["web"])
+    for version, by in ((1, ""), (2, ""), (1, "198.18.0.1")):
+        fold.add(events.UpdateDelivered("web", "198.18.0.1", 0, version, 300, by))
+    assert fold.updates == {("web", "published"): 2, ("web", "delivered"): 1}
+
+
 def test_a_record_is_what_its_json_reads_back_as() -> None:
     notices: list[events.Notice] = [
         done(1.0),
@@ -73,7 +81,8 @@ def test_a_record_is_what_its_json_reads_back_as() -> None:
         ),
         events.KeysAsked("web", (7, 3), (1.5, 0.5)),
         events.ServiceChanged("web", False, "it ended"),
-        events.UpdateDelivered("web", "198.18.0.1", 0, 7, 300),
+        events.UpdateDelivered("web", "198.18.0.1", 0, 7, 300, "198.18.0.2"),
+        events.MeshChanged("web", ("198.18.0.2", "198.18.0.3")),
         events.DataKept("web", True, 3, ("198.18.0.1", "198.18.0.2")),
         events.RegisterDone("web", 1, 7, True, 5, 9, "ok", "0a1b", 4, "198.18.0.1/0/1", 0),
         events.ProgramChanged("web", "ready", took=5),

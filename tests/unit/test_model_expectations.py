@@ -48,6 +48,8 @@ def test_outside_churn_in_a_mapping() -> None:
         ("request_latency_ms.p99 <= 1.5s", {"figure": "request_latency_ms.p99", "op": "<=", "bound": 1500.0}),
         ("hops.max <= 2", {"figure": "hops.max", "op": "<=", "bound": 2.0}),
         ("recovery_s.max <= 2s after loss", {"figure": "recovery_s.max", "op": "<=", "bound": 2.0, "after": "loss"}),
+        ("spread.reached >= 99.9% of web", {"figure": "spread.reached", "op": ">=", "bound": 0.999, "app": "web"}),
+        ("spread.within_s.p99 <= 3s after loss", {"figure": "spread.within_s.p99", "op": "<=", "bound": 3.0, "after": "loss"}),
         ("requests.failed == 0", {"figure": "requests.failed", "op": "==", "bound": 0.0}),
         ("requests.shed >= 100", {"figure": "requests.shed", "op": ">=", "bound": 100.0}),
         ({"hops.max": "<= 2"}, {"figure": "hops.max", "op": "<=", "bound": 2.0}),

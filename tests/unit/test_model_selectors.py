@@ -85,6 +85,8 @@ def test_roles(phrase: str, role: str, app: str) -> None:
         ("the best connected 20% of hosts", "best-connected", 0.2, None),
         ("all replicas of web", "replicas", None, None),
         ("all but one replica of web", "replicas-but-one", None, None),
+        ("33% of replicas of web", "replicas", 0.33, None),
+        ("50% of the replicas", "replicas", 0.5, None),
     ],
 )
 def test_several_by_live_state(phrase: str, role: str, share: float | None, count: int | None) -> None:

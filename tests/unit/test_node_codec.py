@@ -100,6 +100,6 @@ def test_what_does_not_fit_is_our_own_fault() -> None:
         codec.encode(FindAgents(2**63))
 
 
-def test_control_is_all_but_requests_and_replies_and_what_registers_say_for_them() -> None:
+def test_control_is_all_but_requests_and_replies_and_what_registers_and_updates_cost() -> None:
     traffic = [cls.__name__ for cls in CLASSES if not sizes.is_control(object.__new__(cls))]
-    assert traffic == ["RouteRequest", "Reply", "Data"]
+    assert traffic == ["RouteRequest", "Reply", "Update", "Have", "Want", "Data"]

@@ -74,7 +74,7 @@ def judge(expectation: Expectation, figures: Figures) -> Check:
     if actual is None:
         ok, note = False, note or "no data"
     elif math.isinf(actual):
-        ok, actual, note = False, None, "did not recover"
+        ok, actual, note = False, None, "did not recover" if expectation.figure.startswith("recovery_s") else "never, by the end"
     else:
         ok = holds(actual, expectation.op, expectation.bound)
     return Check(expectation.name, expectation.bound, actual, ok, expectation.op, expectation.figure, note)

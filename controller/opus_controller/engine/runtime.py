@@ -18,6 +18,7 @@ node identities); kinds from the engine are "fault" {"name", "fault", "target", 
 "crash", "power-off", "leave" or "return", "hosts", "skipped", "due_t", "done_t"}, "refused" {"name", "fault", "why"}, "host_up",
 "host_down" {"cause"}, "workload_start", "end". Kind "sample" goes to samples/hosts.ndjson instead: {"entries", "state_bytes",
 "is_agent", "nodes", "requests_served", "requests_routed", "requests_shed", "control_bytes_sent", "control_bytes_received", ...},
+and "spread" {application: [links, copies, needless]} (`events.Spreading`) where any application's updates are spread,
 counters cumulated since the host's boot.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
 from typing import TypeVar
 
 from opus_controller.engine.runtime import LiveHost
@@ -90,7 +91,10 @@ def _replica(hosts: Sequence[LiveHost], target: Target) -> list[LiveHost]:
 
 
 def _all_replicas(hosts: Sequence[LiveHost], target: Target) -> list[LiveHost]:
-    return _replicas(hosts, target.app)
+    serving = sorted(_replicas(hosts, target.app), key=_name)
+    if target.share is None:
+        return serving
+    return Random(str(target.pick)).sample(serving, min(len(serving), max(1, math.floor(target.share * len(serving) + 0.5))))
 
 
 def _all_but_one(hosts: Sequence[LiveHost], target: Target) -> list[LiveHost]:

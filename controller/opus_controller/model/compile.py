@@ -16,7 +16,7 @@ from typing import Any
 from opus_controller.model.churn import ChurnCompiler
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.expectations import PER_REQUEST, UTILITY, VIOLATIONS
+from opus_controller.model.expectations import PER_REQUEST, SPREAD, UTILITY, VIOLATIONS
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings, Plan, Workload
 from opus_controller.model.scenario import Scenario
@@ -41,6 +41,8 @@ MOST_DATA = 64 << 20
 """Bytes of an application's registers: all of them are in each replica's memory, and sent to each new one."""
 CELL = 64
 """Bytes of a register besides its value, about."""
+MOST_UPDATE = (64 << 10) - 8
+"""Bytes of a write that replicas tell each other of (opus_node.core.updates.MOST, less the key)."""
 
 
 def compile_plan(scenario: Scenario, seed: int | None = None) -> Plan:
@@ -142,6 +144,7 @@ class _Compiler:
                     **_bounds(app),
                     static=app.membership == STATIC,
                     members=who,
+                    spread=app.spread or 0.0,
                 )
                 for app, service, utility, who in zip(self._form.applications, services, utilities, members, strict=True)
             ),
@@ -165,6 +168,9 @@ class _Compiler:
             if app.name in self._apps[:k]:
                 self._problems.add(("applications", k, "name"), f"{shown(app.name)} is given twice; allowed: names that differ")
             self._check_needs(k, app)
+            if app.spread is not None and hosts == 1:
+                message = f"there is one host in {self._topology.name}, and nobody to tell; allowed: with 2 hosts or more"
+                self._problems.add(("applications", k, "spread"), message)
             if app.policy == EVERYWHERE:
                 continue
             key, least = ("min_replicas", app.min_replicas or 1) if app.replicas == AUTO else ("replicas", int(app.replicas or 0))
@@ -240,6 +246,7 @@ class _Compiler:
             if form.name and form.name in names:
                 self._problems.add((*keys, "name"), f"{shown(name)} is given twice; allowed: names that differ")
             self._check_registers(keys, form, app)
+            self._check_updates(keys, form, app)
             names.append(name)
             repeat = names.count(name)
             made.extend(self._clients(keys, form, app, name if repeat == 1 else f"{name}#{repeat}"))
@@ -268,6 +275,18 @@ class _Compiler:
                     f"{format_size(MOST_DATA)}; allowed: at most {most} keys, or a smaller request_size"
                 )
                 self._problems.add((*keys, "keys" if "keys" in form.model_fields_set else "request_size"), message)
+
+    def _check_updates(self, keys: KeyPath, form: WorkloadForm, app: str) -> None:
+        if form.write_share and form.request_size > MOST_UPDATE and self._spreads(app):
+            message = (
+                f"writes of {format_size(form.request_size)} are too large to be spread among replicas; "
+                f"allowed: at most {MOST_UPDATE} B, or no spread"
+            )
+            self._problems.add((*keys, "request_size"), message)
+
+    def _spreads(self, app: str) -> bool:
+        """Whether replicas of `app`, or with no name of any application, tell each other of writes."""
+        return any(one.spread and app in ("", one.name) for one in self._form.applications)
 
     def _clients(self, keys: KeyPath, form: WorkloadForm, app: str, name: str) -> list[Workload]:
         clients = self._static((*keys, "clients"), form.clients, f"workload/{name}")
@@ -345,6 +364,8 @@ class _Compiler:
                 whose = shown(form.app) if form.app else "any application"
                 message = f"{form.figure} of {whose}, which promises none; allowed: where consistency is not {NONE}"
                 self._problems.add(("expectations", k), message)
+            if form.figure.split(".")[0] == SPREAD:
+                self._check_spread(k, form.figure, form.app)
             if form.outside_churn and not self._form.churn:
                 self._problems.add(
                     ("expectations", k), "outside churn, of which there is none; allowed: outside ... after faults"
@@ -366,6 +387,17 @@ class _Compiler:
                 )
             )
         return tuple(made)
+
+    def _check_spread(self, k: int, figure: str, app: str) -> None:
+        """Whether there is anything that it could be about."""
+        whose = shown(app) if app else "any application"
+        if not self._spreads(app):
+            self._problems.add(("expectations", k), f"{figure} of {whose}, without spread; allowed: where there is a bound")
+            return
+        written = [load.app or self._apps[0] for load in self._form.workload if load.write_share]
+        if not any(self._spreads(one) and app in ("", one) for one in written):
+            message = f"{figure} of {whose}, to which nobody writes; allowed: with a write_share in its workload"
+            self._problems.add(("expectations", k), message)
 
 
 # Plans in files

@@ -41,6 +41,12 @@ FIGURES: Final[Mapping[str, Unit]] = {
     "utility.follow_s": "s",
     "utility.short_s": "s",
     "consistency.violations": "number",
+    "spread.published": "number",
+    "spread.reached": "share",
+    **{f"spread.within_s.{q}": "s" for q in ("p50", "p99", "max")},
+    **{f"spread.all_s.{q}": "s" for q in ("p50", "p99", "max")},
+    "spread.copies": "number",
+    **{f"spread.links.{q}": "number" for q in ("mean", "max")},
     "agents": "number",
     "replicas": "number",
     **{f"state_entries.{role}.{q}": "number" for role in ("node", "agent") for q in ("p50", "max")},
@@ -66,6 +72,10 @@ UTILITY: Final = ("utility.share", "utility.follow_s", "utility.short_s")
 long less was held than promised."""
 VIOLATIONS: Final = "consistency.violations"
 """Keys for which what was promised was not kept: of all applications, or of one."""
+SPREAD: Final = "spread"
+"""Figures of updates among replicas: of all applications, or of one; those of updates also of what was published between an event
+and the next."""
+OF_ALL_UPDATES: Final = ("spread.copies", "spread.links")
 REPLICAS: Final = "replicas"
 """Live ones at the end: of all applications, or of one."""
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
@@ -168,15 +178,15 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
     if about in PER_HOST and options.get("app"):
         raise ValueError(f"{figure} is of hosts, which hold and send for all applications together; allowed: site, outside")
     for option in ("app", "site", "outside", "reachable"):
-        if (option == "app" and figure in (*UTILITY, VIOLATIONS, REPLICAS)) or (
+        if (option == "app" and (figure in (*UTILITY, VIOLATIONS, REPLICAS) or about == SPREAD)) or (
             option in ("site", "outside") and about in PER_HOST
         ):
             continue
         if options.get(option) and (not narrows or (option == "outside" and about == "recovery_s")):
             fitting = (*PER_REQUEST[:-1], *(PER_HOST if option in ("site", "outside") else ()))
             raise ValueError(f"{shown(option)} means nothing for {figure}; allowed for: {', '.join(fitting)}")
-    if options.get("after") and about != "recovery_s":
-        raise ValueError(f"'after' names a fault to recover from; allowed for: recovery_s.max, not {figure}")
+    if options.get("after") and (about not in ("recovery_s", SPREAD) or figure.startswith(OF_ALL_UPDATES)):
+        raise ValueError(f"'after' names a fault to recover from; allowed for: recovery_s.max, spread.reached, not {figure}")
     outside, churn = _outside(options.get("outside"))
     return ExpectationForm(
         name=name,
@@ -199,11 +209,11 @@ def _outside(given: object) -> tuple[int | None, bool]:
 
 
 def _heads() -> list[str]:
-    """All figures, in short: availability, hops.(mean|p50|max), ..."""
-    heads: dict[str, list[str]] = {}
+    """All figures, in short and two levels deep: availability, hops.(mean|p50|max), ..."""
+    heads: dict[str, dict[str, None]] = {}
     for figure in FIGURES:
-        head, _, part = figure.partition(".")
-        heads.setdefault(head, []).extend([part] if part else [])
+        head, *parts = figure.split(".")
+        heads.setdefault(head, {}).update(dict.fromkeys(parts[:1]))
     return [f"{head}.({'|'.join(parts)})" if parts else head for head, parts in heads.items()]
 
 

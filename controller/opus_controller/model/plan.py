@@ -120,7 +120,7 @@ class Later(Frozen):
 
 
 class App(Later):
-    LATER = ("utility", "memory", "storage", "consistency", "staleness_ns", "missed", "static", "members")
+    LATER = ("utility", "memory", "storage", "consistency", "staleness_ns", "missed", "static", "members", "spread")
 
     name: str
     replicas: int = Field(ge=1)
@@ -157,6 +157,8 @@ class App(Later):
     """Its members stay who they were at first."""
     members: tuple[HostName, ...] = ()
     """Who they are at first; empty: the overlay chooses them."""
+    spread: float = Field(default=0.0, ge=0)
+    """Above 1: replicas tell each other of writes, on ways at most so much longer than the direct ones (docs/spread.md)."""
 
     @property
     def by_majority(self) -> bool:
@@ -230,9 +232,10 @@ class Target(Frozen):
     """Whom to look for among the live hosts when the event is due; nobody fits: the player records the event with no victims.
 
     replica, agent, busiest-agent, busiest-replica, steward, agent-of: one host. replicas, replicas-but-one: all (but one) that
-    serve `app`. busiest (requests served and routed), oldest (time since its start), best-connected (mean delay to all others
-    by the plan): `count` hosts, or `share` of the live ones. site-without-replica: every host of one site that has clients of
-    `app` in `Plan.workload` and no live replica of `app`; the steward's site is taken only if no other fits."""
+    serve `app`; replicas with a `share`: so many of them. busiest (requests served and routed), oldest (time since its start),
+    best-connected (mean delay to all others by the plan): `count` hosts, or `share` of the live ones. site-without-replica: every
+    host of one site that has clients of `app` in `Plan.workload` and no live replica of `app`; the steward's site is taken only
+    if no other fits."""
     count: int | None = Field(default=None, ge=1)
     share: float | None = Field(default=None, gt=0, le=1)
     of: HostName = ""

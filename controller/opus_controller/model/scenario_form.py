@@ -125,6 +125,11 @@ CONSISTENCIES: Final = (NONE, "linearizable", "write-all", "primary", BOUNDED, "
 Consistency = Annotated[str, BeforeValidator(choice(*CONSISTENCIES)), WithJsonSchema({"enum": list(CONSISTENCIES)})]
 
 
+LEAST_BOUND: Final = 1.1
+"""Below, nearly all members would have to be linked with each other."""
+MOST_BOUND: Final = 20.0
+
+
 class AppForm(Form):
     """A service that the overlay runs."""
 
@@ -173,6 +178,9 @@ class AppForm(Form):
     """With bounded: a read misses nothing that was written longer before it (5s), ..."""
     missed: _integer(0, 1_000_000) | None = None  # type: ignore[valid-type]
     """... and at most so many writes (any number)."""
+    spread: real(LEAST_BOUND, MOST_BOUND) | None = None  # type: ignore[valid-type]
+    """Replicas tell each other of every write, over a mesh in which no way is longer than so many times the direct one
+    (docs/spread.md); 1.75 is good. They do not unless given."""
 
     @model_validator(mode="after")
     def _size(self) -> AppForm:
@@ -207,6 +215,22 @@ class AppForm(Form):
         if self.staleness is not None and self.staleness < LEAST_STALENESS:
             raise ValueError(
                 f"staleness is {format_duration(self.staleness)}, in which hardly a majority can be asked; allowed: at least 1s"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _to_whom(self) -> AppForm:
+        if self.spread is None:
+            return self
+        most = self.max_replicas if self.replicas == AUTO else self.replicas
+        if most == 1:
+            raise ValueError("spread with one replica, who has nobody to tell; allowed: with 2 replicas or more")
+        if self.service is not None:
+            raise ValueError("spread with service, but nobody hands updates to a program; allowed: one of the two")
+        if self.consistency != NONE:
+            raise ValueError(
+                f"spread with consistency: {self.consistency}, whose replicas tell each other of writes by its own rules; "
+                "allowed: one of the two"
             )
         return self
 

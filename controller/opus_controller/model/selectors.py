@@ -13,6 +13,7 @@
     the busiest replica of web        }
     all replicas of web               }
     all but one replica of web        }
+    33% of replicas of web            }
     the steward of web                }
     the agent of use1-3               } to which that host is attached; itself if it is one
     an agent   the busiest agent      }
@@ -48,7 +49,8 @@ ROLES: dict[str, Role] = {
 ORDERS: dict[str, Role] = {"busiest": "busiest", "oldest": "oldest", "best connected": "best-connected"}
 ALLOWED = (
     'a host\'s name, "site NAME", "group NAME", "all", "20% of hosts", "2 of site NAME", "a replica of APP", '
-    '"all but one replica of APP", "the steward of APP", "an agent", "the busiest agent", "the agent of HOST", '
+    '"all but one replica of APP", "33% of replicas of APP", "the steward of APP", "an agent", "the busiest agent", '
+    '"the agent of HOST", '
     '"the busiest 5% of hosts", "the 3 oldest hosts", "the best connected host", '
     '"a site without replicas of APP" or "same as EVENT"'
 )
@@ -125,6 +127,10 @@ def _ordered(head: str, text: str, excluded: tuple[tuple[str, str], ...]) -> Sel
 
 
 def _replicas(head: str, text: str, excluded: tuple[tuple[str, str], ...]) -> Selector | None:
+    if match := re.fullmatch(r"([0-9.]+ ?%) of (?:all |the )*replicas(?: of ([\w-]+))?", head):
+        if (share := parse_share(match[1])) <= 0:
+            raise ValueError(f"{shown(text)} is nobody; allowed: a share above 0%")
+        return Selector(text, role="replicas", app=match[2] or "", share=share, excluded=excluded)
     match = re.fullmatch(r"(?:all|every)(?: the)?( but one| except one)? replicas?(?: of ([\w-]+))?", head)
     if match is None:
         return None

@@ -10,7 +10,7 @@ import numpy as np
 
 from opus_controller.engine import checks
 from opus_controller.model.plan import Expectation
-from opus_controller.report import figures, result, steady, worth
+from opus_controller.report import figures, result, spreading, steady, worth
 from opus_controller.report.recovery import of_faults
 from opus_controller.report.requests import OTHER, ROUTES
 from opus_controller.report.run import Run
@@ -23,6 +23,7 @@ HOP_COST = "--hop-cost"
 def build(run: Run) -> result.Result:
     """Work the result out. Deterministic: the same directory gives the same result."""
     all_figures = figures.of(run.judged)
+    spread = spreading.summary(run.spread, run.world)
     utility = worth.summary(run.plan, run.judged.requests, run.decided, run.end)
     faults = of_faults(run.judged, run.world.faults, run.end, run.plan.availability_target)
     whole = {
@@ -34,6 +35,7 @@ def build(run: Run) -> result.Result:
         "replicas": sum(len(_serving(run, app.name)) for app in run.plan.apps),
         "utility": None if utility is None else utility.model_dump(),
         "consistency": None if run.consistency is None else run.consistency.model_dump(),
+        "spread": None if spread is None else spread.model_dump(),
     }
     judged = checks.evaluate(run.plan.expectations, lambda wanted: _about(run, wanted, whole, faults))
     validity = _validity(run)
@@ -116,6 +118,8 @@ def _about(run: Run, wanted: Expectation, whole: Mapping[str, Any], faults: list
     narrowed = figures.of(run.judged.where(selection(run, wanted))).model_dump()
     narrowed["requests"] = {**whole["requests"], **narrowed["requests"]}
     of_apps: dict[str, Any] = {key: _of_app(wanted, whole[key]) for key in ("utility", "consistency")}
+    if run.spread:
+        of_apps["spread"] = _of_updates(run, wanted)
     if wanted.app:
         of_apps["replicas"] = len(_serving(run, wanted.app))
     return {**whole, **narrowed, **_of_hosts(run, wanted), **_recovery(run, wanted, faults), **of_apps}
@@ -141,6 +145,16 @@ def _of_app(wanted: Expectation, told: Mapping[str, Any] | None) -> Mapping[str,
     if told is None or not wanted.app:
         return told
     return next((one for one in told["apps"] if one["app"] == wanted.app), None)
+
+
+def _of_updates(run: Run, wanted: Expectation) -> dict[str, Any]:
+    """Of the application that is meant, and of what was published from the event that is meant until the next."""
+    since, until = 0, None
+    if wanted.fault:
+        since = next((fault.t for fault in run.world.faults if fault.name == wanted.fault), run.end)
+        until = min((fault.t for fault in run.world.faults if fault.t > since), default=None)
+    apps = [app for app in run.spread if wanted.app in ("", app.app)]
+    return spreading.figures(apps, run.world, since, until)
 
 
 def _recovery(run: Run, wanted: Expectation, faults: list[result.FaultResult]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def render(run: Run, result: Result) -> str:
         words=words,
         plots=_plots(run, result),
         map=role_map.draw(run),
+        trees=role_map.trees(run),
         colours=PAGE,
         sites=worst_first(site for site in result.by_site if site.clients or site.requests.issued),
         most_sites=MOST_SITES,

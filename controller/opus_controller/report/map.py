@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from opus_controller.report import words
+from opus_controller.report import spreading, words
 from opus_controller.report.layout import Points, fit, push_apart, site_points, sunflower
 from opus_controller.report.run import SECOND, Run
 from opus_controller.report.world import FaultSeen, Paths, State
@@ -80,13 +80,85 @@ def draw(run: Run) -> Map:
     snapshots = [
         _snapshot(run, label, state, run.world.paths.at(t), at, shown) for (label, t), state in zip(times, states, strict=True)
     ]
-    labels = []
-    if len(run.plan.sites) <= MOST_LABELS:
-        labels = [
-            Label(float(x), float(y + r + 18), site)
-            for (x, y), r, site in zip(site_at.tolist(), radius.tolist(), run.plan.sites, strict=True)
-        ]
-    return Map(labels, snapshots, geography, min(1.5, max(0.65, spacing / 10)), len(shown), len(run.plan.hosts))
+    labels = _labels(run, site_at, radius)
+    return Map(labels, snapshots, geography, _scale(spacing), len(shown), len(run.plan.hosts))
+
+
+def _labels(run: Run, site_at: Points, radius: Points) -> list[Label]:
+    if len(run.plan.sites) > MOST_LABELS:
+        return []
+    return [
+        Label(float(x), float(y + r + 18), site)
+        for (x, y), r, site in zip(site_at.tolist(), radius.tolist(), run.plan.sites, strict=True)
+    ]
+
+
+def _scale(spacing: float) -> float:
+    return min(1.5, max(0.65, spacing / 10))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """How one update went: over which links, and which others there were."""
+
+    app: str
+    source: str
+    at_s: float
+    reached: int
+    took_s: float
+    """To the last of them."""
+    labels: list[Label]
+    dots: list[Dot]
+    links: list[Line]
+    """Of the mesh; the update took none of these."""
+    ways: list[Line]
+    scale: float
+    width: float = WIDTH
+    height: float = HEIGHT
+
+
+def trees(run: Run) -> list[Tree]:
+    """Of each application whose replicas tell each other of writes, the way of one of its last updates."""
+    found = ((app, spreading.example(app)) for app in run.spread)
+    return [_tree(run, app, update) for app, update in found if update is not None]
+
+
+def _tree(run: Run, app: spreading.AppTold, update: spreading.Told) -> Tree:
+    spacing = _spacing(run)
+    at, site_at, radius, _ = _positions(run, spacing)
+    last = max(update.came[host][0] for host in update.due)
+    update = replace(update, came={host: came for host, came in update.came.items() if came[0] <= last})  # not who joined later
+    links, state = spreading.links_at(app, update.at), run.world.state_at(last)
+    serving = run.world.live(state, state.replicas.get(app.app, ()))
+    ways = sorted((by, host) for host, (_, by) in update.came.items() if by >= 0)
+    taken = {frozenset(way) for way in ways}
+    mesh = sorted({(min(a, b), max(a, b)) for a, own in links.items() for b in own if a in links.get(b, ())})
+    return Tree(
+        app.app,
+        run.plan.hosts[update.source].name,
+        update.at / SECOND,
+        len(update.came),
+        (last - update.at) / SECOND,
+        _labels(run, site_at, radius),
+        [_in_tree(run, host, update, host in serving, host in state.up, at) for host in range(len(run.plan.hosts))],
+        [Line(*at[a].tolist(), *at[b].tolist()) for a, b in mesh if frozenset((a, b)) not in taken and {a, b} <= serving],
+        [Line(*at[a].tolist(), *at[b].tolist()) for a, b in ways],
+        _scale(spacing),
+    )
+
+
+def _in_tree(run: Run, host: int, update: spreading.Told, serves: bool, alive: bool, at: Points) -> Dot:
+    name = run.plan.hosts[host].name
+    tells = [name, "" if alive else "down"]
+    if host in update.came:
+        t, by = update.came[host]
+        tells.append(f"after {words.ms((t - update.at) / 1e6)} from {run.plan.hosts[by].name if by >= 0 else 'elsewhere'}")
+    is_source = host == update.source
+    traits = {"dead": not alive, "replica": alive and (serves or is_source or host in update.came), "steward": is_source}
+    if is_source:
+        tells.append("published it")
+    x, y = at[host].tolist()
+    return Dot(x, y, " ".join(name for name, is_so in traits.items() if is_so), " · ".join(t for t in tells if t))
 
 
 def _spacing(run: Run) -> float:

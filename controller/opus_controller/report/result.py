@@ -393,6 +393,65 @@ class ConsistencyResult(Part):
     apps: list[AppConsistency]
 
 
+class Within(Part):
+    """Over updates, seconds; null: not by the end, or there is none."""
+
+    p50: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+class MeshDegree(Part):
+    """Links of replicas with each other."""
+
+    mean: float | None = None
+    """Of the live ones at the end."""
+    max: int | None = None
+    """Of any of them at any time."""
+
+
+class SpreadFigures(Part):
+    """What became of updates, each a write that a replica told the others of.
+
+    An update is to reach every replica that served when it was published and did for 10 s more, or until it came.
+    Those published in the last 10 s are not judged.
+    """
+
+    published: int
+    judged: int
+    lost: int
+    """Of the judged: whoever published it fell silent within 10 s, and nobody else ever had it. These count no further."""
+    reached: float | None
+    """Of all pairs of an update and a replica that it was to reach, the share in which it did, by the end."""
+    unreached: int
+    """Pairs in which it did not."""
+    within_s: Within
+    """Until 99.9% of those to be reached had it (of less than a thousand that is all of them)."""
+    all_s: Within
+    """Until all had it."""
+    copies: float | None
+    """Updates sent / updates that came to others than the publisher: 1 is the least. Of all updates, up to the last sample."""
+    links: MeshDegree
+
+
+class AppSpread(SpreadFigures):
+    """Of one application."""
+
+    app: str
+    bound: float
+    """Asked for: the way over the mesh / the direct one."""
+    bytes: int
+    """Published."""
+    needless: int
+    """Updates that came where they had come before."""
+
+
+class SpreadResult(SpreadFigures):
+    """Of the applications whose replicas tell each other of writes (docs/spread.md), all together."""
+
+    apps: list[AppSpread]
+
+
 class Result(Part):
     """The whole of `result.json`."""
 
@@ -438,6 +497,8 @@ class Result(Part):
     """None: no application has one."""
     consistency: ConsistencyResult | None = None
     """None: no application promises anything."""
+    spread: SpreadResult | None = None
+    """None: replicas of no application tell each other of writes."""
     floods: list[FloodResult] = Field(default_factory=list)
     services: list[ServiceResult] = Field(default_factory=list)
     """Of applications that a user's own program serves."""

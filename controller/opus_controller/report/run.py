@@ -12,7 +12,7 @@ from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
 from opus_controller.engine.validity import Validity, judge, longest
 from opus_controller.model.plan import Plan
-from opus_controller.report import consistency, machine, services
+from opus_controller.report import consistency, machine, services, spreading
 from opus_controller.report.churn import summary
 from opus_controller.report.explain import DECIDED
 from opus_controller.report.figures import Judged
@@ -56,6 +56,8 @@ class Run:
     services: list[ServiceResult]
     floods: list[FloodResult]
     consistency: ConsistencyResult | None
+    spread: tuple[spreading.AppTold, ...]
+    """Of applications whose replicas tell each other of writes."""
     decided: list[Mapping[str, Any]]
     """Records of who decided what on replicas, in order of time."""
 
@@ -81,7 +83,8 @@ def read(directory: Path) -> Run:
     requests: list[dict[str, Any]] = []
     registers: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
-    kinds = {"request": requests, consistency.REGISTER: registers}
+    updates: list[dict[str, Any]] = []
+    kinds = {"request": requests, consistency.REGISTER: registers, spreading.UPDATE: updates}
     for event in reader.events():
         kinds.get(event["kind"], others).append(event)
     last = max([e["t"] for e in others if e["kind"] in ("fault", "end")] + [r["issued_at"] for r in requests], default=0)
@@ -102,6 +105,8 @@ def read(directory: Path) -> Run:
     for event in others:
         if event["kind"] == "host_up":
             starts.setdefault(event["host"], []).append(int(event["t"]))
+    starts = {host: sorted(times) for host, times in starts.items()}
+    samples: list[Sample] = list(reader.samples())
     return Run(
         directory=directory,
         plan=reader.plan,
@@ -110,16 +115,17 @@ def read(directory: Path) -> Run:
         everyone=everyone,
         judged=everyone.where(~left_out) if reader.plan.validity == "exclude" else everyone,
         validity=validity,
-        samples=list(reader.samples()),
+        samples=samples,
         health=health,
         ended=ended,
         end=end,
         workload_start=_workload_start(reader.plan, others),
-        starts={host: sorted(times) for host, times in starts.items()},
+        starts=starts,
         churn=summary(reader.plan, others, world.up, min(end, reader.plan.duration_ns)),
         services=services.summary(reader.plan, others),
         floods=floods,
         consistency=consistency.summary(reader.plan, registers),
+        spread=spreading.told(reader.plan, updates, others, samples, world, starts),
         decided=sorted((e for e in others if e["kind"] in DECIDED), key=lambda e: int(e["t"])),
     )
 

@@ -335,9 +335,20 @@ class UpdateDelivered:
     """The source's incarnation; versions begin anew with 1 in each."""
     version: int
     bytes: int
-    """Of content."""
+    """Of what was published."""
+    by: NodeId
+    """Who sent it here; empty: it is this replica's own."""
     missed: int = 0
     """Updates just before it that nobody keeps any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeshChanged:
+    """This replica's links with other replicas, over which updates go, are these from now on (`linking`)."""
+
+    kind: ClassVar[str] = "mesh"
+    app: AppId
+    links: tuple[NodeId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +426,7 @@ Notice = (
     | RequestDone
     | ServiceChanged
     | UpdateDelivered
+    | MeshChanged
     | DataKept
     | RegisterDone
     | ProgramChanged
@@ -435,6 +447,19 @@ class Ready:
     """For this host's programs."""
     left: bool = False
     """The node has gone, as `Leave` asked: once all this has been sent, its process may end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spreading:
+    """A replica's part in spreading one application's updates."""
+
+    app: AppId
+    links: int
+    """In the mesh."""
+    copies: int
+    """Updates sent since boot, each time anew ..."""
+    needless: int
+    """... and received though they had come before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,3 +488,5 @@ class Snapshot:
     """The whole replica sets of the applications served here."""
     level: int = 0
     """On how many levels it is an agent: 0 as a node, 1 as an agent, 2 as the head of a zone of agents, and so on."""
+    spreads: tuple[Spreading, ...] = ()
+    """Of the applications whose updates it spreads, or has."""

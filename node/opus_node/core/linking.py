@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from opus_node.core.context import Context
+from opus_node.core.events import MeshChanged
 from opus_node.core.mesh import Mesh
 from opus_node.core.messages import Measured, MeshAnswer, MeshAsk, MeshHello, MeshLinks, MeshNews, ProbeReply
 from opus_node.core.prober import Prober
@@ -58,6 +59,7 @@ class Linking:
         "_linked",
         "_measure_at",
         "_members", "_news", "_news_timer",
+        "_noticed",
         "_prober",
         "_refused",
         "_seq",
@@ -101,6 +103,8 @@ class Linking:
         self._news: dict[NodeId, set[NodeId]] = {}
         """Whose links are to be passed on, and who knows of them already."""
         self._news_timer: Timer | None = None
+        self._noticed: tuple[NodeId, ...] = ()
+        """The links that observers were told of."""
         self._refused: dict[NodeId, Nanos] = {}
         """Until when."""
         self._heard_at: dict[NodeId, Nanos] = {}
@@ -142,6 +146,7 @@ class Linking:
         self._news.clear()
         for node in list(self.links):
             self._unlink(node, tell=True)
+        self._notice()
         self.active, self._asked, self._members = False, "", ()
         self.mesh.keep(())
         self._unmeasured.clear()
@@ -158,10 +163,6 @@ class Linking:
         """How long silence of a member is ordinary."""
         config = self._ctx.config
         return int(config.timeout_rtts * self.rtt(node)) + config.timeout_slack + 2 * self._ctx.lag
-
-    def children(self, source: NodeId, of: NodeId = "") -> list[NodeId]:
-        """In the source's tree: this member's, or those of a member taken for dead or silent."""
-        return self.mesh.tree(source).children.get(of or self._ctx.me, [])
 
     def others(self, count: int) -> list[NodeId]:
         """So many members by chance, not those taken for dead."""
@@ -253,7 +254,7 @@ class Linking:
 
     def _bereft(self) -> list[NodeId]:
         """Members whose every link has been given up by the other end: either they are dead, or they will ask themselves."""
-        graph = self.mesh.adjacent()
+        graph = self.mesh.ways()
         return [node for node, told in self.mesh.told.items() if told.links and not graph.get(node)]
 
     def _unanswered(self, node: NodeId) -> None:
@@ -328,6 +329,13 @@ class Linking:
         self.mesh.put(own)
         self._news.pop(ctx.me, None)
         self._pass_on(ctx.me, "")
+        self._notice()
+
+    def _notice(self) -> None:
+        links = tuple(sorted(self.links))
+        if links != self._noticed:
+            self._noticed = links
+            self._ctx.notices.append(MeshChanged(self.app, links))
 
     def _pass_on(self, origin: NodeId, came_from: NodeId) -> None:
         self._news.setdefault(origin, set()).add(came_from)

@@ -609,6 +609,13 @@ class Update:
     after: int
     """Whoever has come so far may deliver it: the version before, or an earlier one, where nothing in between is kept."""
     content: bytes
+    payload: int = 0
+    """Bytes besides, of a write that has a size and no content."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of what was published."""
+        return len(self.content) + self.payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -702,9 +709,9 @@ Message = (
 SMALL = 1024
 """Bytes of content that fit one packet together with what a request or a reply says besides (a set of twenty replicas: 300)."""
 
-REQUEST_TRAFFIC = (RouteRequest, Reply, Data)
-"""Not control: requests and replies, and what registers cost, which grows with the requests. All other classes count as control
-bytes."""
+REQUEST_TRAFFIC = (RouteRequest, Reply, Data, Update, Have, Want)
+"""Not control: requests and replies, and what registers and updates cost, which grows with the requests. All other classes count
+as control bytes."""
 
 _ALONE = frozenset((FindAgents, AgentsKnown, Probe, ProbeReply, ReplicaBeat, BeatReply))
 

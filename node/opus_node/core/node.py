@@ -299,6 +299,7 @@ class NodeCore:
             requests_shed=self._shed + replica.shed + (role.relay.shed if role is not None else 0),
             fellows=tuple((app, one.replica_set.members) for app, one in replica.serving.items()),
             level=sum(1 for level in self._levels if level.role is not None),
+            spreads=self._spreads.seen(),
         )
 
     # Small links between the parts

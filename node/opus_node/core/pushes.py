@@ -1,7 +1,10 @@
 """Updates sent down a tree and not acknowledged yet. Whoever is silent is passed by, and the second time taken for dead.
 
-Update ─▶ child ── Have ──▶ done
-              └─ patience ─▶ Update again, and to the child's children ─ patience ─▶ barred; its links are made anew
+    Update ─▶ child ── Have ──▶ done
+                  └─ patience ─▶ Update again, and to the child's children ─ patience ─▶ barred; its links are made anew
+
+All of it goes along the tree as it was when the update came: once links of the dead are given up, nobody knows any more who was
+below them.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Callable
 
 from opus_node.core.context import Context
 from opus_node.core.linking import Linking
+from opus_node.core.mesh import Tree
 from opus_node.core.messages import Mark, Update
 from opus_node.core.timers import Timer
 from opus_node.core.types import NodeId
@@ -20,13 +24,25 @@ WINDOW = 32
 TRIES = 2
 
 
+class Sent:
+    """One update to one member."""
+
+    __slots__ = ("passed", "tree", "update")
+
+    def __init__(self, update: Update, tree: Tree) -> None:
+        self.update = update
+        self.tree = tree
+        self.passed = False
+        """Whether the member's children were sent it, too."""
+
+
 class Push:
     """Towards one member."""
 
     __slots__ = ("timer", "tries", "unacknowledged")
 
     def __init__(self) -> None:
-        self.unacknowledged: deque[Update] = deque(maxlen=WINDOW)
+        self.unacknowledged: deque[Sent] = deque(maxlen=WINDOW)
         self.tries = 0
         self.timer: Timer | None = None
 
@@ -40,11 +56,12 @@ class Pushes:
         self._send = send
         self._pushes: dict[NodeId, Push] = {}
 
-    def push(self, to: NodeId, update: Update) -> None:
+    def push(self, to: NodeId, update: Update, tree: Tree) -> None:
+        """`tree`: the source's, by which it goes on from there."""
         push = self._pushes.setdefault(to, Push())
-        if update in push.unacknowledged:
+        if any(one.update == update for one in push.unacknowledged):
             return
-        push.unacknowledged.append(update)
+        push.unacknowledged.append(Sent(update, tree))
         self._send(to, update)
         if push.timer is None:
             self._wait(to, push)
@@ -53,7 +70,7 @@ class Pushes:
         push = self._pushes.get(by)
         if push is None:
             return
-        left = [one for one in push.unacknowledged if not _covers(mark, one)]
+        left = [one for one in push.unacknowledged if not _covers(mark, one.update)]
         if len(left) == len(push.unacknowledged):
             return
         if push.timer is not None:
@@ -80,18 +97,21 @@ class Pushes:
             return
         push.timer = None
         push.tries += 1
-        if push.tries == 1:
-            for update in push.unacknowledged:
-                self._send(to, update)
+        if push.tries < TRIES:
+            for one in push.unacknowledged:
+                self._send(to, one.update)
             self._wait(to, push)
-        unacknowledged = list(push.unacknowledged)
-        if push.tries == 1:
-            for update in unacknowledged:
-                for child in self._links.children(update.source, of=to):
-                    self.push(child, update)
-        if push.tries >= TRIES:
+        else:
             del self._pushes[to]
             self._links.silent(to)
+        self._pass_by(to, [one for one in push.unacknowledged if not one.passed])
+
+    def _pass_by(self, silent: NodeId, unpassed: list[Sent]) -> None:
+        for one in unpassed:
+            one.passed = True
+            for child in self._links.mesh.below(one.tree, silent):
+                if child != self._ctx.me:
+                    self.push(child, one.update, one.tree)
 
 
 def _covers(mark: Mark, update: Update) -> bool:

@@ -31,14 +31,19 @@ GATHERED: Nanos = 50 * MILLISECOND
 AT_ONCE = 16
 """Updates sent as an answer, at most; who lacks more asks again."""
 
+Deliver = Callable[[Update, int, NodeId], None]
+"""Called with an update, how many before it are gone for good, and who sent it: of its own nobody."""
+
 
 class Spread:
-    """One application's, at one of its replicas. `deliver(update, missed)`: once each, in order; `missed` were before it and are
-    gone."""
+    """One application's, at one of its replicas. Each update is delivered once, in order."""
 
-    __slots__ = ("_ctx", "_deliver", "_grafts", "_known", "_lazy", "_lazy_timer", "_links", "_pushes", "app", "updates")
+    __slots__ = (
+        "_ctx", "_deliver", "_grafts", "_known", "_lazy", "_lazy_timer", "_links", "_pushes",
+        "app", "copies", "needless", "updates",
+    )  # fmt: skip
 
-    def __init__(self, ctx: Context, prober: Prober, app: AppId, bound: float, deliver: Callable[[Update, int], None]) -> None:
+    def __init__(self, ctx: Context, prober: Prober, app: AppId, bound: float, deliver: Deliver) -> None:
         """`bound`: how much longer than the direct one the way from any member to any other may be; above 1."""
         self._ctx = ctx
         self._deliver = deliver
@@ -52,6 +57,10 @@ class Spread:
         self._lazy: dict[NodeId, None] = {}
         """Sources of which others are yet to hear."""
         self._lazy_timer: Timer | None = None
+        self.copies = 0
+        """Updates sent, each time anew ..."""
+        self.needless = 0
+        """... and received though they had come before."""
 
     def learn(self, members: Sequence[NodeId]) -> None:
         """The set of replicas is this from now on; without this node in it, it takes no part."""
@@ -65,18 +74,21 @@ class Spread:
         if was and not self._links.active:
             self._pushes.clear()
             self._grafts.clear()
+        elif self._links.active and not was:
+            for other in self._links.others(LAZY):  # what has been, until there are links by which to hear of it
+                self._ctx.send(other, Have(self.app, self.updates.marks(now), whole=True))
 
-    def publish(self, content: bytes) -> Update | None:
+    def publish(self, content: bytes, payload: int = 0) -> Update | None:
         """None: this node has never been a member, or there is more than MOST of it. Who has left hands it to some who are."""
-        if self._known is None or len(content) > MOST:
+        if self._known is None or len(content) + payload > MOST:
             return None
-        update = self.updates.publish(self._ctx.me, self._ctx.incarnation, content)
-        self._deliver(update, 0)
+        update = self.updates.publish(self._ctx.me, self._ctx.incarnation, content, payload)
+        self._deliver(update, 0, "")
         if self._links.active:
             self._forward(update, "")
         else:
             for other in self._ctx.rng.sample(self._known, min(LAZY, len(self._known))):
-                self._ctx.send(other, update)
+                self._send(other, update)
         return update
 
     @property
@@ -125,26 +137,32 @@ class Spread:
             self._grafts.told(source, Mark(update.source, update.life, update.version), at_once=True)
             return
         self._ctx.send(source, Have(self.app, (self.updates.mark(update.source),)))
+        self.needless += taken is Taken.OLD
         if taken is Taken.NEXT:
             come = before.version if before.life == update.life else 0
-            self._deliver(update, update.version - come - 1)
+            self._deliver(update, update.version - come - 1, source)
             self._grafts.delivered(update.source)
             self._forward(update, source)
 
     def _on_want(self, source: NodeId, message: Want) -> None:
         for mark in message.marks:
             for update in self.updates.since(mark, AT_ONCE):
-                self._ctx.send(source, update)
+                self._send(source, update)
 
     def _forward(self, update: Update, came_from: NodeId) -> None:
-        for child in self._links.children(update.source):
+        tree = self._links.mesh.tree(update.source)
+        for child in self._links.mesh.below(tree, self._ctx.me):
             if child != came_from:
-                self._pushes.push(child, update)
+                self._pushes.push(child, update, tree)
+        parent = tree.parent.get(self._ctx.me, "")
+        if came_from and parent not in ("", came_from):  # who should have brought it may lack it, and those beyond
+            self._ctx.send(parent, Have(self.app, (self.updates.mark(update.source),)))
         self._lazy[update.source] = None
         if self._lazy_timer is None:
             self._lazy_timer = self._ctx.timers.at(self._ctx.now + GATHERED, self._tell)
 
     def _send(self, to: NodeId, update: Update) -> None:
+        self.copies += 1
         self._ctx.send(to, update)
 
     def _tell(self, _: object) -> None:

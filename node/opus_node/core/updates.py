@@ -58,9 +58,9 @@ class Stream:
     def append(self, update: Update) -> None:
         self.version = update.version
         self.kept.append(update)
-        self.size += len(update.content)
+        self.size += update.size
         while len(self.kept) > KEPT or (self.size > KEPT_BYTES and len(self.kept) > 1):
-            self.size -= len(self.kept.popleft().content)
+            self.size -= self.kept.popleft().size
 
 
 class Updates:
@@ -93,11 +93,11 @@ class Updates:
         for _, source in left[: max(0, len(left) - STREAMS)]:
             del self.streams[source]
 
-    def publish(self, source: NodeId, life: int, content: bytes) -> Update:
+    def publish(self, source: NodeId, life: int, content: bytes, payload: int = 0) -> Update:
         stream = self.streams.setdefault(source, Stream())
         if stream.life != life:
             stream.begin(life)
-        update = Update(self.app, source, life, stream.version + 1, stream.version, content)
+        update = Update(self.app, source, life, stream.version + 1, stream.version, content, payload)
         stream.append(update)
         return update
 

@@ -43,6 +43,7 @@ class App(_message.Message):
     MISSED_FIELD_NUMBER: _builtins.int
     STATIC_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    SPREAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     service_time_ns: _builtins.int
@@ -65,6 +66,8 @@ class App(_message.Message):
     missed: _builtins.int
     static: _builtins.bool
     """Members stay who they were at first."""
+    spread: _builtins.float
+    """Above 1: replicas tell each other of writes, on ways at most so much longer than the direct ones; 0: they do not."""
     @_builtins.property
     def service(self) -> Global___Service:
         """A user's program serves it; absent: the nodes themselves do."""
@@ -98,10 +101,11 @@ class App(_message.Message):
         missed: _builtins.int = ...,
         static: _builtins.bool = ...,
         members: _abc.Iterable[_builtins.str] | None = ...,
+        spread: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "service", b"service", "utility", b"utility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "consistency", b"consistency", "hedge_ns", b"hedge_ns", "members", b"members", "memory", b"memory", "missed", b"missed", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "staleness_ns", b"staleness_ns", "static", b"static", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "consistency", b"consistency", "hedge_ns", b"hedge_ns", "members", b"members", "memory", b"memory", "missed", b"missed", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "spread", b"spread", "staleness_ns", b"staleness_ns", "static", b"static", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
     _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015
@@ -721,6 +725,7 @@ class StatusReply(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     REQUESTS_SHED_FIELD_NUMBER: _builtins.int
     CLOCK_AHEAD_NS_FIELD_NUMBER: _builtins.int
+    SPREADS_FIELD_NUMBER: _builtins.int
     booted: _builtins.bool
     node_id: _builtins.str
     agent: _builtins.str
@@ -745,6 +750,8 @@ class StatusReply(_message.Message):
     def replica_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def steward_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def spreads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Spreading]: ...
     def __init__(
         self,
         *,
@@ -768,14 +775,45 @@ class StatusReply(_message.Message):
         incarnation: _builtins.int = ...,
         requests_shed: _builtins.int = ...,
         clock_ahead_ns: _builtins.int = ...,
+        spreads: _abc.Iterable[Global___Spreading] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "booted", b"booted", "clock_ahead_ns", b"clock_ahead_ns", "control_bytes_received", b"control_bytes_received", "control_bytes_sent", b"control_bytes_sent", "entries", b"entries", "incarnation", b"incarnation", "is_agent", b"is_agent", "node_id", b"node_id", "nodes", b"nodes", "notices_dropped", b"notices_dropped", "queue_dropped", b"queue_dropped", "replica_of", b"replica_of", "requests_routed", b"requests_routed", "requests_served", b"requests_served", "requests_shed", b"requests_shed", "state_bytes", b"state_bytes", "steward_of", b"steward_of", "timer_lag_max_ns", b"timer_lag_max_ns", "timer_lag_p99_ns", b"timer_lag_p99_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "booted", b"booted", "clock_ahead_ns", b"clock_ahead_ns", "control_bytes_received", b"control_bytes_received", "control_bytes_sent", b"control_bytes_sent", "entries", b"entries", "incarnation", b"incarnation", "is_agent", b"is_agent", "node_id", b"node_id", "nodes", b"nodes", "notices_dropped", b"notices_dropped", "queue_dropped", b"queue_dropped", "replica_of", b"replica_of", "requests_routed", b"requests_routed", "requests_served", b"requests_served", "requests_shed", b"requests_shed", "spreads", b"spreads", "state_bytes", b"state_bytes", "steward_of", b"steward_of", "timer_lag_max_ns", b"timer_lag_max_ns", "timer_lag_p99_ns", b"timer_lag_p99_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusReply: _TypeAlias = StatusReply  # noqa: Y015
+
+@_typing.final
+class Spreading(_message.Message):
+    """opus_node.core.events.Spreading by the same names."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APP_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
+    NEEDLESS_FIELD_NUMBER: _builtins.int
+    app: _builtins.str
+    links: _builtins.int
+    copies: _builtins.int
+    needless: _builtins.int
+    def __init__(
+        self,
+        *,
+        app: _builtins.str = ...,
+        links: _builtins.int = ...,
+        copies: _builtins.int = ...,
+        needless: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "copies", b"copies", "links", b"links", "needless", b"needless"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Spreading: _TypeAlias = Spreading  # noqa: Y015
 
 @_typing.final
 class MetricsRequest(_message.Message):

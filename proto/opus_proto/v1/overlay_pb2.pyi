@@ -1413,12 +1413,14 @@ class Update(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     source: _builtins.str
     life: _builtins.int
     version: _builtins.int
     after: _builtins.int
     content: _builtins.bytes
+    payload: _builtins.bytes
     def __init__(
         self,
         *,
@@ -1428,10 +1430,11 @@ class Update(_message.Message):
         version: _builtins.int = ...,
         after: _builtins.int = ...,
         content: _builtins.bytes = ...,
+        payload: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "app", b"app", "content", b"content", "life", b"life", "source", b"source", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "app", b"app", "content", b"content", "life", b"life", "payload", b"payload", "source", b"source", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ class Member:
     def __init__(self, me: NodeId, bound: float, seed: str, delivered: Callable[[NodeId, Update, int], None]) -> None:
         self.ctx = Context(me, NodeConfig(), Random(f"{seed}/{me}"))
         self.prober = Prober(self.ctx)
-        self.spread = Spread(self.ctx, self.prober, APP, bound, lambda update, missed: delivered(me, update, missed))
+        self.spread = Spread(self.ctx, self.prober, APP, bound, lambda update, missed, by: delivered(me, update, missed))
 
     def receive(self, source: NodeId, message: Message) -> None:
         if isinstance(message, Probe):
@@ -112,6 +112,7 @@ class World:
         for send in ctx.sends:
             self._carry(name, send.to, send.message)
         ctx.sends.clear()
+        ctx.notices.clear()
         wake = ctx.timers.next()
         if wake is not None and self._wakes.get(name) != wake:
             self._wakes[name] = max(wake, self.now)

@@ -190,6 +190,7 @@ def _app(app: App, addresses: Mapping[str, str]) -> control_pb2.App:
         missed=app.missed,
         static=app.static,
         members=[addresses[name] for name in app.members],
+        spread=app.spread,
     )
 
 

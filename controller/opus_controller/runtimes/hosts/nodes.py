@@ -426,7 +426,9 @@ class Nodes:
 
     async def _sample(self, name: str) -> None:
         if (status := await self._ask(name)) is not None and status.booted:
-            figures = {figure: getattr(status, figure) for figure in _SAMPLED}
+            figures: dict[str, Any] = {figure: getattr(status, figure) for figure in _SAMPLED}
+            if status.spreads:
+                figures["spread"] = {one.app: [one.links, one.copies, one.needless] for one in status.spreads}
             self._deliver([{"t": self._now(), "host": name, "kind": "sample", **figures}])
 
     async def _ask(self, name: str) -> control_pb2.StatusReply | None:

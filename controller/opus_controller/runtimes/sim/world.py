@@ -328,6 +328,7 @@ def sample_of(now: Nanos, host: SimHost, core: Core) -> dict[str, Any]:
         "requests_shed": snapshot.requests_shed,
         "control_bytes_sent": host.control_sent,
         "control_bytes_received": host.control_received,
+        **({"spread": {one.app: [one.links, one.copies, one.needless] for one in snapshot.spreads}} if snapshot.spreads else {}),
     }
 
 
@@ -363,6 +364,7 @@ def _told(app: App, addresses: Mapping[str, str]) -> AppConfig:
         missed=app.missed,
         static=app.static,
         members=tuple(addresses[name] for name in app.members),
+        spread=app.spread,
         **choosing(app.choice),
     )
 
