@@ -178,13 +178,13 @@ def test_without_a_bound_nothing_is_said_and_the_plan_has_the_bytes_it_had(tmp_p
 @pytest.mark.parametrize("bound", [0.0, 1.75])
 def test_a_node_is_told_the_same_by_every_runtime(bound: float) -> None:
     app = App(name="web", replicas=3, spread=bound)
-    assert heard(told_on_the_wire(app)) == told_in_sim(app)
-    assert told_in_sim(app).spread == bound
+    assert heard(told_on_the_wire(app, {})) == told_in_sim(app, {})
+    assert told_in_sim(app, {}).spread == bound
 
 
 @pytest.mark.parametrize("bound", [1.0, 0.5, -1.0, float("nan")])
 def test_a_node_refuses_a_bound_that_is_none(bound: float) -> None:
-    told = told_on_the_wire(App(name="web", replicas=3))
+    told = told_on_the_wire(App(name="web", replicas=3), {})
     told.spread = bound
     with pytest.raises(ValueError, match="allowed: a bound above 1"):
         heard(told)
