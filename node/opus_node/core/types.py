@@ -89,6 +89,10 @@ class AppConfig:
     """... and at most so many writes; -1: any number."""
     static: bool = False
     """Its members stay who they were at first, whatever becomes of them."""
+    shards: int = 0
+    """With EVENTUAL: its keys are divided into so many, each held by some of the replicas only (`shards`); 0: all hold all."""
+    copies: int = 3
+    """With shards: so many members hold each at least."""
 
     @property
     def divided(self) -> bool:
