@@ -158,6 +158,8 @@ def _app(app: pb.App) -> AppConfig:
         staleness=app.staleness_ns,
         missed=app.missed,
         static=app.static,
+        shards=app.shards,
+        copies=app.copies,
         **choosing(app.choice or LATENCY),
     )
 
@@ -267,6 +269,7 @@ def _workload(told: pb.Workload) -> WorkloadSpec:
         deadline_ns=told.deadline_ns,
         keys=told.keys,
         zipf=told.zipf,
+        first_key=told.first_key,
         write_share=told.write_share,
         request_bytes=told.request_bytes,
         reply_bytes=told.reply_bytes,

@@ -1,4 +1,4 @@
-"""Shards of a whole overlay: each key is where its shard is, wherever that moves, and nobody has to know but agents and members."""
+"""Shards of a whole overlay: each key is where its shard is, wherever that moves, and only agents and members have to know."""
 
 from __future__ import annotations
 

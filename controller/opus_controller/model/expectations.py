@@ -39,6 +39,11 @@ FIGURES: Final[Mapping[str, Unit]] = {
     **{f"requests.{q}": "number" for q in ("issued", "ok", "failed", "shed")},
     "utility.share": "share",
     "consistency.violations": "number",
+    "shards.lost": "share",
+    "shards.moves": "number",
+    "shards.hottest_copies": "number",
+    "shards.copies_min": "number",
+    "shards.domains_min": "number",
     "agents": "number",
     "replicas": "number",
     **{f"state_entries.{role}.{q}": "number" for role in ("node", "agent") for q in ("p50", "max")},
@@ -63,6 +68,8 @@ UTILITY: Final = "utility.share"
 """What was felt / what applications are worth: of all, or of one."""
 VIOLATIONS: Final = "consistency.violations"
 """Keys for which what was promised was not kept: of all applications, or of one."""
+SHARDS: Final = ("shards.lost", "shards.moves", "shards.hottest_copies", "shards.copies_min", "shards.domains_min")
+"""Of the one application with shards, or of the one that is named; what is lost also of all together."""
 REPLICAS: Final = "replicas"
 """Live ones at the end: of all applications, or of one."""
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
@@ -165,7 +172,7 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
     if about in PER_HOST and options.get("app"):
         raise ValueError(f"{figure} is of hosts, which hold and send for all applications together; allowed: site, outside")
     for option in ("app", "site", "outside", "reachable"):
-        if (option == "app" and figure in (UTILITY, VIOLATIONS, REPLICAS)) or (
+        if (option == "app" and figure in (UTILITY, VIOLATIONS, REPLICAS, *SHARDS)) or (
             option in ("site", "outside") and about in PER_HOST
         ):
             continue

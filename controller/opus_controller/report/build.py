@@ -34,6 +34,7 @@ def build(run: Run) -> result.Result:
         "replicas": sum(len(_serving(run, app.name)) for app in run.plan.apps),
         "utility": None if utility is None else utility.model_dump(),
         "consistency": None if run.consistency is None else run.consistency.model_dump(),
+        "shards": None if run.shards is None else run.shards.model_dump(),
     }
     judged = checks.evaluate(run.plan.expectations, lambda wanted: _about(run, wanted, whole, faults))
     validity = _validity(run)
@@ -116,6 +117,7 @@ def _about(run: Run, wanted: Expectation, whole: Mapping[str, Any], faults: list
     narrowed = figures.of(run.judged.where(selection(run, wanted))).model_dump()
     narrowed["requests"] = {**whole["requests"], **narrowed["requests"]}
     of_apps: dict[str, Any] = {key: _of_app(wanted, whole[key]) for key in ("utility", "consistency")}
+    of_apps["shards"] = _of_shards(wanted, whole["shards"])
     if wanted.app:
         of_apps["replicas"] = len(_serving(run, wanted.app))
     return {**whole, **narrowed, **_of_hosts(run, wanted), **_recovery(run, wanted, faults), **of_apps}
@@ -141,6 +143,13 @@ def _of_app(wanted: Expectation, told: Mapping[str, Any] | None) -> Mapping[str,
     if told is None or not wanted.app:
         return told
     return next((one for one in told["apps"] if one["app"] == wanted.app), None)
+
+
+def _of_shards(wanted: Expectation, told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Of the application that is meant, or the only one; of several together what is lost."""
+    if told is None or (not wanted.app and len(told["apps"]) > 1):
+        return told
+    return next((one for one in told["apps"] if wanted.app in ("", one["app"])), None)
 
 
 def _recovery(run: Run, wanted: Expectation, faults: list[result.FaultResult]) -> dict[str, Any]:

@@ -12,14 +12,14 @@ from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
 from opus_controller.engine.validity import Validity, judge, longest
 from opus_controller.model.plan import Plan
-from opus_controller.report import consistency, machine, services, worth
+from opus_controller.report import consistency, machine, services, shards, worth
 from opus_controller.report.churn import summary
 from opus_controller.report.figures import Judged
 from opus_controller.report.floods import parted
 from opus_controller.report.ideal import ideal_delay
 from opus_controller.report.recovery import charged_at, since_last_fault
 from opus_controller.report.requests import columns, consult
-from opus_controller.report.result import ChurnResult, ConsistencyResult, FloodResult, ServiceResult
+from opus_controller.report.result import ChurnResult, ConsistencyResult, FloodResult, ServiceResult, ShardsResult
 from opus_controller.report.steady import Sample, steady
 from opus_controller.report.world import Ints, World
 
@@ -55,6 +55,7 @@ class Run:
     services: list[ServiceResult]
     floods: list[FloodResult]
     consistency: ConsistencyResult | None
+    shards: ShardsResult | None
     decided: list[Mapping[str, Any]]
     """Records of who decided what on replicas, in order of time."""
 
@@ -119,6 +120,7 @@ def read(directory: Path) -> Run:
         services=services.summary(reader.plan, others),
         floods=floods,
         consistency=consistency.summary(reader.plan, registers),
+        shards=shards.summary(reader.plan, others, registers, end),
         decided=sorted((e for e in others if e["kind"] in worth.DECIDED), key=lambda e: int(e["t"])),
     )
 

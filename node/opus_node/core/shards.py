@@ -14,7 +14,7 @@ What is, stays: holders that are lost are replaced, a shard in too few domains i
 come empty gets some, and a few shards are brought nearer to their clients where that saves a fifth of their delay. In one step a
 shard keeps at least one holder that has its data, if any is left.
 
-Bounded: with S shards of c copies a table has 2 S c + S holders at most, since copies that are wanted beyond c get at least a each.
+Bounded: with S shards of c copies a table has 2 S c + S holders at most, since copies wanted beyond c get at least a each.
 
 Sources: rendezvous hashing (Thaler, Ravishankar, 1998); *Consistent hashing with bounded loads* (Mirrokni, Thorup, Zadimoghaddam,
 2016) for the bound on load; greedy by marginal gain, as `kmedian`.
@@ -116,8 +116,8 @@ class Place:
 def assign(
     app: AppId, places: Sequence[Place], want: Sequence[int], before: Table = (), needs: Sequence[Sequence[float]] = ()
 ) -> Table:
-    """The next table. `want`: copies of each shard; `before`: the table so far, () at first; `needs`: of each shard, requests/s by
-    place, as the members' `ways`; () where nothing is known of that."""
+    """The next table. `want`: copies of each shard; `before`: the table so far, () at first; `needs`: of each shard, requests/s
+    by place, as the members' `ways`; () where nothing is known of that."""
     return _Draft(app, places, want, before, needs).table()
 
 

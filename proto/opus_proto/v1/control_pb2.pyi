@@ -564,6 +564,7 @@ class Workload(_message.Message):
     WRITE_SHARE_FIELD_NUMBER: _builtins.int
     REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     REPLY_BYTES_FIELD_NUMBER: _builtins.int
+    FIRST_KEY_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     seed: _builtins.str
     rate_per_s: _builtins.float
@@ -575,6 +576,7 @@ class Workload(_message.Message):
     write_share: _builtins.float
     request_bytes: _builtins.int
     reply_bytes: _builtins.int
+    first_key: _builtins.int
     def __init__(
         self,
         *,
@@ -589,10 +591,11 @@ class Workload(_message.Message):
         write_share: _builtins.float = ...,
         request_bytes: _builtins.int = ...,
         reply_bytes: _builtins.int = ...,
+        first_key: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "deadline_ns", b"deadline_ns", "keys", b"keys", "rate_per_s", b"rate_per_s", "reply_bytes", b"reply_bytes", "request_bytes", b"request_bytes", "seed", b"seed", "start_ns", b"start_ns", "stop_ns", b"stop_ns", "write_share", b"write_share", "zipf", b"zipf"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "deadline_ns", b"deadline_ns", "first_key", b"first_key", "keys", b"keys", "rate_per_s", b"rate_per_s", "reply_bytes", b"reply_bytes", "request_bytes", b"request_bytes", "seed", b"seed", "start_ns", b"start_ns", "stop_ns", b"stop_ns", "write_share", b"write_share", "zipf", b"zipf"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

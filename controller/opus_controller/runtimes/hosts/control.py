@@ -189,6 +189,8 @@ def _app(app: App) -> control_pb2.App:
         staleness_ns=app.staleness_ns,
         missed=app.missed,
         static=app.static,
+        shards=app.shards,
+        copies=app.copies,
     )
 
 

@@ -361,6 +361,8 @@ def _told(app: App) -> AppConfig:
         staleness=app.staleness_ns,
         missed=app.missed,
         static=app.static,
+        shards=app.shards,
+        copies=app.copies,
         **choosing(app.choice),
     )
 

@@ -1,8 +1,8 @@
 """One application's keys at one node, where they are sharded: of each shard that it holds what `eventual` says of all keys.
 
-Who holds a shard is in the table that comes with the replica set (`shards`), so a shard's members change with it: a new holder asks
-the others before it answers, one that gives a shard up hands it over before it forgets it. A node that is asked for a shard that it
-does not hold, or not yet, names one that does.
+Who holds a shard is in the table that comes with the replica set (`shards`), so a shard's members change with it: a new holder
+asks the others before it answers, one that gives a shard up hands it over before it forgets it. A node that is asked for a shard
+that it does not hold, or not yet, names one that does.
 """
 
 from __future__ import annotations
