@@ -544,8 +544,9 @@ class Client:
         if cache.config.consistency == PRIMARY and source != self._ctx.me:
             cache.led_by(source)
         if self.relay is None:
-            cache.learn(message.replica_set, source)
-            cache.heard(source, message.load, message.replica_set.members)
+            if not cache.config.shards:  # else it goes to its agent, who knows which of them holds what
+                cache.learn(message.replica_set, source)
+                cache.heard(source, message.load, message.replica_set.members)
         elif message.load and (target := self.relay.target(message.app, source)) is not None:
             target.load.take(message.load, self._ctx.now)
         if reserved and tag is not None:

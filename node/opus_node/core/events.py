@@ -221,6 +221,8 @@ class ShardsDecided:
     epoch: int
     copies: tuple[int, ...]
     """Of each shard."""
+    holders: tuple[int, ...]
+    """As in the set, of which they are positions."""
     domains: tuple[int, ...]
     """In how many failure domains each is held, as far as the steward can tell."""
     moves: int

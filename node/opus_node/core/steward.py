@@ -90,6 +90,8 @@ LITTLE = 0.02
 as much."""
 MUCH = 0.05
 """Of all delay and dues; a decision that saves less is as good as one that changes nothing."""
+WORTH_COPYING = 0.1
+"""The same where a new member has to be given shards: their data go over the network, those of whoever it replaces are of no use."""
 SURVEY_EVERY: Nanos = 3 * SECOND
 """While round trips are still wanted for a choice."""
 HURRY: Nanos = SECOND
@@ -415,8 +417,9 @@ class Stewards:
             return ()
         table = sharding.table(self._land(desk, clusters, members), clusters, members, self._sets.get(app))
         copies = tuple(map(len, table))
-        self._ctx.notices.append(ShardsDecided(app, epoch, copies, sharding.domains, sharding.moves, sharding.rates))
-        return packed(table, members)
+        holders, told = packed(table, members), (sharding.domains, sharding.moves, sharding.rates)
+        self._ctx.notices.append(ShardsDecided(app, epoch, copies, holders, *told))
+        return holders
 
     def _reshard(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
         """The same members, if shards should be held by others of them: demand has moved."""
@@ -730,7 +733,7 @@ class Stewards:
         self._stand_by(desk, land, known.members)
         if set(members) == set(known.members):
             desk.settled = where if ready else ()
-        elif saved >= LITTLE and saved * (now - desk.changed_at) >= max(CHANGE_COST, desk.moving):
+        elif saved >= (WORTH_COPYING if desk.sharding else LITTLE) and saved * (now - desk.changed_at) >= max(CHANGE_COST, desk.moving):
             self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, "nearer to demand")
             if saved < MUCH:
