@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opus_controller.cli._choose import LinksName, LinksOption, RuntimeName
-from opus_controller.cli._output import JsonOption, print_json, print_table
+from opus_controller.cli._output import JsonOption, need_writable, print_json, print_table
 
 if TYPE_CHECKING:
     from opus_controller.bench.agreement import Line as Compared
@@ -30,6 +30,7 @@ class What(StrEnum):
     agree = "agree"
     utility = "utility"
     spread = "spread"
+    survival = "survival"
     all = "all"
 
 
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
             typer.Argument(
                 help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures; "
                 "agree: 60 real hosts against the simulator; utility: hosts to applications against the exact optimum; "
-                "spread: updates among replicas."
+                "spread: updates among replicas; survival: sharded data when hosts fail for good."
             ),
         ],
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
@@ -51,12 +52,14 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 "--rows",
-                help="Which rows of overlay, utility, spread or agree, with commas between; all unless given; repeatable.",
+                help="Which rows of overlay, utility, spread, survival or agree, with commas between; all unless given; repeatable.",
             ),
         ] = None,
         seeds: Annotated[
             int | None,
-            typer.Option("--seeds", min=1, max=1000, help="For overlay, utility, spread (10, with --quick 2) and agree (1)."),
+            typer.Option(
+                "--seeds", min=1, max=1000, help="For overlay, utility, spread, survival (10, with --quick 2) and agree (1)."
+            ),
         ] = None,
         draws: Annotated[
             int, typer.Option("--draws", min=1, max=100, help="For agree: runs of each seed in sim, each with a hop 1 us longer.")
@@ -70,7 +73,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         data: Annotated[
-            Path | None, typer.Option("--data", help="For overlay and spread: the matrix, or the directory it is in.")
+            Path | None, typer.Option("--data", help="For overlay, spread and survival: the matrix, or the directory it is in.")
         ] = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", help="For overlay: NAME=VALUE, a setting; repeatable.")
@@ -78,10 +81,13 @@ def register(app: typer.Typer) -> None:
         quick: Annotated[
             bool, typer.Option("--quick", help="For overlay, utility and spread: 2 seeds, and less of everything.")
         ] = False,
+        picture: Annotated[
+            Path | None, typer.Option("--picture", help="For survival: also draw the curves: a .png or .svg file.")
+        ] = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility and spread, which tell
-        nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
+        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread and survival, which
+        tell nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
@@ -99,6 +105,9 @@ def register(app: typer.Typer) -> None:
             return
         if what is What.spread:
             _spread(rows or [], seeds or (2 if quick else 10), data, quick, as_json)
+            return
+        if what is What.survival:
+            _survival(rows or [], seeds or (2 if quick else 10), data, picture, as_json)
             return
         if what is What.agree:
             _agree(rows or [], seeds or 1, draws, links.value, into, as_json)
@@ -142,6 +151,18 @@ def _spread(rows: list[str], seeds: int, data: Path | None, quick: bool, as_json
 
     order = table.Order(_names(rows), seeds, data, table.QUICK if quick else table.FULL)
     lines, results = table.measure(order, lambda news: print(f"bench spread: {news}", file=sys.stderr, flush=True))
+    _print_lines(order.told(), lines, results, as_json)
+
+
+def _survival(rows: list[str], seeds: int, data: Path | None, picture: Path | None, as_json: bool) -> None:
+    from opus_controller.bench.survival import picture as drawn
+    from opus_controller.bench.survival import table
+
+    need_writable(picture)
+    order = table.Order(_names(rows), seeds, data)
+    lines, results = table.measure(order, lambda news: print(f"bench survival: {news}", file=sys.stderr, flush=True))
+    if picture is not None:
+        drawn.save(results, picture)
     _print_lines(order.told(), lines, results, as_json)
 
 

@@ -216,7 +216,9 @@ class AppForm(Form):
         if self.shards is not None and self.membership == STATIC:
             raise ValueError(f"shards with membership: {STATIC}; allowed: shards that move, or data that all replicas hold")
         if self.shards is not None and isinstance(self.replicas, int) and (self.copies or COPIES) > self.replicas:
-            message = f"{self.copies or COPIES} copies of each shard on {self.replicas} replicas; allowed: at most {self.replicas}"
+            message = (
+                f"{self.copies or COPIES} copies of each shard on {self.replicas} replicas; allowed: at most {self.replicas}"
+            )
             raise ValueError(message)
         if self.staleness is not None and self.staleness < LEAST_STALENESS:
             raise ValueError(

@@ -215,7 +215,9 @@ def consistency(told: AppConsistency) -> str:
 def shards(told: AppShards) -> str:
     """ "48 with 3 to 9 copies, mean 3.4, the hottest 9; 20 moves; 0 of 500 keys lost"."""
     copies = f"{told.shards} with {told.copies_min} to {told.copies_max} copies, mean {told.copies_mean:.1f}"
-    return f"{copies}, the hottest {told.hottest_copies}; {count(told.moves, 'move')}; {told.lost_keys:,} of {told.keys:,} keys lost"
+    return (
+        f"{copies}, the hottest {told.hottest_copies}; {count(told.moves, 'move')}; {told.lost_keys:,} of {told.keys:,} keys lost"
+    )
 
 
 def utility(told: UtilityResult) -> str:

@@ -282,7 +282,12 @@ class Relay:
             targets = self.targets.get(app)
             key = self._key.get(app, (0, ""))
             before = held.heard_of.get(app, (-1, ""))
-            if app not in self.asked and targets and before != key and all(target.rtt.samples or target.strikes for target in targets):
+            if (
+                app not in self.asked
+                and targets
+                and before != key
+                and all(target.rtt.samples or target.strikes for target in targets)
+            ):
                 held.heard_of[app] = key
                 best = heapq.nsmallest(NEAR, targets, key=lambda target: (_guess(held, target), target.node))
                 mine = (self._ctx.me,) if self.serving.get(app) else ()

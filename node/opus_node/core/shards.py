@@ -6,8 +6,9 @@ Of a shard with r requests/s, where the mean copy of a shard gets a:
 
     copies     as many as wanted at least, or so many that each gets about 2 a, up to all members. They are given back only once
                one fewer would still get less than a each: what is between is left alone
-    domains    no two holders in one failure domain while another one is free (two domains at least, whatever that weighs)
-    load       no member has more than 1.25 times its part by capacity, while others have room
+    domains    no two holders in one failure domain while another one is free, and nobody there has twice its part by capacity (two
+               domains at least, whatever that weighs)
+    load       no member has more than 1.25 times its part, while others have room
     near       of those that are equal so far, who saves the shard's clients most; then who is loaded least; then by hashing
 
 What is, stays: holders that are lost are replaced, a shard in too few domains is spread, who is overloaded gives some up, who has
@@ -36,6 +37,8 @@ Table = tuple[tuple[NodeId, ...], ...]
 
 SLACK = 1.25
 """Of its part by capacity, what a member holds at most."""
+DOUBLE = 2.0
+"""The same for a domain of which there are few members: where all have so much, shards go to other members twice in a domain."""
 LEAST = 0.5
 """... and at least, so that who comes empty takes its part; less would leave it idle, more would move more."""
 HOT = 2.0
@@ -140,6 +143,7 @@ class _Draft:
         self._part = {one.node: copies * max(0.01, one.capacity) / whole for one in places}
         self._most = {node: ceil(SLACK * part) for node, part in self._part.items()}
         kept = before or ((),) * len(want)
+        self._double = {node: ceil(DOUBLE * part) for node, part in self._part.items()}
         self._held = [[node for node in holders if node in self._places] for holders in kept]
         self._had = [tuple(holders) for holders in self._held]
         self._load = dict.fromkeys(self._places, 0)
@@ -189,14 +193,15 @@ class _Draft:
         held = self._held[shard]
         domains = {self._places[node].domain for node in held}
 
-        def rank(node: NodeId) -> tuple[bool, bool, bool, float, float, int]:
+        def rank(node: NodeId) -> tuple[bool, bool, bool, bool, float, float, int]:
             again = self._places[node].domain in domains
-            full = self._load[node] >= self._most[node]
+            full, double = self._load[node] >= self._most[node], self._load[node] >= self._double[node]
             delay = round(self._delay(shard, [*held, node]), 6)
             return (
                 again and len(domains) < 2,
-                full,
+                double,
                 again,
+                full,
                 delay,
                 self._load[node] / self._part[node],
                 -_score(self._app, shard, node),
@@ -243,7 +248,7 @@ class _Draft:
             twice = [node for node in held if domains.count(self._places[node].domain) > 1]
             free = [node for node in self._places if self._places[node].domain not in domains]
             must = len(set(domains)) < 2
-            free = [node for node in free if must or self._load[node] < self._most[node]]
+            free = [node for node in free if must or self._load[node] < self._double[node]]
             free.sort(key=lambda node: (self._load[node] / self._part[node], -_score(self._app, shard, node)))
             twice.sort(key=lambda node: (node in self._had[shard], -self._load[node] / self._part[node], node))
             if not any(self._swap(shard, old, new) for new in free[:1] for old in twice):

@@ -733,7 +733,9 @@ class Stewards:
         self._stand_by(desk, land, known.members)
         if set(members) == set(known.members):
             desk.settled = where if ready else ()
-        elif saved >= (WORTH_COPYING if desk.sharding else LITTLE) and saved * (now - desk.changed_at) >= max(CHANGE_COST, desk.moving):
+        elif saved >= (WORTH_COPYING if desk.sharding else LITTLE) and saved * (now - desk.changed_at) >= max(
+            CHANGE_COST, desk.moving
+        ):
             self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, "nearer to demand")
             if saved < MUCH:
