@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
             typer.Argument(
                 help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures; "
                 "agree: 60 real hosts against the simulator; utility: hosts to applications against the exact optimum; "
-                "spread: updates among replicas; survival: sharded data when hosts fail for good."
+                "spread: updates among replicas; survival: shards when hosts fail for good."
             ),
         ],
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 "--rows",
-                help="Which rows of overlay, utility, spread, survival or agree, with commas between; all unless given; repeatable.",
+                help="Which rows of overlay, utility, spread, survival or agree, commas between; all unless given; repeatable.",
             ),
         ] = None,
         seeds: Annotated[

@@ -42,7 +42,6 @@ FIGURES: Final[Mapping[str, Unit]] = {
     "shards.lost": "share",
     "shards.moves": "number",
     "shards.hottest_copies": "number",
-    "shards.copies_min": "number",
     "shards.domains_min": "number",
     "agents": "number",
     "replicas": "number",
@@ -68,7 +67,7 @@ UTILITY: Final = "utility.share"
 """What was felt / what applications are worth: of all, or of one."""
 VIOLATIONS: Final = "consistency.violations"
 """Keys for which what was promised was not kept: of all applications, or of one."""
-SHARDS: Final = ("shards.lost", "shards.moves", "shards.hottest_copies", "shards.copies_min", "shards.domains_min")
+SHARDS: Final = ("shards.lost", "shards.moves", "shards.hottest_copies", "shards.domains_min")
 """Of the one application with shards, or of the one that is named; what is lost also of all together."""
 REPLICAS: Final = "replicas"
 """Live ones at the end: of all applications, or of one."""

@@ -176,8 +176,8 @@ class AppForm(Form):
     missed: _integer(0, 1_000_000) | None = None  # type: ignore[valid-type]
     """... and at most so many writes (any number)."""
     shards: _integer(2, MAX_SHARDS) | None = None  # type: ignore[valid-type]
-    """With eventual: keys are divided into so many shards, and each replica holds some of them only (docs/shards.md). Unless given,
-    each holds all keys."""
+    """With eventual: keys are divided into so many shards, and each replica holds some of them only (docs/shards.md). Unless
+    given, each holds all keys."""
     copies: _integer(2, 16) | None = None  # type: ignore[valid-type]
     """Of each shard at least (3); more of those that are asked for more."""
 

@@ -1,7 +1,7 @@
 """Where an index's shards were in a run, how they followed what was asked for, and whether any key that was written is gone.
 
-Whether a key is lost is not taken from any table: each holder's record says which keys came into its memory ("kept"), and a host that
-has gone has forgotten them.
+Whether a key is lost is not taken from any table: each holder's record says which keys came into its memory ("kept"), and a host
+that has gone has forgotten them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from opus_node.core.shards import shard_of
+
 from opus_controller.model.plan import App, Plan
 from opus_controller.report.result import AppShards, ShardsResult
-from opus_node.core.shards import shard_of
 
 Record = Mapping[str, Any]
 SECOND = 1_000_000_000

@@ -4,10 +4,10 @@
 
 Of a shard with r requests/s, where the mean copy of a shard gets a:
 
-    copies     as many as wanted at least, or so many that each gets about 2 a, up to all members. They are given back only once
-               one fewer would still get less than a each: what is between is left alone
-    domains    no two holders in one failure domain while another one is free, and nobody there has twice its part by capacity (two
-               domains at least, whatever that weighs)
+    copies     as many as wanted at least, or so many that each gets about 2 a, up to all members. They are given back only
+               once one fewer would still get less than a each: what is between is left alone
+    domains    no two holders in one failure domain while there is another one in which somebody has less than twice its part by
+               capacity (two domains at least, whatever that weighs)
     load       no member has more than 1.25 times its part, while others have room
     near       of those that are equal so far, who saves the shard's clients most; then who is loaded least; then by hashing
 

@@ -91,7 +91,7 @@ as much."""
 MUCH = 0.05
 """Of all delay and dues; a decision that saves less is as good as one that changes nothing."""
 WORTH_COPYING = 0.1
-"""The same where a new member has to be given shards: their data go over the network, those of whoever it replaces are of no use."""
+"""The same where a new member has to be given shards: their data go over the network, what the former one holds is dropped."""
 SURVEY_EVERY: Nanos = 3 * SECOND
 """While round trips are still wanted for a choice."""
 HURRY: Nanos = SECOND

@@ -83,8 +83,8 @@ def _best(name: str, ms: tuple[tuple[float, ...], ...], members: int) -> tuple[i
 
 
 def table(ground: Ground, placement: str, copies: int, seed: int) -> Table:
-    """Hosts by number. From the steward's own functions; `seed` decides who is a member by chance, and by which hashes shards go to
-    members."""
+    """Hosts by number. From the steward's own functions; `seed` decides who is a member by chance, and by which hashes shards go
+    to members."""
     if placement == STEWARD:
         members = _best(ground.name, tuple(map(tuple, ground.ms)), ground.members)
     else:

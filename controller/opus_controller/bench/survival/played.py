@@ -1,5 +1,5 @@
-"""One run of the simulator in which three of six regions are powered off for good at the same instant: how many of the keys that were
-written are in nobody's memory at the end, and how many should be, by the table that was in force."""
+"""One run of the simulator in which three of six regions are powered off for good at the same instant: how many of the keys that
+were written are in nobody's memory at the end, and how many should be, by the table that was in force."""
 
 from __future__ import annotations
 

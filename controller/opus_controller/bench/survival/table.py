@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from opus_controller.bench.overlay.experiments import Figures
 from opus_controller.bench.overlay import statistics
+from opus_controller.bench.overlay.experiments import Figures
 from opus_controller.bench.overlay.rows import Line, Row, chosen, lines, mean_of
 from opus_controller.bench.overlay.run import Results
 from opus_controller.bench.survival import places
