@@ -56,6 +56,11 @@ def is_ok(request: RecordLike) -> bool:
     return bool(request["outcome"] == "ok")
 
 
+def shard_asked_for(request: RecordLike, shards: int) -> int:
+    """Of an application that has so many."""
+    return shard_of(int(request["key"]), shards)
+
+
 def routing_latency(request: RecordLike) -> Nanos:
     """Of an ok request: issue at the client to arrival at the replica."""
     return int(request["arrived_at"] - request["issued_at"])

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from opus_node.core.shards import shard_of
+from opus_node.folds import shard_asked_for
 
 from opus_controller.model.plan import App, Plan
 from opus_controller.report.result import AppShards, ShardsResult
@@ -52,9 +52,9 @@ def _of(app: App, events: Sequence[Record], registers: Sequence[Record], end: in
     anywhere = set().union(*held.values()) if held else set()
     written = {int(r["key"]) for r in registers if r["write"] and r["outcome"] == "ok" and r["done_at"] <= end - SETTLED}
     lost = sorted(written - anywhere)
-    asked = Counter(shard_of(int(r["key"]), app.shards) for r in registers)
+    asked = Counter(shard_asked_for(r, app.shards) for r in registers)
     ordered = sorted(registers, key=lambda r: int(r["issued_at"]))
-    lately = Counter(shard_of(int(r["key"]), app.shards) for r in ordered[-(len(ordered) // LATELY) :])
+    lately = Counter(shard_asked_for(r, app.shards) for r in ordered[-(len(ordered) // LATELY) :])
     hottest = max(sorted(lately), key=lambda shard: lately[shard], default=0)
     entries = sum(map(len, held.values()))
     return AppShards(

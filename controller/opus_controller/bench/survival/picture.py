@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from opus_controller.bench.overlay import statistics
 from opus_controller.bench.overlay.run import Results
 from opus_controller.bench.survival import table
+from opus_controller.bench.survival.places import PLACEMENTS
 from opus_controller.model.errors import ScenarioError
 from opus_controller.report import plots
 from opus_controller.report.palette import LIGHT
@@ -41,7 +42,7 @@ def _curves(results: Results, grounds: list[str]) -> Figure:
     for ground, row in zip(grounds, rows, strict=True):
         told = results.of(ground)
         for failure, axes in zip(SHOWN, row, strict=True):
-            for placement, colour in zip(table.PLACEMENTS, (LIGHT.muted, LIGHT.b, LIGHT.a), strict=True):
+            for placement, colour in zip(PLACEMENTS, (LIGHT.muted, LIGHT.b, LIGHT.a), strict=True):
                 keys = [table.key(placement, copies, failure) for copies in table.COPIES]
                 found = [statistics.mean([one[key] for one in told]) for key in keys]
                 values = [100 * one.value for one in found]

@@ -82,7 +82,7 @@ def measure(order: Order, on_progress: Callable[[str], None] = lambda news: None
     picked = chosen(all_rows(), order.rows)
     wanted = {row.experiment for row in picked}
     results = Results(range(1, order.seeds + 1))
-    grounds = {SIX: places.six, PLANET: partial(places.planet, order.data)}
+    grounds: dict[str, Callable[[], Ground]] = {SIX: places.six, PLANET: partial(places.planet, order.data)}
     of_seed: dict[str, Callable[[int], Figures]] = {
         name: partial(_losses, ground()) for name, ground in grounds.items() if name in wanted
     }
