@@ -21,6 +21,7 @@ from math import ceil, floor, inf
 from typing import Any, TypeVar
 
 from opus_node.core.events import AgentLost, Attached, MemberChanged, Notice, ReplicaSetDecided, RequestDone, RoleChanged
+from opus_node.core.shards import shard_of
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos
 
 RecordLike = Mapping[str, Any]
