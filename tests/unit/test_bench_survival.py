@@ -65,4 +65,4 @@ def test_rows_name_what_they_are_about() -> None:
     assert {row.name for row in rows} == {"six", "planet", "played"}
     lines, _ = table.measure(table.Order(rows=["six"], seeds=1))
     assert len(lines) == 25
-    assert {line.verdict for line in lines} == {"", "ok"}
+    assert {line.verdict for line in lines} == {"", "ok?"}  # kept; of one seed there is no interval
