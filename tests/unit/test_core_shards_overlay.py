@@ -171,7 +171,7 @@ def crowd(world: ShardNet, span: int, key: Any) -> None:
 
 def test_in_calm_shards_stay_where_they_are() -> None:
     world = ShardNet()
-    world.net.run_for(20 * SECOND)
+    crowd(world, 60 * SECOND, lambda: world.rng.randrange(KEYS))
     before = len(world.notices(ShardsDecided))
     crowd(world, 60 * SECOND, lambda: world.rng.randrange(KEYS))
     later = world.notices(ShardsDecided)[before:]
