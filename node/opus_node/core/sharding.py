@@ -15,6 +15,10 @@ from opus_node.core.messages import ReplicaSet
 from opus_node.core.shards import Place, Table
 from opus_node.core.types import SECOND, AppConfig, Nanos, NodeId
 
+PRIOR = 60.0
+"""Requests' worth of belief that a shard is asked for where all are, against ..."""
+WINDOW_S = 15.0
+"""... those of the time over which agents smooth their counts."""
 EVERY: Nanos = 10 * SECOND
 """Between two looks at whether shards should be elsewhere."""
 
@@ -28,7 +32,20 @@ def needs_of(clusters: Mapping[NodeId, Cluster], count: int) -> list[list[float]
         rest = max(0.0, summary.rate - sum(told.values())) / max(1, count - len(told))
         for shard in range(count):
             found[shard][column] = told.get(shard, rest)
-    return found
+    whole = [sum(column) for column in zip(*found, strict=True)]
+    return [_drawn(of_shard, whole) for of_shard in found]
+
+
+def _drawn(rates: Sequence[float], whole: Sequence[float]) -> list[float]:
+    """As much in all, but drawn towards how all shards together are asked for: few requests say little of where they come from."""
+    asked, all_asked = sum(rates), sum(whole)
+    if asked <= 0:
+        return list(rates)
+    seen = asked * WINDOW_S
+    return [
+        (seen * rate / asked + PRIOR * other / all_asked) * asked / (seen + PRIOR)
+        for rate, other in zip(rates, whole, strict=True)
+    ]
 
 
 def places_of(land: Landscape, members: Sequence[NodeId], agents: int) -> list[Place]:
