@@ -37,7 +37,7 @@ def needs_of(clusters: Mapping[NodeId, Cluster], count: int) -> list[list[float]
 
 
 def _drawn(rates: Sequence[float], whole: Sequence[float]) -> list[float]:
-    """As much in all, but drawn towards how all shards together are asked for: few requests say little of where they come from."""
+    """As much in all, but drawn towards how all shards together are asked for: few requests say little of where from."""
     asked, all_asked = sum(rates), sum(whole)
     if asked <= 0:
         return list(rates)
