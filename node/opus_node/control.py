@@ -160,6 +160,8 @@ def _app(app: pb.App) -> AppConfig:
         static=app.static,
         members=tuple(app.members),
         spread=_bound(app),
+        shards=app.shards,
+        copies=app.copies,
         **choosing(app.choice or LATENCY),
     )
 
@@ -276,6 +278,7 @@ def _workload(told: pb.Workload) -> WorkloadSpec:
         deadline_ns=told.deadline_ns,
         keys=told.keys,
         zipf=told.zipf,
+        first_key=told.first_key,
         write_share=told.write_share,
         request_bytes=told.request_bytes,
         reply_bytes=told.reply_bytes,

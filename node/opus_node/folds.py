@@ -30,6 +30,7 @@ from opus_node.core.events import (
     RoleChanged,
     UpdateDelivered,
 )
+from opus_node.core.shards import shard_of
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos
 
 RecordLike = Mapping[str, Any]
@@ -63,6 +64,11 @@ def requests_of(records: Iterable[RecordLike]) -> Iterator[RecordLike]:
 
 def is_ok(request: RecordLike) -> bool:
     return bool(request["outcome"] == "ok")
+
+
+def shard_asked_for(request: RecordLike, shards: int) -> int:
+    """Of an application that has so many."""
+    return shard_of(int(request["key"]), shards)
 
 
 def routing_latency(request: RecordLike) -> Nanos:

@@ -32,6 +32,8 @@ class WorkloadSpec:
     write_share: float = 0.0
     request_bytes: int = 100
     reply_bytes: int = 1000
+    first_key: int = 0
+    """The most popular; those after it follow, and after the last the first."""
 
     def __post_init__(self) -> None:
         if self.rate_per_s <= 0 or self.keys < 1 or self.zipf < 0 or not 0 <= self.write_share <= 1:
@@ -46,7 +48,6 @@ class Arrival:
     number: int
     """0, 1, ... within this workload, whatever was skipped."""
     key: int
-    """0 is the most popular."""
     write: bool
     deadline: Nanos
     """Absolute."""
@@ -79,7 +80,7 @@ class Arrivals:
             return None
         number = self._number
         self._number += 1
-        key = self._zipf.sample(self._keys) - 1
+        key = (self._zipf.sample(self._keys) - 1 + spec.first_key) % spec.keys
         write = self._writes.random() < spec.write_share
         return Arrival(self._at, number, key, write, self._at + spec.deadline_ns)
 

@@ -331,7 +331,8 @@ def _plain(content: Any) -> str:
     if isinstance(content, tuple):
         return "[" + ", ".join(_plain(one) for one in content) + "]"
     if hasattr(content, "__dataclass_fields__"):
-        return "/".join(_plain(getattr(content, one.name)) for one in _told(content))
+        told = [one.name for one in _told(content) if one.name != "holders" or content.holders]  # most sets have no table
+        return "/".join(_plain(getattr(content, name)) for name in told)
     return str(content)
 
 

@@ -13,6 +13,7 @@ from opus_controller.model.plan import App
 from opus_controller.report.consistency import History, history_of, judged
 from opus_node.core.data.cells import Cell, Config, Peer
 from opus_node.core.data.keeper import Keeper
+from opus_node.core.data.sharded import Sharded
 from opus_node.core.events import RegisterDone
 from opus_node.core.types import EVENTUAL, LINEARIZABLE, MILLISECOND, SECOND, AppConfig, NodeConfig
 from opus_node.folds import notice_to_record
@@ -47,6 +48,7 @@ class RegisterNet:
     def held(self, node: str, key: int = 0) -> Cell:
         """What a host holds of a key."""
         found = self.net.cores[node]._replica.registers._by_app[APP]
+        assert not isinstance(found, Sharded)
         store = found.holder.store if isinstance(found, Keeper) else found._store
         return store.get(str(key))
 

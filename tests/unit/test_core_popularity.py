@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opus_node.core.events import KeysAsked
 from opus_node.core.messages import KeyRate
-from opus_node.core.popularity import COUNTERS, OF_NODE, SURE, Sketch, differ, summed
+from opus_node.core.popularity import COUNTERS, OF_AGENT, OF_NODE, SURE, Asked, Sketch, differ, summed
+from opus_node.core.shards import shard_of
 from opus_node.core.types import SECOND
 
 
@@ -78,3 +79,20 @@ def test_a_steward_knows_what_all_ask_for_and_hears_when_that_moves() -> None:
     assert 0.4 < known()[0] / (60 * asked[0] / sum(asked.values())) <= 1.2
     crowd(60, 1000)
     assert set(list(known())[:2]) == {1000, 1001}
+
+
+def test_an_agent_tells_its_hottest_shards_smoothed_and_forgets_them() -> None:
+    asked = Asked(64)
+    assert asked.told(0) == ()
+    for _ in range(300):
+        asked.count(7)
+    for key in range(40):
+        asked.count(key)
+    first = asked.told(3 * SECOND)
+    assert len(first) == OF_AGENT
+    assert first[0].key == shard_of(7, 64)
+    assert 10 < first[0].rate < 40  # 100 requests/s for 3 s of a window of 15 s
+    assert asked.told(3 * SECOND + 1) == first  # too soon to know more
+    for second in range(6, 120, 3):
+        last = asked.told(second * SECOND)
+    assert last == ()

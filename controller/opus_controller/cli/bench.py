@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opus_controller.cli._choose import LinksName, LinksOption, RuntimeName
-from opus_controller.cli._output import JsonOption, print_json, print_table
+from opus_controller.cli._output import JsonOption, need_writable, print_json, print_table
 
 if TYPE_CHECKING:
     from opus_controller.bench.agreement import Line as Compared
@@ -31,6 +31,7 @@ class What(StrEnum):
     utility = "utility"
     spread = "spread"
     availability = "availability"
+    survival = "survival"
     all = "all"
 
 
@@ -42,7 +43,8 @@ def register(app: typer.Typer) -> None:
             typer.Argument(
                 help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures; "
                 "agree: 60 real hosts against the simulator; utility: hosts to applications against the exact optimum; "
-                "spread: updates among replicas; availability: what runs measure against m, and what the planner said."
+                "spread: updates among replicas; availability: what runs measure against m, and what the planner said; "
+                "survival: shards when hosts fail for good."
             ),
         ],
         hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
@@ -52,14 +54,17 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 "--rows",
-                help="Which rows of overlay, utility, spread, availability or agree, with commas between; all unless given; "
-                "repeatable.",
+                help="Which rows of overlay, utility, spread, availability, survival or agree, with commas between; all unless "
+                "given; repeatable.",
             ),
         ] = None,
         seeds: Annotated[
             int | None,
             typer.Option(
-                "--seeds", min=1, max=1000, help="For overlay, utility, spread, availability (10, with --quick 2) and agree (1)."
+                "--seeds",
+                min=1,
+                max=1000,
+                help="For overlay, utility, spread, availability, survival (10, with --quick 2) and agree (1).",
             ),
         ] = None,
         draws: Annotated[
@@ -74,7 +79,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         data: Annotated[
-            Path | None, typer.Option("--data", help="For overlay and spread: the matrix, or the directory it is in.")
+            Path | None, typer.Option("--data", help="For overlay, spread and survival: the matrix, or the directory it is in.")
         ] = None,
         settings: Annotated[
             list[str] | None, typer.Option("--set", help="For overlay: NAME=VALUE, a setting; repeatable.")
@@ -82,10 +87,13 @@ def register(app: typer.Typer) -> None:
         quick: Annotated[
             bool, typer.Option("--quick", help="For overlay, utility, spread and availability: 2 seeds, and less of everything.")
         ] = False,
+        picture: Annotated[
+            Path | None, typer.Option("--picture", help="For survival: also draw the curves: a .png or .svg file.")
+        ] = None,
         as_json: JsonOption = False,
     ) -> None:
-        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread and availability,
-        which tell nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
+        """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread, availability and
+        survival, which tell nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
@@ -106,6 +114,9 @@ def register(app: typer.Typer) -> None:
             return
         if what is What.availability:
             _availability(rows or [], seeds or (2 if quick else 10), quick, into, as_json)
+            return
+        if what is What.survival:
+            _survival(rows or [], seeds or (2 if quick else 10), data, picture, as_json)
             return
         if what is What.agree:
             _agree(rows or [], seeds or 1, draws, links.value, into, as_json)
@@ -176,6 +187,18 @@ def _availability(rows: list[str], seeds: int, quick: bool, into: Path | None, a
         print_table(shown.CURVES, shown.curve_rows(found))
         for path in pictures:
             print(path)
+
+
+def _survival(rows: list[str], seeds: int, data: Path | None, picture: Path | None, as_json: bool) -> None:
+    from opus_controller.bench.survival import picture as drawn
+    from opus_controller.bench.survival import table
+
+    need_writable(picture)
+    order = table.Order(_names(rows), seeds, data)
+    lines, results = table.measure(order, lambda news: print(f"bench survival: {news}", file=sys.stderr, flush=True))
+    if picture is not None:
+        drawn.save(results, picture)
+    _print_lines(order.told(), lines, results, as_json)
 
 
 def _print_lines(told: dict[str, object], lines: list[Line], results: Results, as_json: bool) -> None:

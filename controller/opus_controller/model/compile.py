@@ -16,12 +16,13 @@ from typing import Any
 from opus_controller.model.churn import ChurnCompiler
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.expectations import PER_REQUEST, SPREAD, UTILITY, VIOLATIONS
+from opus_controller.model.expectations import PER_REQUEST, SHARDS, SPREAD, UTILITY, VIOLATIONS
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings, Plan, Workload
 from opus_controller.model.scenario import Scenario
 from opus_controller.model.scenario_form import (
     AUTO,
+    COPIES,
     EVERYWHERE,
     LEAST_REPLICAS,
     NONE,
@@ -145,6 +146,8 @@ class _Compiler:
                     static=app.membership == STATIC,
                     members=who,
                     spread=app.spread or 0.0,
+                    shards=app.shards or 0,
+                    copies=(app.copies or COPIES) if app.shards else COPIES,
                 )
                 for app, service, utility, who in zip(self._form.applications, services, utilities, members, strict=True)
             ),
@@ -292,6 +295,9 @@ class _Compiler:
         clients = self._static((*keys, "clients"), form.clients, f"workload/{name}")
         end = self._form.duration
         stop = end if form.stop is None else form.stop
+        if form.first_key >= form.keys:
+            message = f"{form.first_key} is not one of {form.keys} keys; allowed: 0 to {form.keys - 1}"
+            self._problems.add((*keys, "first_key"), message)
         start = self._form.settle if form.start is None else form.start
         if stop > end:
             message = (
@@ -317,6 +323,7 @@ class _Compiler:
                 deadline_ns=form.deadline,
                 keys=form.keys,
                 zipf=form.zipf,
+                first_key=form.first_key,
                 write_share=form.write_share,
                 request_bytes=form.request_size,
                 reply_bytes=form.reply_size,
@@ -366,6 +373,11 @@ class _Compiler:
                 self._problems.add(("expectations", k), message)
             if form.figure.split(".")[0] == SPREAD:
                 self._check_spread(k, form.figure, form.app)
+            sharded = [one.name for one in self._form.applications if one.shards and form.app in ("", one.name)]
+            if form.figure in SHARDS and (not sharded or (len(sharded) > 1 and form.figure != SHARDS[0])):
+                whose = shown(form.app) if form.app else "any application" if not sharded else f"{len(sharded)} applications"
+                message = f"{form.figure} of {whose}; allowed: of one application with shards"
+                self._problems.add(("expectations", k), message)
             if form.outside_churn and not self._form.churn:
                 self._problems.add(
                     ("expectations", k), "outside churn, of which there is none; allowed: outside ... after faults"

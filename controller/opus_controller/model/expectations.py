@@ -47,6 +47,10 @@ FIGURES: Final[Mapping[str, Unit]] = {
     **{f"spread.all_s.{q}": "s" for q in ("p50", "p99", "max")},
     "spread.copies": "number",
     **{f"spread.links.{q}": "number" for q in ("mean", "max")},
+    "shards.lost": "share",
+    "shards.moves": "number",
+    "shards.hottest_copies": "number",
+    "shards.domains_min": "number",
     "agents": "number",
     "replicas": "number",
     **{f"state_entries.{role}.{q}": "number" for role in ("node", "agent") for q in ("p50", "max")},
@@ -76,6 +80,8 @@ SPREAD: Final = "spread"
 """Figures of updates among replicas: of all applications, or of one; those of updates also of what was published between an event
 and the next."""
 OF_ALL_UPDATES: Final = ("spread.copies", "spread.links")
+SHARDS: Final = ("shards.lost", "shards.moves", "shards.hottest_copies", "shards.domains_min")
+"""Of the one application with shards, or of the one that is named; what is lost also of all together."""
 REPLICAS: Final = "replicas"
 """Live ones at the end: of all applications, or of one."""
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
@@ -178,7 +184,7 @@ def _make(name: str, figure: str, bound: object, options: dict[str, object]) -> 
     if about in PER_HOST and options.get("app"):
         raise ValueError(f"{figure} is of hosts, which hold and send for all applications together; allowed: site, outside")
     for option in ("app", "site", "outside", "reachable"):
-        if (option == "app" and (figure in (*UTILITY, VIOLATIONS, REPLICAS) or about == SPREAD)) or (
+        if (option == "app" and (figure in (*UTILITY, VIOLATIONS, REPLICAS, *SHARDS) or about == SPREAD)) or (
             option in ("site", "outside") and about in PER_HOST
         ):
             continue

@@ -120,7 +120,10 @@ class Later(Frozen):
 
 
 class App(Later):
-    LATER = ("utility", "memory", "storage", "consistency", "staleness_ns", "missed", "static", "members", "spread")
+    LATER = (
+        *("utility", "memory", "storage", "consistency", "staleness_ns", "missed", "static", "members", "spread"),
+        *("shards", "copies"),
+    )
 
     name: str
     replicas: int = Field(ge=1)
@@ -159,6 +162,10 @@ class App(Later):
     """Who they are at first; empty: the overlay chooses them."""
     spread: float = Field(default=0.0, ge=0)
     """Above 1: replicas tell each other of writes, on ways at most so much longer than the direct ones (docs/spread.md)."""
+    shards: int = Field(default=0, ge=0)
+    """eventual: keys are divided into so many, each held by some members; 0: all members hold all keys."""
+    copies: int = Field(default=3, ge=1)
+    """With shards: of each at least."""
 
     @property
     def by_majority(self) -> bool:
@@ -186,7 +193,7 @@ class OverlaySettings(Frozen):
     direct: bool | None = None
 
 
-class Workload(Frozen):
+class Workload(Later):
     """Open-loop Poisson requests of one client host; arrivals and keys come from `seed` alone (opus_node.workload)."""
 
     client: HostName
@@ -203,6 +210,10 @@ class Workload(Frozen):
     write_share: float = Field(default=0.0, ge=0, le=1)
     request_bytes: int = Field(default=100, ge=0)
     reply_bytes: int = Field(default=1000, ge=0)
+    first_key: int = Field(default=0, ge=0)
+    """The most popular."""
+
+    LATER = ("first_key",)
 
 
 Role = Literal[

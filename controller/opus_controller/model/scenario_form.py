@@ -120,9 +120,14 @@ BOUNDED: Final = "bounded"
 STATIC: Final = "static"
 MEMBERSHIPS: Final = ("reconfigured", STATIC)
 Membership = Annotated[str, BeforeValidator(choice(*MEMBERSHIPS)), WithJsonSchema({"enum": list(MEMBERSHIPS)})]
-CONSISTENCIES: Final = (NONE, "linearizable", "write-all", "primary", BOUNDED, "eventual")
+EVENTUAL: Final = "eventual"
+CONSISTENCIES: Final = (NONE, "linearizable", "write-all", "primary", BOUNDED, EVENTUAL)
 """NONE, and those of `opus_node.core.data.rules`."""
 Consistency = Annotated[str, BeforeValidator(choice(*CONSISTENCIES)), WithJsonSchema({"enum": list(CONSISTENCIES)})]
+
+MAX_SHARDS: Final = 256
+"""So that the table of who holds them, two small numbers a copy at most, stays a message of a few KiB."""
+COPIES: Final = 3
 
 
 LEAST_BOUND: Final = 1.1
@@ -181,6 +186,11 @@ class AppForm(Form):
     spread: real(LEAST_BOUND, MOST_BOUND) | None = None  # type: ignore[valid-type]
     """Replicas tell each other of every write, over a mesh in which no way is longer than so many times the direct one
     (docs/spread.md); 1.75 is good. They do not unless given."""
+    shards: _integer(2, MAX_SHARDS) | None = None  # type: ignore[valid-type]
+    """With eventual: keys are divided into so many shards, and each replica holds some of them only (docs/shards.md). Unless
+    given, each holds all keys."""
+    copies: _integer(2, 16) | None = None  # type: ignore[valid-type]
+    """Of each shard at least (3); more of those that are asked for more."""
 
     @model_validator(mode="after")
     def _size(self) -> AppForm:
@@ -212,6 +222,17 @@ class AppForm(Form):
         for key in ("staleness", "missed"):
             if getattr(self, key) is not None and self.consistency != BOUNDED:
                 raise ValueError(f"{key} with consistency: {self.consistency}, which has no bounds; allowed: with {BOUNDED}")
+        if self.shards is not None and self.consistency != EVENTUAL:
+            raise ValueError(f"shards with consistency: {self.consistency}; allowed: with consistency: {EVENTUAL}")
+        if self.copies is not None and self.shards is None:
+            raise ValueError("copies without shards; allowed: with shards, such as 48 (without, each replica holds everything)")
+        if self.shards is not None and self.membership == STATIC:
+            raise ValueError(f"shards with membership: {STATIC}; allowed: shards that move, or data that all replicas hold")
+        if self.shards is not None and isinstance(self.replicas, int) and (self.copies or COPIES) > self.replicas:
+            message = (
+                f"{self.copies or COPIES} copies of each shard on {self.replicas} replicas; allowed: at most {self.replicas}"
+            )
+            raise ValueError(message)
         if self.staleness is not None and self.staleness < LEAST_STALENESS:
             raise ValueError(
                 f"staleness is {format_duration(self.staleness)}, in which hardly a majority can be asked; allowed: at least 1s"
@@ -310,6 +331,8 @@ class WorkloadForm(Form):
     keys: _integer(1, 10_000_000) = 1000  # type: ignore[valid-type]
     zipf: real(0, 10) = 0.99  # type: ignore[valid-type]
     """Exponent of the popularity of keys; 0: all alike. 0.99 is YCSB's."""
+    first_key: _integer(0, 10_000_000) = 0  # type: ignore[valid-type]
+    """The most popular one, of 0 to `keys` - 1; then those after it, and after the last the first."""
     write_share: Share = 0.0
     request_size: Size = 100
     reply_size: Size = 1000

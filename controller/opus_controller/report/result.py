@@ -385,6 +385,45 @@ class AppConsistency(Part):
     """The first of them."""
 
 
+class AppShards(Part):
+    """Where the shards of one application's keys were (docs/shards.md)."""
+
+    app: str
+    shards: int
+    copies_wanted: int
+    """Of each shard at least."""
+    copies_min: int
+    """Of the last table that was decided on, and likewise ..."""
+    copies_mean: float
+    copies_max: int
+    hottest_copies: int
+    """... of the shard that was asked for most in the last quarter of requests."""
+    hottest_share: float
+    """Of all requests, those for the shard that was asked for most."""
+    domains_min: int
+    """The least number of failure domains, as far as the steward could tell, in which a shard was, by the last table."""
+    tables: int
+    """Decided on."""
+    moves: int
+    """Copies of shards that were made, after the first table."""
+    fullest_share: float
+    """Of all entries held at the end, those of the host that held most."""
+    keys: int
+    """Written and acknowledged at least 5 s before the end."""
+    lost_keys: int
+    """Of them, those that no live host held at the end, ..."""
+    lost: float
+    """... as a share."""
+
+
+class ShardsResult(Part):
+    """Of applications whose keys are divided among their replicas."""
+
+    lost: float
+    """Share of keys that are gone, of all of them together."""
+    apps: list[AppShards]
+
+
 class ConsistencyResult(Part):
     """Of applications that promise something of data that change (docs/data.md)."""
 
@@ -499,6 +538,8 @@ class Result(Part):
     """None: no application promises anything."""
     spread: SpreadResult | None = None
     """None: replicas of no application tell each other of writes."""
+    shards: ShardsResult | None = None
+    """None: no application has any."""
     floods: list[FloodResult] = Field(default_factory=list)
     services: list[ServiceResult] = Field(default_factory=list)
     """Of applications that a user's own program serves."""

@@ -12,7 +12,7 @@ from opus_controller.engine.record import RecordReader
 from opus_controller.engine.runtime import Health
 from opus_controller.engine.validity import Validity, judge, longest
 from opus_controller.model.plan import Plan
-from opus_controller.report import consistency, machine, services, spreading
+from opus_controller.report import consistency, machine, services, shards, spreading
 from opus_controller.report.churn import summary
 from opus_controller.report.explain import DECIDED
 from opus_controller.report.figures import Judged
@@ -20,7 +20,7 @@ from opus_controller.report.floods import parted
 from opus_controller.report.ideal import ideal_delay
 from opus_controller.report.recovery import charged_at, since_last_fault
 from opus_controller.report.requests import columns, consult
-from opus_controller.report.result import ChurnResult, ConsistencyResult, FloodResult, ServiceResult
+from opus_controller.report.result import ChurnResult, ConsistencyResult, FloodResult, ServiceResult, ShardsResult
 from opus_controller.report.steady import Sample, steady
 from opus_controller.report.world import Ints, World
 
@@ -58,6 +58,7 @@ class Run:
     consistency: ConsistencyResult | None
     spread: tuple[spreading.AppTold, ...]
     """Of applications whose replicas tell each other of writes."""
+    shards: ShardsResult | None
     decided: list[Mapping[str, Any]]
     """Records of who decided what on replicas, in order of time."""
 
@@ -126,6 +127,7 @@ def read(directory: Path) -> Run:
         floods=floods,
         consistency=consistency.summary(reader.plan, registers),
         spread=spreading.told(reader.plan, updates, others, samples, world, starts),
+        shards=shards.summary(reader.plan, others, registers, end),
         decided=sorted((e for e in others if e["kind"] in DECIDED), key=lambda e: int(e["t"])),
     )
 

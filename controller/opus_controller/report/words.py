@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from opus_controller.report.result import (
     AppConsistency,
+    AppShards,
     AppSpread,
     ChurnResult,
     ExpectationResult,
@@ -192,6 +193,8 @@ def headline(result: Result) -> list[tuple[str, str]]:
         rows += [(f"data of {one.app}", consistency(one)) for one in result.consistency.apps]
     if result.spread is not None:
         rows += [(f"updates of {one.app}", spread(one)) for one in result.spread.apps]
+    if result.shards is not None:
+        rows += [(f"shards of {one.app}", shards(one)) for one in result.shards.apps]
     rows += [(f"service {one.app}", service(one)) for one in result.services]
     if asked.shed:
         rows.insert(2, ("turned away", f"{asked.shed:,} times for want of room, before they were answered elsewhere or refused"))
@@ -226,6 +229,14 @@ def spread(told: AppSpread) -> str:
     lost = f", {told.lost:,} lost with their publishers" if told.lost else ""
     reached = f"{told.published:,} published{lost}, {share(told.reached)} of live replicas reached"
     return f"{reached}, {took}; copies {ratio(told.copies)}, {links}"
+
+
+def shards(told: AppShards) -> str:
+    """ "48 with 3 to 9 copies, mean 3.4, the hottest 9; 20 moves; 0 of 500 keys lost"."""
+    copies = f"{told.shards} with {told.copies_min} to {told.copies_max} copies, mean {told.copies_mean:.1f}"
+    return (
+        f"{copies}, the hottest {told.hottest_copies}; {count(told.moves, 'move')}; {told.lost_keys:,} of {told.keys:,} keys lost"
+    )
 
 
 def utility(told: UtilityResult) -> str:

@@ -23,6 +23,7 @@ from opus_node.core.messages import (
     AgentsKnown,
     Demand,
     FindAgents,
+    KeyRate,
     Lease,
     LeaseReply,
     MemberUpdate,
@@ -322,7 +323,7 @@ class AgentRole:
                     if self.stewards is not None:
                         self.stewards.on_summary(ctx.me, whole)
             elif self._below is None:
-                ctx.send(target, self.summaries.due(app, target, self.sets.get(app), self._links.demand(app)))
+                ctx.send(target, self.summaries.due(app, target, self.sets.get(app), self._links.demand(app), self._shards(app)))
             else:
                 for whole in self.upward(app):
                     told = self.aggregate.due(target, whole)
@@ -332,9 +333,13 @@ class AgentRole:
         """This agent's nodes in brief; a head's, and those of its zone. All in whole."""
         me, known = self._ctx.me, self.sets.get(app)
         if self._below is None:
-            return [replace(self.summaries.due(app, me, known, self._links.demand(app)), agent=me)]
+            return [replace(self.summaries.due(app, me, known, self._links.demand(app), self._shards(app)), agent=me)]
         most = share(len(self.peers.counted()))
         return self.aggregate.of(app, self._below.upward(app), most, known.members if known else ())
+
+    def _shards(self, app: AppId) -> tuple[KeyRate, ...]:
+        asked = self.relay.asked.get(app)
+        return () if asked is None else asked.told(self._ctx.now)
 
     def on_summary_wanted(self, source: NodeId, app: AppId, agent: NodeId) -> None:
         if self._below is not None:

@@ -56,7 +56,8 @@ class Aggregate:
         _, known = told.get(agent, (0, None))
         if known is not None and known.version == summary.version:
             keys = summary.keys or known.keys
-            told[agent] = (self._ctx.now, replace(known, nodes=summary.nodes, rate=summary.rate, keys=keys))
+            known = replace(known, nodes=summary.nodes, rate=summary.rate, keys=keys, shards=summary.shards)
+            told[agent] = (self._ctx.now, known)
         elif not summary.candidates:
             self._ctx.send(source, SummaryWanted(summary.app, summary.agent))
         elif known is not None or len(told) < TELLERS:
@@ -111,6 +112,7 @@ def merged(one: Summary, other: Summary) -> Summary:
         version=(one.version * SPREAD + other.version) % BOUND,
         candidates=(*moved, *taken),
         keys=summed((one.keys, other.keys)),
+        shards=summed((one.shards, other.shards)),
     )
 
 

@@ -23,6 +23,7 @@ from opus_node.core.events import ClientReply, Request, RequestDone
 from opus_node.core.messages import (
     BUSY,
     NO_AGENT,
+    NOT_HOLDER,
     NOT_PRIMARY,
     NOT_READY,
     SMALL,
@@ -186,7 +187,7 @@ class Client:
             if not self._by_own_agent(pending, 1):
                 self._round(pending)
             return
-        entry = cache.best(pending.tried) if self._ctx.config.direct else None
+        entry = cache.best(pending.tried) if self._ctx.config.direct and not cache.config.shards else None
         if entry is not None:
             self._fly(pending, entry.node, DIRECT, entry.rtt)
         elif self._attachment.agent:
@@ -211,18 +212,19 @@ class Client:
         """A client on an agent goes to the replica its agent would choose; whether there was one."""
         if self.relay is None:
             return False
-        target = self.relay.choose(pending.event.app, pending.tried, attempt)
+        target = self.relay.choose(pending.event.app, pending.tried, attempt, pending.event.key)
         if target is None:
             return False
-        self.relay.routed += 1
+        self.relay.count(pending.event.app, pending.event.key)
         self._fly(pending, target.node, DIRECT, target.rtt, HEDGE_UNKNOWN)
         return True
 
     def _by_myself(self, pending: Pending) -> bool:
         """This node is a replica: its program is asked, or its processor, without a message; False if there is no room."""
-        if self._replica.registers.primary(pending.event.app):
+        registers, app = self._replica.registers, pending.event.app
+        if registers.primary(app) or registers.elsewhere(app, pending.event.key):
             return False
-        now, cache = self._ctx.now, self.cache(pending.event.app)
+        now, cache = self._ctx.now, self.cache(app)
         flight = Flight(self._number(pending), self._ctx.me, SELF, now, now + self._usual(cache) + pending.transfer)
         pending.flights.append(flight)
         pending.tried.append(flight.peer)
@@ -332,7 +334,7 @@ class Client:
             return
         if self.relay is not None:
             self._by_own_agent(pending, 1)
-        elif (entry := cache.best(asked)) is not None:
+        elif not cache.config.shards and (entry := cache.best(asked)) is not None:
             self._fly(pending, entry.node, DIRECT, entry.rtt)
         elif self._attachment.agent and self._attachment.agent not in asked:
             self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
@@ -394,12 +396,13 @@ class Client:
         app, tried = pending.event.app, pending.tried
         attachment = self._attachment
         if self.relay is not None:
-            ranked = sorted(self.relay.targets.get(app, ()), key=lambda target: target.rank())
+            ranked = sorted(self.relay.able(app, pending.event.key), key=lambda target: target.rank())
             return [(target.node, DIRECT, target.rtt) for target in ranked if target.node not in tried]
         found: list[tuple[NodeId, str, Rtt | None]] = []
         if attachment.agent and attachment.agent not in tried:
             found.append((attachment.agent, AGENT, attachment.rtt_of(attachment.agent)))
-        entries = self.cache(app).ranked()
+        cache = self.cache(app)
+        entries = [] if cache.config.shards else cache.ranked()  # who holds what is the agents' affair
         replicas: list[tuple[NodeId, str, Rtt | None]] = [
             (entry.node, DIRECT, entry.rtt) for entry in entries if entry.node not in tried
         ]
@@ -476,6 +479,10 @@ class Client:
                 self._fly(pending, other, AGENT, self._attachment.rtt_of(other))
         elif message.reason == NOT_PRIMARY:
             self._to_primary(pending, message.alternative)
+        elif message.reason == NOT_HOLDER:
+            other = message.alternative
+            if other not in ("", self._ctx.me, *pending.tried):
+                self._fly(pending, other, DIRECT, None, HEDGE_UNKNOWN)
         elif flight.via is DIRECT:
             if self.relay is not None:
                 target = self.relay.target(pending.event.app, source)
@@ -537,8 +544,9 @@ class Client:
         if cache.config.consistency == PRIMARY and source != self._ctx.me:
             cache.led_by(source)
         if self.relay is None:
-            cache.learn(message.replica_set, source)
-            cache.heard(source, message.load, message.replica_set.members)
+            if not cache.config.shards:  # else it goes to its agent, who knows which of them holds what
+                cache.learn(message.replica_set, source)
+                cache.heard(source, message.load, message.replica_set.members)
         elif message.load and (target := self.relay.target(message.app, source)) is not None:
             target.load.take(message.load, self._ctx.now)
         if reserved and tag is not None:

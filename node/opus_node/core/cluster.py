@@ -42,7 +42,8 @@ class Cluster:
 
     def renewed(self, summary: Summary) -> None:
         """Its nodes are as they were; how much they ask for is told anew."""
-        self.summary = replace(self.summary, nodes=summary.nodes, rate=summary.rate, keys=summary.keys or self.summary.keys)
+        keys = summary.keys or self.summary.keys
+        self.summary = replace(self.summary, nodes=summary.nodes, rate=summary.rate, keys=keys, shards=summary.shards)
 
     def _between(self, nodes: Sequence[Candidate]) -> list[list[float]]:
         """ms, by positions in the summary."""

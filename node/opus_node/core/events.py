@@ -245,6 +245,36 @@ class KeysAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardsDecided:
+    """This node, as steward, decided anew who holds which shard (`shards`)."""
+
+    kind: ClassVar[str] = "shards"
+    app: AppId
+    epoch: int
+    copies: tuple[int, ...]
+    """Of each shard."""
+    holders: tuple[int, ...]
+    """As in the set, of which they are positions."""
+    domains: tuple[int, ...]
+    """In how many failure domains each is held, as far as the steward can tell."""
+    moves: int
+    """Copies that have to be made."""
+    rates: tuple[float, ...]
+    """Requests/s for each, as agents tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeysKept:
+    """This node holds these keys of a shard from now on, or has handed all of them over and forgotten them."""
+
+    kind: ClassVar[str] = "kept"
+    app: AppId
+    shard: int
+    held: bool
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HostsDivided:
     """This node, as steward, divided hosts among applications anew: what one of them got, and why (`allocate`). Told of each
     application whenever the hosts of any have changed; figures are what was expected, in the unit of `Utility.worth`."""
@@ -422,6 +452,8 @@ Notice = (
     | ReplicaSetDecided
     | HostsDivided
     | MembersPlaced
+    | ShardsDecided
+    | KeysKept
     | KeysAsked
     | RequestDone
     | ServiceChanged

@@ -35,6 +35,9 @@ class ReplicaSet:
     epoch: int
     steward: NodeId
     members: tuple[NodeId, ...]
+    holders: tuple[int, ...] = ()
+    """Where its keys are sharded: of each shard how many members hold it, and their positions (`shards`). Members and agents know
+    them; clients are not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,6 +399,8 @@ class Summary:
     level: int = 0
     keys: tuple[KeyRate, ...] = ()
     """Those that its nodes ask for most; empty without candidates: as before."""
+    shards: tuple[KeyRate, ...] = ()
+    """The same of shards, as the agent has routed them; told each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -656,6 +661,8 @@ class Data:
     count: int = 0
     spans: tuple[Nanos, ...] = ()
     more: bool = False
+    shard: int = 0
+    """Which one it is about, where keys are sharded."""
 
 
 BUSY = "busy"
@@ -664,6 +671,8 @@ NOT_READY = "service not ready"
 """The same of a replica whose program does not answer yet, or not just now."""
 NOT_PRIMARY = "not the primary"
 """The reason of a replica where another one alone answers, which it names."""
+NOT_HOLDER = "not a holder"
+"""The reason of a replica that does not hold the key's shard, or not yet; it names one that should."""
 NO_AGENT = "no agent"
 """Who was asked as an agent is none, perhaps no more."""
 

@@ -645,12 +645,13 @@ class NodeCore:
             if message.again:
                 self._once.again(source, message)
             return
-        if self._replica.serves(message.app):
+        relays = self._role is not None and not message.direct and message.hops == 1
+        if self._replica.serves(message.app) and not (relays and self._replica.registers.elsewhere(message.app, message.key)):
             if self._replica.takes_time(message.app):
                 self._replica.ask(source, message)
                 return
             self._deliver(self._replica.serve(source, message))
-        elif self._role is not None and not message.direct and message.hops == 1:
+        elif self._role is not None and relays:
             self._role.relay.on_request(source, message)
         else:
             role, other = self._replica.serving.get(message.app), ""

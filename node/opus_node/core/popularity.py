@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
+from math import exp
 
 from opus_node.core.messages import KeyRate
+from opus_node.core.shards import shard_of
+from opus_node.core.types import SECOND, Nanos
 
 COUNTERS = 16
 OF_NODE = 4
@@ -24,6 +27,12 @@ SURE = 2.0
 """A key is told of once so many requests were for it, lately: one is chance."""
 SAME = 0.25
 """What is told changes notably if more than this share of what was told of is for other keys."""
+
+
+WINDOW: Nanos = 15 * SECOND
+"""Over which an agent's counts of shards are smoothed, as nodes' rates are."""
+LEAST = 0.05
+"""Requests/s: what is asked for less in a window is chance."""
 
 
 class Sketch:
@@ -56,6 +65,34 @@ class Sketch:
         self._seen /= 2
         self._counts = {key: [count / 2, error / 2] for key, (count, error) in self._counts.items() if count >= 1.0}
         return found
+
+
+class Asked:
+    """Of one agent: how much each shard of an application is asked for by way of it. One number a shard."""
+
+    __slots__ = ("_counts", "_rates", "_since")
+
+    def __init__(self, shards: int) -> None:
+        self._counts = [0] * shards
+        self._rates = [0.0] * shards
+        self._since: Nanos = -1
+
+    def count(self, key: int) -> None:
+        self._counts[shard_of(key, len(self._counts))] += 1
+
+    def told(self, now: Nanos) -> tuple[KeyRate, ...]:
+        """The hottest, OF_AGENT at most, in requests/s, smoothed over about WINDOW; of those left out nothing is said."""
+        span = now - self._since
+        if self._since < 0:
+            self._since, self._counts = now, [0] * len(self._counts)
+        elif span >= SECOND:
+            gain = 1 - exp(-span / WINDOW)
+            self._rates = [
+                rate + gain * (count * SECOND / span - rate) for rate, count in zip(self._rates, self._counts, strict=True)
+            ]
+            self._since, self._counts = now, [0] * len(self._counts)
+        best = heapq.nsmallest(OF_AGENT, ((-rate, shard) for shard, rate in enumerate(self._rates) if rate >= LEAST))
+        return tuple(KeyRate(shard, round(-rate, 3)) for rate, shard in best)
 
 
 def summed(told: Iterable[tuple[KeyRate, ...]], most: int = OF_AGENT) -> tuple[KeyRate, ...]:

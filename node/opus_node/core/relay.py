@@ -23,6 +23,7 @@ from opus_node.core.held import Held
 from opus_node.core.load import Heard
 from opus_node.core.messages import (
     BUSY,
+    NOT_HOLDER,
     NOT_PRIMARY,
     SMALL,
     AppDelay,
@@ -34,8 +35,10 @@ from opus_node.core.messages import (
     RouteRequest,
 )
 from opus_node.core.once import Once
+from opus_node.core.popularity import Asked
 from opus_node.core.prober import Prober
 from opus_node.core.rtt import NEVER, Rtt
+from opus_node.core.shards import Table, shard_of, table_of
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
@@ -96,7 +99,7 @@ class Target:
 
 
 class Relayed:
-    __slots__ = ("busy", "deadline", "expires", "last", "message", "sent_at", "source", "timer", "tried")
+    __slots__ = ("busy", "deadline", "expires", "last", "message", "named", "sent_at", "source", "timer", "tried")
 
     def __init__(self, source: NodeId, message: RouteRequest, now: Nanos) -> None:
         self.source = source
@@ -104,6 +107,8 @@ class Relayed:
         self.deadline = now + message.left
         self.busy = False
         """Whether a replica has turned it away."""
+        self.named: NodeId = ""
+        """Who should hold its shard, as a replica says that does not."""
         self.tried: list[NodeId] = []
         self.last: Target | None = None
         self.sent_at: Nanos = 0
@@ -114,8 +119,8 @@ class Relayed:
 
 class Relay:
     __slots__ = (
-        *("_apps", "_ctx", "_gone", "_heads", "_key", "_once", "_other", "_prober", "_relayed", "_report", "_told"),
-        *("routed", "serving", "shed", "targets"),
+        *("_apps", "_ctx", "_gone", "_heads", "_key", "_once", "_other", "_prober", "_relayed", "_report", "_tables", "_told"),
+        *("asked", "routed", "serving", "shed", "targets"),
     )
 
     def __init__(
@@ -139,6 +144,10 @@ class Relay:
         self._gone: dict[AppId, dict[NodeId, tuple[int, NodeId]]] = {}
         """Who serves no more, the latest last, and since which set."""
         self._relayed: dict[tuple[NodeId, int, int], Relayed] = {}
+        self._tables: dict[AppId, Table] = {}
+        """Who holds which shard, where there are any."""
+        self.asked = {app.name: Asked(app.shards) for app in ctx.config.apps if app.shards}
+        """How much each shard is asked for by way of this agent."""
         self.routed = 0
         self.shed = 0
         """Requests turned away."""
@@ -153,6 +162,8 @@ class Relay:
         self.targets[new.app] = targets
         self.serving[new.app] = self._ctx.me in new.members
         self._key[new.app] = (new.epoch, new.steward)
+        if new.app in self.asked:
+            self._tables[new.app] = table_of(new, self._apps[new.app].shards)
         self._heads.pop(new.app, None)
         for target in targets:
             target.refused, target.refusals = False, 0
@@ -213,13 +224,27 @@ class Relay:
         """A replica names `node` as the primary."""
         self._heads[app] = self.target(app, node) or Target(node)
 
-    def choose(self, app: AppId, tried: list[NodeId], attempt: int) -> Target | None:
+    def able(self, app: AppId, key: int) -> list[Target]:
+        """Replicas that may answer for a key: all, or those that hold its shard."""
+        targets, table = self.targets.get(app, []), self._tables.get(app)
+        if table is None:
+            return targets
+        holders = table[shard_of(key, len(table))]
+        return [target for target in targets if target.node in holders]
+
+    def count(self, app: AppId, key: int) -> None:
+        """A request passes by here."""
+        self.routed += 1
+        if app in self.asked:
+            self.asked[app].count(key)
+
+    def choose(self, app: AppId, tried: list[NodeId], attempt: int, key: int = 0) -> Target | None:
         """The primary, or else the best replica not yet tried: least delay, or as the application chooses, answering ones first,
         none that has just turned a request away if there is another; later attempts spread over the set."""
         now, head = self._ctx.now, self._heads.get(app)
         if head is not None and head.node not in tried:
             return head
-        left = [target for target in self.targets.get(app, ()) if target.node not in tried]
+        left = [target for target in self.able(app, key) if target.node not in tried]
         left = [target for target in left if not target.load.full(now)] or left
         if len(left) <= 1:
             return left[0] if left else None
@@ -257,7 +282,12 @@ class Relay:
             targets = self.targets.get(app)
             key = self._key.get(app, (0, ""))
             before = held.heard_of.get(app, (-1, ""))
-            if targets and before != key and all(target.rtt.samples or target.strikes for target in targets):
+            if (
+                app not in self.asked
+                and targets
+                and before != key
+                and all(target.rtt.samples or target.strikes for target in targets)
+            ):
                 held.heard_of[app] = key
                 best = heapq.nsmallest(NEAR, targets, key=lambda target: (_guess(held, target), target.node))
                 mine = (self._ctx.me,) if self.serving.get(app) else ()
@@ -287,7 +317,7 @@ class Relay:
             self._once.answer(source, RouteRefuse(*key, BUSY, self._other() if crowded else ""))
             return
         self._once.answer(source, RouteAck(*key))
-        self.routed += 1
+        self.count(message.app, message.key)
         forward = RouteRequest(
             message.app,
             message.client,
@@ -314,7 +344,11 @@ class Relay:
             relayed.timer.cancel()
         target = None
         if len(relayed.tried) < TRIES and ctx.now < relayed.deadline:
-            target = self.choose(message.app, relayed.tried, _try_of(message))
+            named, relayed.named = relayed.named, ""
+            if named and named not in (*relayed.tried, ctx.me):
+                target = self.target(message.app, named) or Target(named)
+            else:
+                target = self.choose(message.app, relayed.tried, _try_of(message), message.key)
         if target is None:
             del self._relayed[key]
             if ctx.now < relayed.deadline:
@@ -396,6 +430,8 @@ class Relay:
                 target.load.turned_away(self._ctx.now)
         elif message.reason == NOT_PRIMARY and message.alternative != self._ctx.me:
             self.led_by(relayed.message.app, message.alternative)
+        elif message.reason == NOT_HOLDER:
+            relayed.named = message.alternative
         elif target is not None:
             self._leave_head(relayed.message.app, target)
             target.refuses(self._ctx.now)

@@ -20,6 +20,7 @@ from opus_node.core.data.registers import Registers
 from opus_node.core.events import Request, RoleChanged, Served
 from opus_node.core.messages import (
     BUSY,
+    NOT_HOLDER,
     NOT_PRIMARY,
     NOT_READY,
     AppointReply,
@@ -257,6 +258,8 @@ class Replica:
             self._once.answer(source, RouteAck(*key, self.work.load()))
         elif primary := self.registers.primary(message.app):
             self._once.answer(source, RouteRefuse(*key, NOT_PRIMARY, primary))
+        elif holder := self.registers.elsewhere(message.app, message.key):
+            self._once.answer(source, RouteRefuse(*key, NOT_HOLDER, holder))
         else:
             self._once.answer(source, RouteRefuse(*key, BUSY, self._relief(message), self.work.load()))
 
@@ -297,6 +300,11 @@ class Replica:
         self.served += 1
         return self._reply(message, asked.arrived_at, event.reply_bytes, event.content)
 
+    def _named(self, app: AppId) -> ReplicaSet:
+        """What clients are told of who serves: who holds which shard is their agents' affair."""
+        known = self.serving[app].replica_set
+        return replace(known, holders=()) if known.holders else known
+
     def _reply(self, message: RouteRequest, arrived_at: Nanos, payload: int, content: bytes) -> Reply:
         if message.write:
             self._wrote(message)
@@ -307,7 +315,7 @@ class Replica:
             message.attempt,
             arrived_at,
             message.hops,
-            self.serving[message.app].replica_set,
+            self._named(message.app),
             payload,
             content,
             self.work.load(),

@@ -21,7 +21,7 @@ from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
 from opus_node.core.crowd import MOVED, Crowd
 from opus_node.core.division import NAME, Division, Party, changed, lately, notices
-from opus_node.core.events import KeysAsked, MembersPlaced, ReplicaSetDecided, RoleChanged
+from opus_node.core.events import KeysAsked, MembersPlaced, ReplicaSetDecided, RoleChanged, ShardsDecided
 from opus_node.core.landscape import Landscape, demand, moved
 from opus_node.core.messages import (
     Appoint,
@@ -43,6 +43,8 @@ from opus_node.core.reasons import UNKNOWN, placed
 from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, claimed, next_epoch
+from opus_node.core.sharding import Sharding
+from opus_node.core.shards import packed
 from opus_node.core.sizer import MILLISECONDS, Sizer
 from opus_node.core.sizing import ASSUMED
 from opus_node.core.survey import Surveyor
@@ -89,6 +91,8 @@ LITTLE = 0.02
 as much."""
 MUCH = 0.05
 """Of all delay and dues; a decision that saves less is as good as one that changes nothing."""
+WORTH_COPYING = 0.1
+"""The same where a new member has to be given shards: their data go over the network, what the former one holds is dropped."""
 SURVEY_EVERY: Nanos = 3 * SECOND
 """While round trips are still wanted for a choice."""
 HURRY: Nanos = SECOND
@@ -148,6 +152,7 @@ class Desk:
         "pause",
         "ready",
         "settled",
+        "sharding",
         "sizer",
         "summaries",
         "watched",
@@ -169,6 +174,7 @@ class Desk:
         loaded = config.service_time or config.program
         self.sizer = Sizer(config) if config.most or (config.divided and loaded) else None
         """`config.replicas` follows it; None: that is fixed. Where hosts are divided it only tells E and what a request costs."""
+        self.sharding = Sharding(config) if config.shards else None
         self.acting = False
         self.first_since: Nanos = -1
         self.summaries: dict[NodeId, tuple[Nanos, Cluster]] = {}
@@ -384,7 +390,7 @@ class Stewards:
             present = before.members[0] if before and before.members else ""
             members = primary_first(self._land(desk, self._fresh(desk), members), members, present)
         epoch = next_epoch(self._highest(app), ctx.incarnation)
-        new = ReplicaSet(app, epoch, ctx.me, members)
+        new = ReplicaSet(app, epoch, ctx.me, members, self._holders(app, desk, members, epoch))
         desk.join_at = -1
         desk.changed_at = ctx.now
         desk.ready.drop(members)
@@ -417,6 +423,28 @@ class Stewards:
         silent = [self._ctx.now - watch.heard_at if watch is not None and watch.heard else UNKNOWN for watch in watches]
         e, cost = (0.0, 0.0) if desk.sizer is None else (desk.sizer.e, desk.sizer.cost)
         return placed(new, before, cause, land, _summaries(clusters), silent, self._count(desk, clusters), cost, e)
+
+    def _holders(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], epoch: int) -> tuple[int, ...]:
+        """Who of them holds which shard from now on, if there are any."""
+        sharding, clusters = desk.sharding, self._fresh(desk)
+        if sharding is None:
+            return ()
+        table = sharding.table(self._land(desk, clusters, members), clusters, members, self._sets.get(app))
+        copies = tuple(map(len, table))
+        holders, told = packed(table, members), (sharding.domains, sharding.moves, sharding.rates)
+        self._ctx.notices.append(ShardsDecided(app, epoch, copies, holders, *told))
+        return holders
+
+    def _reshard(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
+        """The same members, if shards should be held by others of them: demand has moved."""
+        sharding, clusters = desk.sharding, self._fresh(desk)
+        if sharding is None or not sharding.due(self._ctx.now) or not self._complete(desk):
+            return
+        table = sharding.table(self._land(desk, clusters, known.members), clusters, known.members, known)
+        if packed(table, known.members) != known.holders:
+            since, improve_at = desk.changed_at, desk.improve_at
+            self._publish(app, desk, known.members, "shards moved")
+            desk.changed_at, desk.improve_at = since, improve_at  # members are as they were
 
     def _highest(self, app: AppId) -> int:
         """The greatest epoch known; of applications that hosts are divided among, of any of them: what is decided later wins."""
@@ -529,6 +557,8 @@ class Stewards:
                 self._change(app, desk, known, known.members, self._fresh(desk), f"refilled: {len(known.members)} are too few")
         elif self._crowd(desk) or ctx.now >= desk.improve_at:
             self._improve(app, desk, known)
+        else:
+            self._reshard(app, desk, known)
 
     def _resized(self, app: AppId, desk: Desk, known: ReplicaSet) -> bool:
         """Follows demand with the size, where that is not fixed, and lays off who is too many; whether the set has changed."""
@@ -721,7 +751,9 @@ class Stewards:
         self._stand_by(desk, land, known.members)
         if set(members) == set(known.members):
             desk.settled = where if ready else ()
-        elif saved >= LITTLE and saved * (now - desk.changed_at) >= max(CHANGE_COST, desk.moving):
+        elif saved >= (WORTH_COPYING if desk.sharding else LITTLE) and saved * (now - desk.changed_at) >= max(
+            CHANGE_COST, desk.moving
+        ):
             self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, f"nearer to demand: {100 * saved:.0f}% of all delay and dues less")
             if saved < MUCH:

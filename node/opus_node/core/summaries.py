@@ -14,7 +14,7 @@ from opus_node.core.cluster import NEAR_UNIT
 from opus_node.core.context import Context
 from opus_node.core.held import Held
 from opus_node.core.leases import Leases
-from opus_node.core.messages import Candidate, Demand, Measured, ReplicaSet, Summary
+from opus_node.core.messages import Candidate, Demand, KeyRate, Measured, ReplicaSet, Summary
 from opus_node.core.peers import Peers
 from opus_node.core.placement import EVERYWHERE, score
 from opus_node.core.popularity import summed
@@ -73,10 +73,14 @@ class Summaries:
         if wholes is not None:
             wholes.wanted(steward)
 
-    def due(self, app: AppId, steward: NodeId, known: ReplicaSet | None, own: Demand) -> Summary:
+    def due(
+        self, app: AppId, steward: NodeId, known: ReplicaSet | None, own: Demand, shards: tuple[KeyRate, ...] = ()
+    ) -> Summary:
         """What to tell `steward` now: the whole, or that nothing has changed. To itself it costs nothing to tell the whole.
-        `own` is the demand of this agent's own clients."""
+        `own` is the demand of this agent's own clients, `shards` what it has routed most for."""
         whole = self._current(app, known, own)
+        if shards:
+            whole = replace(whole, shards=shards)
         if steward == self._ctx.me:
             return whole
         return self._wholes[app].due(steward, whole)

@@ -91,6 +91,10 @@ class AppConfig:
     """Its members stay who they were at first, whatever becomes of them."""
     members: tuple[NodeId, ...] = ()
     """Who they are at first, of static ones the primary first; empty: the steward chooses them."""
+    shards: int = 0
+    """With EVENTUAL: its keys are divided into so many, each held by some of the replicas only (`shards`); 0: all hold all."""
+    copies: int = 3
+    """With shards: so many members hold each at least."""
 
     @property
     def divided(self) -> bool:

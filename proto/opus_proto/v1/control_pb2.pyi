@@ -44,6 +44,8 @@ class App(_message.Message):
     STATIC_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     SPREAD_FIELD_NUMBER: _builtins.int
+    SHARDS_FIELD_NUMBER: _builtins.int
+    COPIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     replicas: _builtins.int
     service_time_ns: _builtins.int
@@ -68,6 +70,9 @@ class App(_message.Message):
     """Members stay who they were at first."""
     spread: _builtins.float
     """Above 1: replicas tell each other of writes, on ways at most so much longer than the direct ones; 0: they do not."""
+    shards: _builtins.int
+    """With "eventual": keys are divided into so many shards (0: not at all), each held by so many members at least."""
+    copies: _builtins.int
     @_builtins.property
     def service(self) -> Global___Service:
         """A user's program serves it; absent: the nodes themselves do."""
@@ -102,10 +107,12 @@ class App(_message.Message):
         static: _builtins.bool = ...,
         members: _abc.Iterable[_builtins.str] | None = ...,
         spread: _builtins.float = ...,
+        shards: _builtins.int = ...,
+        copies: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "service", b"service", "utility", b"utility"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "consistency", b"consistency", "hedge_ns", b"hedge_ns", "members", b"members", "memory", b"memory", "missed", b"missed", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "spread", b"spread", "staleness_ns", b"staleness_ns", "static", b"static", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_service", b"_service", "_utility", b"_utility", "availability", b"availability", "choice", b"choice", "consistency", b"consistency", "copies", b"copies", "hedge_ns", b"hedge_ns", "members", b"members", "memory", b"memory", "missed", b"missed", "most", b"most", "name", b"name", "policy", b"policy", "queue_ns", b"queue_ns", "replicas", b"replicas", "service", b"service", "service_time_ns", b"service_time_ns", "shards", b"shards", "spread", b"spread", "staleness_ns", b"staleness_ns", "static", b"static", "storage", b"storage", "utility", b"utility"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__service: _TypeAlias = _typing.Literal["service"]  # noqa: Y015
     _WhichOneofArgType__service: _TypeAlias = _typing.Literal["_service", b"_service"]  # noqa: Y015
@@ -567,6 +574,7 @@ class Workload(_message.Message):
     WRITE_SHARE_FIELD_NUMBER: _builtins.int
     REQUEST_BYTES_FIELD_NUMBER: _builtins.int
     REPLY_BYTES_FIELD_NUMBER: _builtins.int
+    FIRST_KEY_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     seed: _builtins.str
     rate_per_s: _builtins.float
@@ -578,6 +586,7 @@ class Workload(_message.Message):
     write_share: _builtins.float
     request_bytes: _builtins.int
     reply_bytes: _builtins.int
+    first_key: _builtins.int
     def __init__(
         self,
         *,
@@ -592,10 +601,11 @@ class Workload(_message.Message):
         write_share: _builtins.float = ...,
         request_bytes: _builtins.int = ...,
         reply_bytes: _builtins.int = ...,
+        first_key: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "deadline_ns", b"deadline_ns", "keys", b"keys", "rate_per_s", b"rate_per_s", "reply_bytes", b"reply_bytes", "request_bytes", b"request_bytes", "seed", b"seed", "start_ns", b"start_ns", "stop_ns", b"stop_ns", "write_share", b"write_share", "zipf", b"zipf"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "deadline_ns", b"deadline_ns", "first_key", b"first_key", "keys", b"keys", "rate_per_s", b"rate_per_s", "reply_bytes", b"reply_bytes", "request_bytes", b"request_bytes", "seed", b"seed", "start_ns", b"start_ns", "stop_ns", b"stop_ns", "write_share", b"write_share", "zipf", b"zipf"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -31,11 +31,14 @@ class ReplicaSet(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     STEWARD_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     epoch: _builtins.int
     steward: _builtins.str
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def holders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
@@ -43,10 +46,11 @@ class ReplicaSet(_message.Message):
         epoch: _builtins.int = ...,
         steward: _builtins.str = ...,
         members: _abc.Iterable[_builtins.str] | None = ...,
+        holders: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "epoch", b"epoch", "members", b"members", "steward", b"steward"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "epoch", b"epoch", "holders", b"holders", "members", b"members", "steward", b"steward"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -799,6 +803,7 @@ class Summary(_message.Message):
     AGENT_FIELD_NUMBER: _builtins.int
     LEVEL_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
+    SHARDS_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     nodes: _builtins.int
     rate: _builtins.float
@@ -813,6 +818,8 @@ class Summary(_message.Message):
     def abroad(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyRate]: ...
+    @_builtins.property
+    def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyRate]: ...
     def __init__(
         self,
         *,
@@ -826,10 +833,11 @@ class Summary(_message.Message):
         agent: _builtins.str = ...,
         level: _builtins.int = ...,
         keys: _abc.Iterable[Global___KeyRate] | None = ...,
+        shards: _abc.Iterable[Global___KeyRate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abroad", b"abroad", "agent", b"agent", "app", b"app", "candidates", b"candidates", "keys", b"keys", "level", b"level", "near", b"near", "nodes", b"nodes", "rate", b"rate", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abroad", b"abroad", "agent", b"agent", "app", b"app", "candidates", b"candidates", "keys", b"keys", "level", b"level", "near", b"near", "nodes", b"nodes", "rate", b"rate", "shards", b"shards", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1622,6 +1630,7 @@ class Data(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     SPANS_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
+    SHARD_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     kind: _builtins.str
     number: _builtins.int
@@ -1629,6 +1638,7 @@ class Data(_message.Message):
     key: _builtins.str
     count: _builtins.int
     more: _builtins.bool
+    shard: _builtins.int
     @_builtins.property
     def ballots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ballot]: ...
     @_builtins.property
@@ -1654,10 +1664,11 @@ class Data(_message.Message):
         count: _builtins.int = ...,
         spans: _abc.Iterable[_builtins.int] | None = ...,
         more: _builtins.bool = ...,
+        shard: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "ballots", b"ballots", "cells", b"cells", "configs", b"configs", "count", b"count", "key", b"key", "kind", b"kind", "more", b"more", "number", b"number", "op", b"op", "peers", b"peers", "spans", b"spans"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "ballots", b"ballots", "cells", b"cells", "configs", b"configs", "count", b"count", "key", b"key", "kind", b"kind", "more", b"more", "number", b"number", "op", b"op", "peers", b"peers", "shard", b"shard", "spans", b"spans"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

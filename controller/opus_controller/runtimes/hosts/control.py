@@ -191,6 +191,8 @@ def _app(app: App, addresses: Mapping[str, str]) -> control_pb2.App:
         static=app.static,
         members=[addresses[name] for name in app.members],
         spread=app.spread,
+        shards=app.shards,
+        copies=app.copies,
     )
 
 

@@ -365,6 +365,8 @@ def _told(app: App, addresses: Mapping[str, str]) -> AppConfig:
         static=app.static,
         members=tuple(addresses[name] for name in app.members),
         spread=app.spread,
+        shards=app.shards,
+        copies=app.copies,
         **choosing(app.choice),
     )
 

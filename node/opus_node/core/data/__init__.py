@@ -1,5 +1,7 @@
 """Data that change: registers kept by an application's replicas, linearizable while the set of them changes.
 
+    eventual.py  where any replica answers alone; sharded.py, where each holds a part of the keys only
+
     rules.py     the modes: who has to answer for a read, and for a write
     cells.py     what is kept and what is said: tags, cells, configurations, questions and answers
     holder.py    one replica's part: it holds cells and answers questions, nothing else

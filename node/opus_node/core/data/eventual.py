@@ -6,6 +6,8 @@
     meanwhile   each replica asks another one now and then what it has come by since (anti-entropy), so that what was lost on the
                 way gets there all the same; of two values of a key the greater tag wins, everywhere
 
+Where keys are sharded there is one of these for each shard, and its members are who holds it (`sharded`).
+
 Members are those of the replica set, whoever decided on it: on both sides of a cut replicas serve, and after it all hold the
 same. A new one asks the others, and those who were before, for all they have before it serves; if none answers for a while it
 serves with nothing. Who is retired keeps what it has until a present replica has taken it.
@@ -15,12 +17,15 @@ Source: Demers et al., *Epidemic algorithms for replicated database maintenance*
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from opus_node.core.context import Context
-from opus_node.core.data.cells import Cell, Cells, Exchange, News, Pull, Said, Spread, Tag, Taken
+from opus_node.core.data.cells import Cell, Cells, Exchange, Key, News, Pull, Said, Spread, Tag, Taken
 from opus_node.core.data.place import Done, writer_of
 from opus_node.core.data.quorum import Outcome
 from opus_node.core.data.store import Store
 from opus_node.core.data.wire import packed
+from opus_node.core.events import KeysKept
 from opus_node.core.messages import ReplicaSet, RouteRequest
 from opus_node.core.relay import ATTEMPT_BITS
 from opus_node.core.sets import newer
@@ -33,16 +38,25 @@ ALONE: Nanos = 3 * SECOND
 """A new replica that nobody has answered for so long serves with what it has."""
 AGAIN: Nanos = 400 * MILLISECOND
 """It asks again, and who is retired tells again."""
+LEAVING: Nanos = 2 * SECOND
+"""Who has given a shard up answers for it for so long at least: by then agents have heard who holds it."""
 
 
 class Eventual:
     __slots__ = (
-        *("_app", "_ctx", "_done", "_due", "_givers", "_has", "_handed", "_joined_at", "_set", "_store", "_timer"),
-        "ready",
+        *("_app", "_ctx", "_done", "_due", "_givers", "_has", "_handed", "_joined_at", "_left_at", "_pause", "_set", "_shard"),
+        *("_store", "_timer", "ready"),
     )
 
-    def __init__(self, ctx: Context, app: AppId, done: Done) -> None:
-        """At boot. `done` hears of each operation begun here."""
+    def __init__(
+        self, ctx: Context, app: AppId, done: Done, shard: int = -1, pause: Callable[[], Nanos] = lambda: EXCHANGE
+    ) -> None:
+        """At boot. `done` hears of each operation begun here; `shard`: which of the application's it is about, -1: it has none;
+        `pause()`: between two exchanges."""
+        self._shard = shard
+        self._pause = pause
+        self._left_at: Nanos = 0
+        """When this node ceased to be a member."""
         self._ctx = ctx
         self._app = app
         self._done = done
@@ -69,10 +83,21 @@ class Eventual:
     @property
     def needed(self) -> bool:
         """Whether what is held here may be nowhere else."""
-        return bool(self._store.cells) and not self._serves and self._handed < self._store.count
+        return bool(self._store.cells) and not self.serves and self._handed < self._store.count
 
     @property
-    def _serves(self) -> bool:
+    def answers(self) -> bool:
+        """Whether operations are begun here: whoever has given it up does so until others have what it holds, and all know."""
+        return self.ready and (self.serves or self.needed or self._ctx.now - self._left_at < LEAVING)
+
+    @property
+    def others(self) -> list[NodeId]:
+        """Whom to ask instead: first those that had it before this node."""
+        others = self._others()
+        return [node for node in others if node in self._givers] or others
+
+    @property
+    def serves(self) -> bool:
         return self._set is not None and self._ctx.me in self._set.members
 
     def _others(self) -> list[NodeId]:
@@ -85,7 +110,7 @@ class Eventual:
             writer = writer_of(message.client, message.attempt >> ATTEMPT_BITS, message.request)
             if store.get(key).tag.writer != writer:  # else it is tried again
                 cell = Cell(Tag(store.get(key).tag.count + 1, writer), message.content)
-                store.take(key, cell)
+                self._take({key: cell})
                 for node in self._others():
                     self._say(node, Spread(0, {key: cell}))
         self._done(message, now, Outcome("commit" if message.write else "read", key, True, store.get(key)))
@@ -95,15 +120,16 @@ class Eventual:
         """A set greater than any before."""
         if not newer(new, self._set):
             return
-        before, served = self._set, self._serves
+        before, served = self._set, self.serves
         self._set = new
-        if self._serves and not served:
+        if self.serves and not served:
             self._joined_at, self.ready = self._ctx.now, False
             self._givers = {node for node in (*new.members, *(before.members if before else ())) if node != self._ctx.me}
             self._due = self._ctx.now
             self._look()
-        elif not self._serves:
-            self._due = self._ctx.now if self.needed else -1
+        elif not self.serves:
+            self._left_at = self._ctx.now if served else self._left_at
+            self._due = self._ctx.now if self.needed else self._forget_at()
         self._rearm()
 
     def on(self, source: NodeId, said: Said) -> None:
@@ -124,21 +150,41 @@ class Eventual:
                     self._pull(source)
             case Spread(op, cells):
                 self._take(cells)
-                if op and self.ready and self._serves:
+                if op and self.ready and self.serves:
                     self._say(source, Taken(op))
             case Taken(op):
                 if op > self._handed:
                     self._handed = op
-                    self._due = self._ctx.now if self.needed else self._due
+                    self._due = self._ctx.now if self.needed else self._forget_at()
         self._rearm()
 
     def _take(self, cells: Cells) -> None:
-        for key, cell in cells.items():
-            self._store.take(key, cell)
+        new = [key for key in cells if key not in self._store.cells]
+        taken = [self._store.take(key, cell) for key, cell in cells.items()]
+        if self._shard >= 0:
+            self._tell_kept(True, [key for key in new if key in self._store.cells])
+            if any(taken) and not self.serves:  # by somebody who has not heard yet
+                self._due = self._ctx.now
+                self._rearm()
+
+    def _forget_at(self) -> Nanos:
+        """When what was handed over is dropped: nobody asks for it here any more."""
+        return max(self._ctx.now, self._left_at + LEAVING) if self._shard >= 0 and not self.serves else -1
+
+    def _forget(self) -> None:
+        """Others have it. Should it come back it begins anew."""
+        self._tell_kept(False, list(self._store.cells))
+        self._store.clear()
+        self._handed, self._has, self.ready = self._store.count, {}, False
+
+    def _tell_kept(self, held: bool, keys: list[Key]) -> None:
+        numbers = tuple(int(key) for key in keys if key.isdecimal())  # whatever a faulty peer may say
+        if numbers:
+            self._ctx.notices.append(KeysKept(self._app, self._shard, held, numbers))
 
     def _look(self) -> None:
         """A new replica is ready once it has what somebody who was ready has, or all others have nothing."""
-        if self._serves and not self.ready:
+        if self.serves and not self.ready:
             self.ready = not self._givers or self._ctx.now - self._joined_at >= ALONE
 
     # Time
@@ -149,18 +195,23 @@ class Eventual:
         if 0 <= self._due <= now:
             self._due = -1
             others = self._others()
-            if self._serves and not self.ready:
+            if self.serves and not self.ready:
                 for node in sorted(self._givers):
                     self._pull(node)
                 self._due = now + AGAIN
-            elif self._serves:
+            elif self.serves:
                 if others:
                     self._pull(self._ctx.rng.choice(others))
-                self._due = now + self._ctx.jitter(EXCHANGE)
+                self._due = now + self._ctx.jitter(self._pause())
             elif self.needed and others:
                 cells, count = self._store.page(self._handed)
                 self._say(self._ctx.rng.choice(others), Spread(count, cells))
                 self._due = now + self._ctx.jitter(AGAIN)
+            elif self._shard >= 0 and not self.needed:
+                self._due = self._forget_at()
+                if self._due <= now:
+                    self._due = -1
+                    self._forget()
         self._rearm()
 
     def _pull(self, node: NodeId) -> None:
@@ -176,4 +227,4 @@ class Eventual:
             self._timer = self._ctx.timers.at(wanted, self._tick)
 
     def _say(self, to: NodeId, said: Exchange) -> None:
-        self._ctx.send(to, packed(self._app, said))
+        self._ctx.send(to, packed(self._app, said, max(0, self._shard)))

@@ -14,6 +14,7 @@ from opus_node.core.data.eventual import Eventual
 from opus_node.core.data.keeper import Keeper
 from opus_node.core.data.place import Done, Place, writer_of
 from opus_node.core.data.rules import rule_of
+from opus_node.core.data.sharded import Sharded
 from opus_node.core.data.wire import unpacked
 from opus_node.core.events import RegisterDone, Request, RequestDone
 from opus_node.core.messages import Data, ReplicaSet, RouteRequest
@@ -29,12 +30,14 @@ class Registers:
         self._place = place
         self._done = done
         self._apps = tuple(app for app in ctx.config.apps if keeps(app))
-        self._by_app: dict[AppId, Keeper | Eventual] = {}
+        self._by_app: dict[AppId, Keeper | Eventual | Sharded] = {}
 
     def boot(self, seeds: tuple[NodeId, ...]) -> None:
         founders = Config(0, tuple(Peer(seed, 0) for seed in sorted(set(seeds))))
         for app in self._apps:
-            if app.consistency == EVENTUAL:
+            if app.shards:
+                self._by_app[app.name] = Sharded(self._ctx, app, self._done)
+            elif app.consistency == EVENTUAL:
                 self._by_app[app.name] = Eventual(self._ctx, app.name, self._done)
             else:
                 self._by_app[app.name] = Keeper(self._ctx, app.name, rule_of(app), founders, self._place, self._done)
@@ -53,6 +56,11 @@ class Registers:
         keeper = self._by_app.get(app)
         return "" if keeper is None else keeper.primary
 
+    def elsewhere(self, app: AppId, key: int) -> NodeId:
+        """Who holds a key of `app`, where this replica does not, or not yet; empty: it does, or nobody is known to."""
+        keeper = self._by_app.get(app)
+        return keeper.elsewhere(key) if isinstance(keeper, Sharded) else ""
+
     def needed(self) -> bool:
         """Whether what is held here is not yet where it is to be instead."""
         return any(keeper.needed for keeper in self._by_app.values())
@@ -68,7 +76,11 @@ class Registers:
 
     def on(self, source: NodeId, message: Data) -> None:
         keeper, said = self._by_app.get(message.app), unpacked(message)
-        if keeper is not None and said is not None:
+        if keeper is None or said is None:
+            return
+        if isinstance(keeper, Sharded):
+            keeper.on(source, said, message.shard)
+        else:
             keeper.on(source, said)
 
 

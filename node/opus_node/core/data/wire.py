@@ -6,6 +6,7 @@ What a peer of another version, or a faulty one, sends may say nothing: it is No
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from opus_node.core.data.cells import (
@@ -48,7 +49,12 @@ from opus_node.core.types import AppId
 INSIDE, SEALED = 1, 2
 
 
-def packed(app: AppId, said: Said) -> Data:
+def packed(app: AppId, said: Said, shard: int = 0) -> Data:
+    found = _packed(app, said)
+    return replace(found, shard=shard) if shard else found
+
+
+def _packed(app: AppId, said: Said) -> Data:
     kind = type(said).__name__.lower()
     match said:
         case Get(number, op, key):
