@@ -80,6 +80,8 @@ def test_a_record_is_what_its_json_reads_back_as() -> None:
             False,
         ),
         events.KeysAsked("web", (7, 3), (1.5, 0.5)),
+        events.ShardsDecided("web", 2, (2, 1), (0, 1, 1), (2, 1), 1, (0.5, 1.5)),
+        events.KeysKept("web", 1, True, (7, 3)),
         events.ServiceChanged("web", False, "it ended"),
         events.UpdateDelivered("web", "198.18.0.1", 0, 7, 300, "198.18.0.2"),
         events.MeshChanged("web", ("198.18.0.2", "198.18.0.3")),

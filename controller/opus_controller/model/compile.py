@@ -373,10 +373,10 @@ class _Compiler:
                 self._problems.add(("expectations", k), message)
             if form.figure.split(".")[0] == SPREAD:
                 self._check_spread(k, form.figure, form.app)
-            sharded = [one.name for one in self._form.applications if one.shards and form.app in ("", one.name)]
-            if form.figure in SHARDS and (not sharded or (len(sharded) > 1 and form.figure != SHARDS[0])):
-                whose = shown(form.app) if form.app else "any application" if not sharded else f"{len(sharded)} applications"
-                message = f"{form.figure} of {whose}; allowed: of one application with shards"
+            sharded = any(one.shards and form.app in ("", one.name) for one in self._form.applications)
+            if form.figure in SHARDS and not sharded:
+                whose = shown(form.app) if form.app else "any application"
+                message = f"{form.figure} of {whose}, which has none; allowed: of an application with shards"
                 self._problems.add(("expectations", k), message)
             if form.outside_churn and not self._form.churn:
                 self._problems.add(

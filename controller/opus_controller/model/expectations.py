@@ -81,9 +81,11 @@ SPREAD: Final = "spread"
 and the next."""
 OF_ALL_UPDATES: Final = ("spread.copies", "spread.links")
 SHARDS: Final = ("shards.lost", "shards.moves", "shards.hottest_copies", "shards.domains_min")
-"""Of the one application with shards, or of the one that is named; what is lost also of all together."""
+"""Of all applications with shards, or of one."""
 REPLICAS: Final = "replicas"
 """Live ones at the end: of all applications, or of one."""
+FEW_PARTS: Final = 5
+"""So many of a figure's parts are told where all figures are."""
 OPTIONS: Final = ("name", "app", "site", "outside", "reachable", "after")
 SHED: Final = "requests.shed"
 """How often requests were turned away: counted by those who did, so it cannot be narrowed."""
@@ -215,12 +217,15 @@ def _outside(given: object) -> tuple[int | None, bool]:
 
 
 def _heads() -> list[str]:
-    """All figures, in short and two levels deep: availability, hops.(mean|p50|max), ..."""
+    """All figures in short: availability, hops.(mean|p50|max), spread...; whoever asks for spread is told which there are."""
     heads: dict[str, dict[str, None]] = {}
     for figure in FIGURES:
         head, *parts = figure.split(".")
         heads.setdefault(head, {}).update(dict.fromkeys(parts[:1]))
-    return [f"{head}.({'|'.join(parts)})" if parts else head for head, parts in heads.items()]
+    return [
+        f"{head}..." if len(parts) > FEW_PARTS else f"{head}.({'|'.join(parts)})" if parts else head
+        for head, parts in heads.items()
+    ]
 
 
 def _word(options: dict[str, object], key: str) -> str:

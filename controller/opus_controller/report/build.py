@@ -118,10 +118,9 @@ def _about(run: Run, wanted: Expectation, whole: Mapping[str, Any], faults: list
     """The figures an expectation is judged by: result.json's, those of requests over its selection, recovery over its faults."""
     narrowed = figures.of(run.judged.where(selection(run, wanted))).model_dump()
     narrowed["requests"] = {**whole["requests"], **narrowed["requests"]}
-    of_apps: dict[str, Any] = {key: _of_app(wanted, whole[key]) for key in ("utility", "consistency")}
+    of_apps: dict[str, Any] = {key: _of_app(wanted, whole[key]) for key in ("utility", "consistency", "shards")}
     if run.spread:
         of_apps["spread"] = _of_updates(run, wanted)
-    of_apps["shards"] = _of_shards(wanted, whole["shards"])
     if wanted.app:
         of_apps["replicas"] = len(_serving(run, wanted.app))
     return {**whole, **narrowed, **_of_hosts(run, wanted), **_recovery(run, wanted, faults), **of_apps}
@@ -157,13 +156,6 @@ def _of_updates(run: Run, wanted: Expectation) -> dict[str, Any]:
         until = min((fault.t for fault in run.world.faults if fault.t > since), default=None)
     apps = [app for app in run.spread if wanted.app in ("", app.app)]
     return spreading.figures(apps, run.world, since, until)
-
-
-def _of_shards(wanted: Expectation, told: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Of the application that is meant, or the only one; of several together what is lost."""
-    if told is None or (not wanted.app and len(told["apps"]) > 1):
-        return told
-    return next((one for one in told["apps"] if wanted.app in ("", one["app"])), None)
 
 
 def _recovery(run: Run, wanted: Expectation, faults: list[result.FaultResult]) -> dict[str, Any]:

@@ -421,6 +421,11 @@ class ShardsResult(Part):
 
     lost: float
     """Share of keys that are gone, of all of them together."""
+    moves: int
+    """Of all of them."""
+    hottest_copies: int
+    """The least of any, and so is ..."""
+    domains_min: int
     apps: list[AppShards]
 
 

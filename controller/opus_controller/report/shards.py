@@ -30,7 +30,13 @@ def summary(plan: Plan, events: Sequence[Record], registers: Sequence[Record], e
     if not apps:
         return None
     written = sum(one.keys for one in apps)
-    return ShardsResult(lost=sum(one.lost_keys for one in apps) / written if written else 0.0, apps=apps)
+    return ShardsResult(
+        lost=sum(one.lost_keys for one in apps) / written if written else 0.0,
+        moves=sum(one.moves for one in apps),
+        hottest_copies=min(one.hottest_copies for one in apps),
+        domains_min=min(one.domains_min for one in apps),
+        apps=apps,
+    )
 
 
 def held_at_end(app: str, events: Iterable[Record]) -> dict[str, set[int]]:
