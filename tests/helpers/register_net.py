@@ -25,6 +25,16 @@ CALM = 30 * SECOND
 STALENESS = 4 * SECOND
 
 
+def operation_done(net: CoreNet, node: str, number: int) -> RegisterDone:
+    """Plays on until it is."""
+    for _ in range(300):
+        for told in reversed(net.told):
+            if isinstance(told.notice, RegisterDone) and (told.node, told.notice.request) == (node, number):
+                return told.notice
+        net.run_for(10 * MILLISECOND)
+    raise AssertionError(f"request {number} of {node} is not done")
+
+
 class RegisterNet:
     def __init__(
         self, seed: str, *, per_site: int = 4, loss: float = 0.0, replicas: int = 3, mode: str = LINEARIZABLE, **of_app: Any
@@ -72,13 +82,7 @@ class RegisterNet:
         return self.net.request(node, deadline, write=False, key=key)
 
     def done(self, node: str, number: int) -> RegisterDone:
-        """Plays on until it is."""
-        for _ in range(300):
-            for told in reversed(self.net.told):
-                if isinstance(told.notice, RegisterDone) and (told.node, told.notice.request) == (node, number):
-                    return told.notice
-            self.net.run_for(10 * MILLISECOND)
-        raise AssertionError(f"request {number} of {node} is not done")
+        return operation_done(self.net, node, number)
 
     def written(self, node: str, key: int) -> str:
         """Tries until it is; the value."""

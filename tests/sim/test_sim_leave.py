@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import Any
 
 import pytest
 from helpers.churned import churned
-from opus_controller.engine.play import play
-from opus_controller.engine.record import RecordReader, RunRecord
+from helpers.simulated import record_of
+from opus_controller.engine.record import RecordReader
 from opus_controller.engine.replay import with_victims_of
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.plan import HostFault, Plan
@@ -21,7 +20,6 @@ from opus_controller.model.scenario import find, load_scenario
 from opus_controller.model.settings import parse_setting
 from opus_controller.report.build import build
 from opus_controller.report.run import read
-from opus_controller.runtimes.sim import SimRuntime
 
 SECOND = 1_000_000_000
 AFTER = 4 * SECOND
@@ -32,12 +30,7 @@ MOVED = ("upgrade", "way-in", "head")
 
 
 def played(plan: Plan, out: Path) -> list[dict[str, Any]]:
-    record = RunRecord.at(out, plan)
-    outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-    record.close()
-    assert outcome.ended == "done", outcome.error
-    assert not outcome.died
-    return [dict(event) for event in RecordReader(out).events()]
+    return [dict(event) for event in record_of(plan, out).events()]
 
 
 @cache

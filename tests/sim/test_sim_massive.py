@@ -6,15 +6,12 @@ lives and is an agent or a seed, finds the others by it.
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
-from opus_controller.engine.play import play
-from opus_controller.engine.record import RecordReader, RunRecord
+from helpers.simulated import record_of
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.scenario import load_scenario
-from opus_controller.runtimes.sim import SimRuntime
 
 SECOND = 1_000_000_000
 SITES = "abcdefghij"
@@ -53,11 +50,7 @@ def served(tmp_path: Path, who: str, seed: int) -> tuple[float, float]:
     path = tmp_path / "s.yaml"
     path.write_text(SCENARIO.format(end=END, seed=seed, who=who, lost=LOST, dark=BACK - LOST))
     plan = compile_plan(load_scenario(path))
-    record = RunRecord.at(tmp_path / "out", plan)
-    outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-    record.close()
-    assert outcome.ended == "done", outcome.error
-    events = list(RecordReader(tmp_path / "out").events())
+    events = list(record_of(plan, tmp_path / "out").events())
     most = next(e for e in events if e["kind"] == "fault" and e["name"] == "most")
     assert len(most["victims"]) >= 107, "nine in ten of those that may be hit"
     told = [(e["issued_at"] / SECOND, e["host"], e["outcome"] == "ok") for e in events if e["kind"] == "request"]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 from helpers.shipped import SCENARIOS, impossible
-from opus_controller.engine.play import play
-from opus_controller.engine.record import RunRecord
+from helpers.simulated import played, result_of
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.plan import Plan
 from opus_controller.model.scenario import find, load_scenario
 from opus_controller.model.settings import parse_setting
-from opus_controller.report.build import build
-from opus_controller.report.run import read
-from opus_controller.runtimes.sim import SimRuntime
 
 REFUSED = {
     "sim": {"memory": "simulated hosts have no memory to take"},
@@ -49,19 +44,13 @@ def test_its_expectations_hold(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_what_needs_a_real_host_is_refused_before_it_starts(name: str, tmp_path: Path) -> None:
     plan = compile_plan(load_scenario(find("scenarios", name)))
-    record = RunRecord.at(tmp_path / "out", plan)
-    outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-    record.close()
+    outcome = played(plan, tmp_path / "out")
     assert outcome.exit_code == 2
     assert REAL[name] in str(outcome.error)
 
 
 def _holds(plan: Plan, tmp_path: Path) -> None:
-    record = RunRecord.at(tmp_path / "out", plan)
-    outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-    record.close()
-    assert outcome.ended == "done", outcome.error
-    result = build(read(tmp_path / "out"))
+    result = result_of(plan, tmp_path / "out")
     assert result.expectations, "a scenario without expectations shows nothing"
     assert [one for one in result.expectations if not one.ok] == []
     assert result.verdict == "pass"

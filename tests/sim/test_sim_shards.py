@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opus_controller.engine.play import play
-from opus_controller.engine.record import RecordReader, RunRecord
+from helpers.simulated import record_of
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.scenario import find, load_scenario
 from opus_controller.model.settings import parse_setting
 from opus_controller.report.build import build
 from opus_controller.report.run import read
-from opus_controller.runtimes.sim import SimRuntime
 from opus_node.core.shards import shard_of
 
 SHARDS = 48
@@ -23,11 +20,7 @@ MOVED_S = 80
 
 def played(into: Path, *settings: str) -> list[dict[str, Any]]:
     plan = compile_plan(load_scenario(find("scenarios", "index"), [parse_setting(one) for one in settings]))
-    record = RunRecord.at(into, plan)
-    outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-    record.close()
-    assert outcome.ended == "done", outcome.error
-    return [dict(event) for event in RecordReader(into).events()]
+    return [dict(event) for event in record_of(plan, into).events()]
 
 
 def test_copies_follow_what_is_asked_for(tmp_path: Path) -> None:

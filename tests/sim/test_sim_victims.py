@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opus_controller.engine.play import play
+from helpers.simulated import record_of
 from opus_controller.engine.record import RecordReader, RunRecord
 from opus_controller.engine.replay import with_victims_of
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.plan import Plan
 from opus_controller.model.scenario import find, load_scenario
-from opus_controller.runtimes.sim import SimRuntime
-
-
-def played(plan: Plan, out: Path) -> RecordReader:
-    record = RunRecord.at(out, plan)
-    outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-    record.close()
-    assert outcome.ended == "done", outcome.error
-    return RecordReader(out)
 
 
 def victims(reader: RecordReader) -> dict[str, Any]:
@@ -32,14 +21,14 @@ def victims(reader: RecordReader) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["aimed", "flood"])
 def test_the_same_victims_in_a_run_that_would_choose_others(name: str, tmp_path: Path) -> None:
     scenario = load_scenario(find("scenarios", name))
-    first = played(compile_plan(scenario), tmp_path / "first")
+    first = record_of(compile_plan(scenario), tmp_path / "first")
     other = compile_plan(scenario, 7)
-    chosen = victims(played(other, tmp_path / "other"))
+    chosen = victims(record_of(other, tmp_path / "other"))
     assert chosen != victims(first), "another seed, other victims: or this test shows nothing"
     fixed = with_victims_of(other, first)
     assert fixed.digest != other.digest
     assert not any(fault.target.role for fault in fixed.timeline if fault.kind in ("power-off", "flood"))
-    assert victims(played(fixed, tmp_path / "again")) == victims(first)
+    assert victims(record_of(fixed, tmp_path / "again")) == victims(first)
 
 
 def test_a_run_that_hit_nobody_has_no_victims_to_give(tmp_path: Path) -> None:

@@ -6,22 +6,19 @@ And one application's overload, which may cost another what it was not promised,
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from opus_controller.engine.play import play
-from opus_controller.engine.record import RecordReader, RunRecord
+from helpers.simulated import record_of
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.plan import Plan
 from opus_controller.model.scenario import load_scenario
 from opus_controller.report.build import build
 from opus_controller.report.result import Result
 from opus_controller.report.run import read
-from opus_controller.runtimes.sim import SimRuntime
 
 SECOND = 1_000_000_000
 Record = dict[str, Any]
@@ -127,12 +124,8 @@ def played(tmp_path: Path, applications: str, workload: str, timeline: str = "",
     )
     (tmp_path / "worst.yaml").write_text(text)
     plan = compile_plan(load_scenario(tmp_path / "worst.yaml"))
-    record = RunRecord.at(tmp_path / "out", plan)
-    outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-    record.close()
-    assert outcome.ended == "done", outcome.error
-    assert not outcome.died
-    return Played(plan, [dict(e) for e in RecordReader(tmp_path / "out").events()], build(read(tmp_path / "out")))
+    events = [dict(e) for e in record_of(plan, tmp_path / "out").events()]
+    return Played(plan, events, build(read(tmp_path / "out")))
 
 
 def app(name: str, worth: float, floor: int = 2, cost: str = "100ms", parts: str = GOOD) -> str:

@@ -6,7 +6,6 @@ a thousand runs of the simulator, each with other troubles.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections import Counter
@@ -18,13 +17,7 @@ from typing import Any
 
 import pytest
 from helpers.netns_runs import leftovers, start_run, state_of, until
-from opus_controller.engine.play import play
-from opus_controller.engine.record import RunRecord
-from opus_controller.model.compile import compile_plan
-from opus_controller.model.scenario import load_scenario
-from opus_controller.report.build import build
-from opus_controller.report.run import read
-from opus_controller.runtimes.sim import SimRuntime
+from helpers.simulated import result_of_text
 
 MINUTES = float(os.environ.get("OPUS_SOAK_MINUTES", "30"))
 SEEDS = int(os.environ.get("OPUS_SOAK_SEEDS", "1000"))
@@ -100,13 +93,7 @@ def simulated(seed: int) -> dict[str, Any]:
     """The same troubles, closer together."""
     with TemporaryDirectory() as name:
         directory = Path(name)
-        (directory / "soak.yaml").write_text(scenario(seed, 40, 5, 4, rate=8, sessions="3m"))
-        plan = compile_plan(load_scenario(directory / "soak.yaml"))
-        record = RunRecord.at(directory / "run", plan)
-        outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-        record.close()
-        assert outcome.ended == "done", (seed, outcome.error)
-        return summary(build(read(directory / "run")).model_dump())
+        return summary(result_of_text(scenario(seed, 40, 5, 4, rate=8, sessions="3m"), directory).model_dump())
 
 
 def scenario(seed: int, lasts: float, every: int, each: int, rate: int, sessions: str) -> str:

@@ -7,8 +7,9 @@ from random import Random
 from typing import Any
 
 from helpers.corenet import APP, CoreNet, six_regions
+from helpers.register_net import operation_done
 from opus_node.core.data.sharded import Sharded
-from opus_node.core.events import KeysKept, RegisterDone, ReplicaSetDecided, RequestDone, ShardsDecided
+from opus_node.core.events import KeysKept, ReplicaSetDecided, RequestDone, ShardsDecided
 from opus_node.core.messages import Reply
 from opus_node.core.shards import shard_of
 from opus_node.core.types import EVENTUAL, MILLISECOND, SECOND, AppConfig, NodeConfig
@@ -43,26 +44,18 @@ class ShardNet:
             if (one := self.of(node)._shards.get(shard)) is not None and str(key) in one._store.cells
         ]
 
-    def done(self, node: str, number: int) -> RegisterDone:
-        for _ in range(300):
-            for told in reversed(self.net.told):
-                if isinstance(told.notice, RegisterDone) and (told.node, told.notice.request) == (node, number):
-                    return told.notice
-            self.net.run_for(10 * MILLISECOND)
-        raise AssertionError(f"request {number} of {node} is not done")
-
     def write_all(self) -> dict[int, str]:
         """Every key, each by another host; what was written."""
         return {key: self.written(key) for key in range(KEYS)}
 
     def written(self, key: int) -> str:
         node = self.rng.choice(self.net.live())
-        done = self.done(node, self.net.request(node, 2 * SECOND, write=True, key=key))
+        done = operation_done(self.net, node, self.net.request(node, 2 * SECOND, write=True, key=key))
         assert done.outcome == "ok"
         return done.value
 
     def read(self, node: str, key: int) -> str:
-        done = self.done(node, self.net.request(node, 2 * SECOND, write=False, key=key))
+        done = operation_done(self.net, node, self.net.request(node, 2 * SECOND, write=False, key=key))
         assert done.outcome == "ok"
         return done.value
 

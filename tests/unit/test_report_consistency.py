@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,8 @@ from typing import Any
 
 import pytest
 from helpers.fakerun import FakeRun, make_plan, s
-from opus_controller.engine.play import play
-from opus_controller.engine.record import RunRecord
-from opus_controller.model.compile import compile_plan
+from helpers.simulated import result_of_text
 from opus_controller.model.plan import App, Expectation, Plan
-from opus_controller.model.scenario import load_scenario
 from opus_controller.report import words
 from opus_controller.report.build import build
 from opus_controller.report.consistency import history_of, summary
@@ -22,7 +18,6 @@ from opus_controller.report.html import render
 from opus_controller.report.result import Result
 from opus_controller.report.run import read
 from opus_controller.runtimes.hosts.control import _app as told_on_the_wire
-from opus_controller.runtimes.sim import SimRuntime
 from opus_controller.runtimes.sim.world import _told as told_in_sim
 from opus_node.control import _app as heard
 from opus_node.core.client import Client
@@ -239,19 +234,8 @@ expectations:
 """
 
 
-def played(tmp_path: Path) -> Result:
-    path = tmp_path / "small.yaml"
-    path.write_text(SCENARIO)
-    plan = compile_plan(load_scenario(path))
-    record = RunRecord.at(tmp_path / "out", plan)
-    outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-    record.close()
-    assert outcome.ended == "done", outcome.error
-    return build(read(tmp_path / "out"))
-
-
 def test_a_scenario_that_asks_for_it_gets_it(tmp_path: Path) -> None:
-    result = played(tmp_path)
+    result = result_of_text(SCENARIO, tmp_path)
     assert result.verdict == "pass", result.expectations
     assert result.consistency is not None
     assert result.consistency.apps[0].operations == result.requests.issued > 1000
@@ -261,7 +245,7 @@ def test_a_scenario_that_asks_for_it_gets_it(tmp_path: Path) -> None:
 def test_a_node_that_lies_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that take a write for done as soon as it has its tag."""
     monkeypatch.setattr(Client, "_commit", hasty(Client._finish))
-    result = played(tmp_path)
+    result = result_of_text(SCENARIO, tmp_path)
     assert result.consistency is not None
     assert result.consistency.violations
     assert result.verdict == "fail"

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.fakerun import FakeRun, make_plan
-from opus_controller.engine.play import play
-from opus_controller.engine.record import RunRecord
-from opus_controller.model.compile import MOST_UPDATE, compile_plan
+from helpers.simulated import result_of_text
+from opus_controller.model.compile import MOST_UPDATE
 from opus_controller.model.plan import App, Expectation, Plan
-from opus_controller.model.scenario import load_scenario
 from opus_controller.report import words
 from opus_controller.report.build import build
 from opus_controller.report.html import render
 from opus_controller.report.result import Result
 from opus_controller.report.run import read
 from opus_controller.runtimes.hosts.control import _app as told_on_the_wire
-from opus_controller.runtimes.sim import SimRuntime
 from opus_controller.runtimes.sim.world import _told as told_in_sim
 from opus_node.control import _app as heard
 from opus_node.core.spreads import KEY, Spreads
@@ -210,19 +206,8 @@ expectations:
 """
 
 
-def played(tmp_path: Path) -> Result:
-    path = tmp_path / "small.yaml"
-    path.write_text(SCENARIO)
-    plan = compile_plan(load_scenario(path))
-    record = RunRecord.at(tmp_path / "out", plan)
-    outcome = asyncio.run(play(plan, SimRuntime(trace=False), record))
-    record.close()
-    assert outcome.ended == "done", outcome.error
-    return build(read(tmp_path / "out"))
-
-
 def test_a_scenario_that_asks_for_it_gets_it(tmp_path: Path) -> None:
-    result = played(tmp_path)
+    result = result_of_text(SCENARIO, tmp_path)
     assert result.verdict == "pass", result.expectations
     assert result.spread is not None
     app = result.spread.apps[0]
@@ -234,7 +219,7 @@ def test_a_scenario_that_asks_for_it_gets_it(tmp_path: Path) -> None:
 
 def test_replicas_that_tell_nobody_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Spreads, "on", lambda self, source, message: None)
-    result = played(tmp_path)
+    result = result_of_text(SCENARIO, tmp_path)
     assert result.spread is not None
     assert result.spread.reached == 0
     assert result.verdict == "fail"
