@@ -192,7 +192,7 @@ def test_the_digest_is_of_values_not_of_objects() -> None:
 
 def test_flat_descends_wherever_a_dataclass_is_held() -> None:
     replicas = ReplicaSet("web", 3, "s", ("m",))
-    assert flat(Appoint(replicas)) == ("Appoint", (), [("ReplicaSet", ("web", 3, "s", ("m",)))])
+    assert flat(Appoint(replicas)) == ("Appoint", (), [("ReplicaSet", ("web", 3, "s", ("m",), ()))])
     assert flat(LeaseReply(1, True, (AgentHint("n", 2),)))[:2] == ("LeaseReply", (1, True, 0, (), 0, False))
     assert flat(LeaseReply(1, True, (AgentHint("n", 2),)))[2] == [[("n", 2, 0)], [], [], []]
     assert flat(ReplicaSetDecided("web", 1, ("a", "b"), "first")) == ("ReplicaSetDecided", ("web", 1, ("a", "b"), "first"))
