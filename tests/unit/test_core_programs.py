@@ -4,7 +4,7 @@ when they fail, and replaces a replica whose program never becomes ready."""
 from __future__ import annotations
 
 from helpers.corenet import APP, CoreNet, ask, plain, six_regions
-from opus_node.core.events import Served, ServiceChanged, ServiceHealth
+from opus_node.core.events import ReplicaSetDecided, Served, ServiceChanged, ServiceHealth
 from opus_node.core.messages import RouteRefuse
 from opus_node.core.programs import ASKED, PATIENCE
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
@@ -160,3 +160,20 @@ def test_a_program_with_too_much_before_it_refuses() -> None:
     net.run_for(3 * SECOND)
     net.answers = lambda node, serve: Served(serve.ticket, True, 0, b"yes")
     assert ask(net, node).outcome == "ok", "what was never answered is forgotten after its deadline"
+
+
+def test_nobody_is_moved_nearer_to_demand_while_a_newcomers_program_is_not_ready() -> None:
+    """It may never be, as on a host whose disk is full; those who are ready would be given away one after the other."""
+    net = programs()
+    ready = set(net.replicas())
+    net.starts = lambda node: START if node in ready else None
+    began = net.now
+    for k in range(60):
+        for site in ("br", "in") if k < 30 else ("jp", "usw"):
+            for _ in range(4):
+                net.request(plain(net, site), 2 * SECOND)
+        net.run_for(SECOND)
+    decided = [one.notice for one in net.told if isinstance(one.notice, ReplicaSetDecided) and one.at > began]
+    assert any(one.cause.startswith("nearer to demand") for one in decided)
+    assert all(sum(node in ready for node in one.members) >= 2 for one in decided), decided
+    assert {one.outcome for one in net.outcomes(began)} == {"ok"}

@@ -751,13 +751,26 @@ class Stewards:
         self._stand_by(desk, land, known.members)
         if set(members) == set(known.members):
             desk.settled = where if ready else ()
-        elif saved >= (WORTH_COPYING if desk.sharding else LITTLE) and saved * (now - desk.changed_at) >= max(
-            CHANGE_COST, desk.moving
-        ):
+        elif not self._worth_it(desk, saved):
+            return
+        elif self._awaits(desk, known):
+            desk.decide_at = now + SURVEY_EVERY
+        else:
             self._remember(desk, tuple(node for node in known.members if node not in members))
             self._publish(app, desk, members, f"nearer to demand: {100 * saved:.0f}% of all delay and dues less")
             if saved < MUCH:
                 desk.decided = (members, tuple(land.barred))
+
+    def _worth_it(self, desk: Desk, saved: float) -> bool:
+        """Whether a change that saves this share of all delay and dues brings what it costs."""
+        least = WORTH_COPYING if desk.sharding else LITTLE
+        return saved >= least and saved * (self._ctx.now - desk.changed_at) >= max(CHANGE_COST, desk.moving)
+
+    @staticmethod
+    def _awaits(desk: Desk, known: ReplicaSet) -> bool:
+        """Whether a member that takes its time is not ready yet: it may never be, and who is must not be given away meanwhile."""
+        slow = desk.config.program or desk.config.consistency
+        return bool(slow) and any(node in desk.watched and desk.watched[node].appointed_at >= 0 for node in known.members)
 
     def _crowd(self, desk: Desk) -> bool:
         """Whether demand begins to move so far that members may have to: that waits for no decision."""
