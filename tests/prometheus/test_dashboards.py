@@ -52,7 +52,7 @@ duration: 126s
 seed: 1
 seeds: [a-1]
 applications:
-  - {name: web, replicas: 2}
+  - {name: web, replicas: 2, spread: 1.75}
   - name: shop
     replicas: auto
     min_replicas: 2
@@ -66,7 +66,7 @@ applications:
     service:
       {command: [python3, -m, http.server, "8080", --bind, 127.0.0.1, --directory, "{files}"], port: 8080, files: page}
 workload:
-  - {clients: all, app: web, total_rate: 30/s, deadline: 2s}
+  - {clients: all, app: web, total_rate: 30/s, deadline: 2s, write_share: 30%, request_size: 100B}
   - {clients: all, app: page, total_rate: 6/s, deadline: 2s}
   - {clients: all, app: shop, total_rate: 6/s, deadline: 2s}
 timeline:  # the first when replicas have found their places: what a new one tells is no line yet
