@@ -16,7 +16,7 @@ from opus_node.core.coordinates import Place, expected
 from opus_node.core.messages import Candidate, Summary, SummaryWanted
 from opus_node.core.popularity import summed
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
-from opus_node.core.wholes import Wholes
+from opus_node.core.wholes import Wholes, refreshed
 
 KEPT: Nanos = 8 * SECOND
 """Two summaries may be late, not three."""
@@ -55,9 +55,7 @@ class Aggregate:
         agent = summary.agent or source
         _, known = told.get(agent, (0, None))
         if known is not None and known.version == summary.version:
-            keys = summary.keys or known.keys
-            known = replace(known, nodes=summary.nodes, rate=summary.rate, keys=keys, shards=summary.shards)
-            told[agent] = (self._ctx.now, known)
+            told[agent] = (self._ctx.now, refreshed(known, summary))
         elif not summary.candidates:
             self._ctx.send(source, SummaryWanted(summary.app, summary.agent))
         elif known is not None or len(told) < TELLERS:

@@ -156,7 +156,10 @@ class AppCache:
     # Replicas
 
     def learn(self, replica_set: ReplicaSet, responder: NodeId) -> None:
-        """From a reply: a greater set drops those that are no longer in it; members not yet known are measured."""
+        """From a reply: a greater set drops those that are no longer in it; members not yet known are measured. Where keys are
+        sharded none is remembered: who of them holds what is the agents' affair."""
+        if self.config.shards:
+            return
         key = (replica_set.epoch, replica_set.steward)
         if key < (self.epoch, self.steward):
             return
@@ -324,7 +327,7 @@ class AppCache:
 
     def heard(self, node: NodeId, load: tuple[Load, ...], members: tuple[NodeId, ...] = ()) -> None:
         """How busy it is, as it says; one of the others is measured if that is much."""
-        if not load:
+        if not load or self.config.shards:
             return
         now = self._ctx.now
         entry = self.entries.get(node)

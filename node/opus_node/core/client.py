@@ -187,7 +187,7 @@ class Client:
             if not self._by_own_agent(pending, 1):
                 self._round(pending)
             return
-        entry = cache.best(pending.tried) if self._ctx.config.direct and not cache.config.shards else None
+        entry = cache.best(pending.tried) if self._ctx.config.direct else None
         if entry is not None:
             self._fly(pending, entry.node, DIRECT, entry.rtt)
         elif self._attachment.agent:
@@ -334,7 +334,7 @@ class Client:
             return
         if self.relay is not None:
             self._by_own_agent(pending, 1)
-        elif not cache.config.shards and (entry := cache.best(asked)) is not None:
+        elif (entry := cache.best(asked)) is not None:
             self._fly(pending, entry.node, DIRECT, entry.rtt)
         elif self._attachment.agent and self._attachment.agent not in asked:
             self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
@@ -401,8 +401,7 @@ class Client:
         found: list[tuple[NodeId, str, Rtt | None]] = []
         if attachment.agent and attachment.agent not in tried:
             found.append((attachment.agent, AGENT, attachment.rtt_of(attachment.agent)))
-        cache = self.cache(app)
-        entries = [] if cache.config.shards else cache.ranked()  # who holds what is the agents' affair
+        entries = self.cache(app).ranked()
         replicas: list[tuple[NodeId, str, Rtt | None]] = [
             (entry.node, DIRECT, entry.rtt) for entry in entries if entry.node not in tried
         ]
@@ -544,9 +543,8 @@ class Client:
         if cache.config.consistency == PRIMARY and source != self._ctx.me:
             cache.led_by(source)
         if self.relay is None:
-            if not cache.config.shards:  # else it goes to its agent, who knows which of them holds what
-                cache.learn(message.replica_set, source)
-                cache.heard(source, message.load, message.replica_set.members)
+            cache.learn(message.replica_set, source)
+            cache.heard(source, message.load, message.replica_set.members)
         elif message.load and (target := self.relay.target(message.app, source)) is not None:
             target.load.take(message.load, self._ctx.now)
         if reserved and tag is not None:

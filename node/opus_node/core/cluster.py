@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from math import dist, inf
 
 from opus_node.core.coordinates import Place, unpacked
 from opus_node.core.messages import Candidate, Summary
 from opus_node.core.types import MILLISECOND, Nanos, NodeId
+from opus_node.core.wholes import refreshed
 
 GUESS = 1.3
 """Guesses from coordinates are lengthened: of many guesses the best are mostly too short."""
@@ -42,8 +42,7 @@ class Cluster:
 
     def renewed(self, summary: Summary) -> None:
         """Its nodes are as they were; how much they ask for is told anew."""
-        keys = summary.keys or self.summary.keys
-        self.summary = replace(self.summary, nodes=summary.nodes, rate=summary.rate, keys=keys, shards=summary.shards)
+        self.summary = refreshed(self.summary, summary)
 
     def _between(self, nodes: Sequence[Candidate]) -> list[list[float]]:
         """ms, by positions in the summary."""

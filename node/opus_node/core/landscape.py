@@ -308,6 +308,10 @@ class Landscape:
             column += [weight * (BEREFT if failed else bases[i]) for i, weight in scenario.points]
         return column
 
+    def column(self, node: NodeId) -> list[float]:
+        """One of the columns, without working out all."""
+        return self._column(self.candidates[self.index[node]], self.coarse, self._scenarios())
+
     def delays(self, node: NodeId) -> list[float]:
         """Of a candidate, by point: requests/s times ms; failures are left out."""
         return self._column(self.candidates[self.index[node]], self.coarse, ())

@@ -78,14 +78,14 @@ def quorate(config: AppConfig) -> bool:
     return config.policy == BEST and config.consistency in (LINEARIZABLE, PRIMARY)
 
 
+_Search = tuple[Quorate, list[NodeId], list[int]]
+"""(search, whom it numbers, those to keep by their numbers)."""
+
+
 def _search(config: AppConfig, land: Landscape, count: int, keep: Sequence[NodeId], barred: Collection[int]) -> _Search:
-    """(search, whom it numbers, those to keep by their numbers)."""
     few, ground = land.ground(keep, barred)
     names = [land.candidates[i].node for i in few]
     return Quorate(ground, count, config.consistency == PRIMARY), names, [k for k, name in enumerate(names) if name in keep]
-
-
-_Search = tuple[Quorate, list[NodeId], list[int]]
 
 
 def _by_majority(
@@ -157,7 +157,7 @@ def heirs(config: AppConfig, land: Landscape, members: Sequence[NodeId]) -> tupl
 def primary_first(land: Landscape, members: Sequence[NodeId], present: NodeId) -> tuple[NodeId, ...]:
     """The same members, before all others the one that alone would answer everybody soonest; `present`, who is that so far,
     unless another is a good deal better."""
-    delays = {node: sum(land.columns[land.index[node]]) for node in members if node in land.index}
+    delays = {node: sum(land.column(node)) for node in members if node in land.index}
     best = min(sorted(delays), key=lambda node: delays[node] * (PRESENT if node == present else 1.0), default=members[0])
     return (best, *(node for node in members if node != best))
 

@@ -78,6 +78,10 @@ class Sharding:
         self.moves = 0
         """Copies that it has had made, of the table before."""
 
+    def told(self) -> tuple[tuple[int, ...], int, tuple[float, ...]]:
+        """Of the last table: (domains, moves, rates)."""
+        return self.domains, self.moves, self.rates
+
     def due(self, now: Nanos) -> bool:
         """Whether it is time to look; then the next time is EVERY later."""
         if now < self._look_at:

@@ -21,7 +21,7 @@ from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
 from opus_node.core.crowd import MOVED, Crowd
 from opus_node.core.division import NAME, Division, Party, changed, lately, notices
-from opus_node.core.events import KeysAsked, MembersPlaced, ReplicaSetDecided, RoleChanged, ShardsDecided
+from opus_node.core.events import KeysAsked, ReplicaSetDecided, RoleChanged, ShardsDecided
 from opus_node.core.landscape import Landscape, demand, moved
 from opus_node.core.messages import (
     Appoint,
@@ -44,7 +44,7 @@ from opus_node.core.replica import LOST_STEWARD
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets, claimed, next_epoch
 from opus_node.core.sharding import Sharding
-from opus_node.core.shards import packed
+from opus_node.core.shards import Table, packed
 from opus_node.core.sizer import MILLISECONDS, Sizer
 from opus_node.core.sizing import ASSUMED
 from opus_node.core.survey import Surveyor
@@ -381,31 +381,30 @@ class Stewards:
 
     # Publishing
 
-    def _publish(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], cause: str) -> None:
+    def _publish(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], cause: str, table: Table | None = None) -> None:
+        """`table`: who holds which shard, where that is worked out already."""
         ctx = self._ctx
         before = self._sets.get(app)
-        if desk.config.static and desk.config.members:
-            members = desk.config.members  # as they were named, the primary first
-        elif desk.config.consistency == PRIMARY:
-            present = before.members[0] if before and before.members else ""
-            members = primary_first(self._land(desk, self._fresh(desk), members), members, present)
+        former = before.members if before else ()
         epoch = next_epoch(self._highest(app), ctx.incarnation)
-        new = ReplicaSet(app, epoch, ctx.me, members, self._holders(app, desk, members, epoch))
+        if app in self._divided:
+            new = ReplicaSet(app, epoch, ctx.me, members)
+        else:
+            new = self._composed(desk, epoch, members, cause, before, table)
+        members = new.members
         desk.join_at = -1
         desk.changed_at = ctx.now
         desk.ready.drop(members)
         desk.improve_at = ctx.now + (HURRY if desk.crowd.on(ctx.now) else SURVEY_EVERY)
-        if app not in self._divided:
-            ctx.notices.append(self._why(desk, new, before.members if before else (), cause))
         ctx.notices.append(ReplicaSetDecided(app, epoch, members, cause))
         for node in members:
             watch = desk.watched.get(node)
             if node != ctx.me and watch is None:
-                watch = desk.watched[node] = Watch(ctx.now, before is not None and node in before.members)
+                watch = desk.watched[node] = Watch(ctx.now, node in former)
                 self._ask(node, watch, new)
             elif node != ctx.me:
                 ctx.send(node, Appoint(new))
-        for node in before.members if before else ():
+        for node in former:
             if node not in members and node != ctx.me:
                 ctx.send(node, Appoint(new))
         desk.watched = {node: watch for node, watch in desk.watched.items() if node in members}
@@ -415,35 +414,40 @@ class Stewards:
             ctx.send(agent, Sync(False, (), (new,)))
         self._act(app, desk, True)
 
-    def _why(self, desk: Desk, new: ReplicaSet, before: tuple[NodeId, ...], cause: str) -> MembersPlaced:
-        """Changes nothing."""
-        clusters = self._fresh(desk)
-        land = self._land(desk, clusters, (*new.members, *before))
-        watches = [desk.watched.get(node) for node in before if node not in new.members]
-        silent = [self._ctx.now - watch.heard_at if watch is not None and watch.heard else UNKNOWN for watch in watches]
+    def _composed(
+        self, desk: Desk, epoch: int, members: tuple[NodeId, ...], cause: str, before: ReplicaSet | None, table: Table | None
+    ) -> ReplicaSet:
+        """Where hosts are not divided: who of them comes first, and who holds which shard. Observers are told why."""
+        ctx, config, clusters = self._ctx, desk.config, self._fresh(desk)
+        former = before.members if before else ()
+        named = config.members if config.static else ()
+        members = named or members  # the primary is named first
+        land = self._land(desk, clusters, (*members, *former))
+        if config.consistency == PRIMARY and not named:
+            members = primary_first(land, members, former[0] if former else "")
+        holders: tuple[int, ...] = ()
+        if desk.sharding is not None:
+            table = table or desk.sharding.table(land, clusters, members, before)
+            holders = packed(table, members)
+            ctx.notices.append(ShardsDecided(config.name, epoch, tuple(map(len, table)), holders, *desk.sharding.told()))
+        new = ReplicaSet(config.name, epoch, ctx.me, members, holders)
+        watches = [desk.watched.get(node) for node in former if node not in members]
+        silent = [ctx.now - watch.heard_at if watch is not None and watch.heard else UNKNOWN for watch in watches]
         e, cost = (0.0, 0.0) if desk.sizer is None else (desk.sizer.e, desk.sizer.cost)
-        return placed(new, before, cause, land, _summaries(clusters), silent, self._count(desk, clusters), cost, e)
-
-    def _holders(self, app: AppId, desk: Desk, members: tuple[NodeId, ...], epoch: int) -> tuple[int, ...]:
-        """Who of them holds which shard from now on, if there are any."""
-        sharding, clusters = desk.sharding, self._fresh(desk)
-        if sharding is None:
-            return ()
-        table = sharding.table(self._land(desk, clusters, members), clusters, members, self._sets.get(app))
-        copies = tuple(map(len, table))
-        holders, told = packed(table, members), (sharding.domains, sharding.moves, sharding.rates)
-        self._ctx.notices.append(ShardsDecided(app, epoch, copies, holders, *told))
-        return holders
+        wanted = self._count(desk, clusters)
+        ctx.notices.append(placed(new, former, cause, land, _summaries(clusters), silent, wanted, cost, e))
+        return new
 
     def _reshard(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
         """The same members, if shards should be held by others of them: demand has moved."""
-        sharding, clusters = desk.sharding, self._fresh(desk)
+        sharding = desk.sharding
         if sharding is None or not sharding.due(self._ctx.now) or not self._complete(desk):
             return
+        clusters = self._fresh(desk)
         table = sharding.table(self._land(desk, clusters, known.members), clusters, known.members, known)
         if packed(table, known.members) != known.holders:
             since, improve_at = desk.changed_at, desk.improve_at
-            self._publish(app, desk, known.members, "shards moved")
+            self._publish(app, desk, known.members, "shards moved", table)
             desk.changed_at, desk.improve_at = since, improve_at  # members are as they were
 
     def _highest(self, app: AppId) -> int:

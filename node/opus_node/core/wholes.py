@@ -13,6 +13,12 @@ TOLD = 2
 """Remembered: the steward that is in office, and the one that should be."""
 
 
+def refreshed(known: Summary, news: Summary) -> Summary:
+    """The whole that is known, after what was told without it."""
+    keys = news.keys or known.keys
+    return replace(known, nodes=news.nodes, rate=news.rate, keys=keys, shards=news.shards)
+
+
 class Wholes:
     """For the summaries of one application and one agent's nodes."""
 
