@@ -44,7 +44,8 @@ def draw(app: str, measured: Mapping[int, Sequence[Result]], plans: Mapping[int,
 
 
 def _measured(app: str, measured: Mapping[int, Sequence[Result]]) -> Line:
-    from opus_controller.report.availability import Line, fewest
+    from opus_controller.planner.choose import fewest
+    from opus_controller.report.availability import Line
     from opus_controller.report.several import student
 
     found = []
@@ -64,8 +65,8 @@ def _measured(app: str, measured: Mapping[int, Sequence[Result]]) -> Line:
 
 
 def _forecast(app: str, plans: Mapping[int, Sequence[Plan]]) -> Line:
-    from opus_controller.planner.choose import NEAR, Forecast
-    from opus_controller.report.availability import Line, fewest
+    from opus_controller.planner.choose import NEAR, Forecast, fewest
+    from opus_controller.report.availability import Line
 
     found = []
     for size, of in sorted(plans.items()):

@@ -108,10 +108,7 @@ def _draw(title: str, curves: Sequence[Curve], picture: Path) -> None:
     lines = [
         Line(_name(one), tuple((point.replicas, point.availability) for point in one.points), one.best.replicas) for one in curves
     ]
-    try:
-        save(title, lines, picture)
-    except OSError as error:
-        raise ScenarioError(f"cannot write {picture}: {error.strerror}") from error
+    save(title, lines, picture)
 
 
 def _told(curve: Curve) -> dict[str, object]:

@@ -45,10 +45,7 @@ def register(app: typer.Typer) -> None:
 def _draw(apps: Sequence[App], picture: Path) -> None:
     from opus_controller.report.utility import save
 
-    try:
-        save(apps, picture)
-    except OSError as error:
-        raise ScenarioError(f"cannot write {picture}: {error.strerror}") from error
+    save(apps, picture)
 
 
 def _show(apps: Sequence[App]) -> None:

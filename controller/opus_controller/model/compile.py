@@ -7,7 +7,7 @@ same sequence for it in every version, and for no other method. No set is iterat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -16,7 +16,7 @@ from typing import Any
 from opus_controller.model.churn import ChurnCompiler
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
-from opus_controller.model.expectations import PER_REQUEST, SHARDS, SPREAD, UTILITY, VIOLATIONS
+from opus_controller.model.expectations import PER_REQUEST, SPREAD
 from opus_controller.model.fields import listed, suggestion
 from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings, Plan, Workload
 from opus_controller.model.scenario import Scenario
@@ -42,6 +42,13 @@ MOST_DATA = 64 << 20
 """Bytes of an application's registers: all of them are in each replica's memory, and sent to each new one."""
 CELL = 64
 """Bytes of a register besides its value, about."""
+NEEDED: Mapping[str, tuple[Callable[[AppForm], object], str]] = {
+    "utility": (lambda app: app.utility, "without a utility; allowed: where there is one"),
+    "consistency": (lambda app: app.consistency != NONE, f"which promises none; allowed: where consistency is not {NONE}"),
+    SPREAD: (lambda app: app.spread, "without spread; allowed: where there is a bound"),
+    "shards": (lambda app: app.shards, "which has none; allowed: of an application with shards"),
+}
+"""By what a figure is about: what an application has to have for it, and how it is said that none has."""
 MOST_UPDATE = (64 << 10) - 8
 """Bytes of a write that replicas tell each other of (opus_node.core.updates.MOST, less the key)."""
 
@@ -269,7 +276,7 @@ class _Compiler:
         return form.app or ""
 
     def _check_registers(self, keys: KeyPath, form: WorkloadForm, app: str) -> None:
-        """All registers of an application move as one message, each with its key, tag and value."""
+        """All registers of an application are in each replica's memory, each with its key, tag and value."""
         if form.write_share and any(one.name == app and one.consistency != NONE for one in self._form.applications):
             most = MOST_DATA // (form.request_size + CELL)
             if form.keys > most:
@@ -360,24 +367,7 @@ class _Compiler:
                     self._problems.add(("expectations", k), f"there is no {what} {shown(name)}; {hint}allowed: {allowed}")
             if not self._form.workload and form.figure.split(".")[0] in PER_REQUEST:
                 self._problems.add(("expectations", k), f"{form.figure} without a workload; allowed: what needs no requests")
-            if form.figure in UTILITY and not any(one.utility and form.app in ("", one.name) for one in self._form.applications):
-                whose = shown(form.app) if form.app else "any application"
-                self._problems.add(
-                    ("expectations", k), f"{form.figure} of {whose}, without a utility; allowed: where there is one"
-                )
-            if form.figure == VIOLATIONS and not any(
-                one.consistency != NONE and form.app in ("", one.name) for one in self._form.applications
-            ):
-                whose = shown(form.app) if form.app else "any application"
-                message = f"{form.figure} of {whose}, which promises none; allowed: where consistency is not {NONE}"
-                self._problems.add(("expectations", k), message)
-            if form.figure.split(".")[0] == SPREAD:
-                self._check_spread(k, form.figure, form.app)
-            sharded = any(one.shards and form.app in ("", one.name) for one in self._form.applications)
-            if form.figure in SHARDS and not sharded:
-                whose = shown(form.app) if form.app else "any application"
-                message = f"{form.figure} of {whose}, which has none; allowed: of an application with shards"
-                self._problems.add(("expectations", k), message)
+            self._check_of_app(k, form.figure, form.app)
             if form.outside_churn and not self._form.churn:
                 self._problems.add(
                     ("expectations", k), "outside churn, of which there is none; allowed: outside ... after faults"
@@ -400,16 +390,22 @@ class _Compiler:
             )
         return tuple(made)
 
-    def _check_spread(self, k: int, figure: str, app: str) -> None:
+    def _check_of_app(self, k: int, figure: str, app: str) -> None:
         """Whether there is anything that it could be about."""
-        whose = shown(app) if app else "any application"
-        if not self._spreads(app):
-            self._problems.add(("expectations", k), f"{figure} of {whose}, without spread; allowed: where there is a bound")
+        about = figure.split(".")[0]
+        if about not in NEEDED:
             return
-        written = [load.app or self._apps[0] for load in self._form.workload if load.write_share]
-        if not any(self._spreads(one) and app in ("", one) for one in written):
+        has, lacking = NEEDED[about]
+        whose = shown(app) if app else "any application"
+        if not any(has(one) and app in ("", one.name) for one in self._form.applications):
+            self._problems.add(("expectations", k), f"{figure} of {whose}, {lacking}")
+        elif about == SPREAD and not any(self._spreads(one) and app in ("", one) for one in self._written()):
             message = f"{figure} of {whose}, to which nobody writes; allowed: with a write_share in its workload"
             self._problems.add(("expectations", k), message)
+
+    def _written(self) -> list[str]:
+        """Applications to which clients write."""
+        return [load.app or self._apps[0] for load in self._form.workload if load.write_share]
 
 
 # Plans in files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from opus_controller.model.plan import App, Plan
@@ -44,9 +44,14 @@ class Curve:
 
     @property
     def best(self) -> Point:
-        """The fewest replicas that are as available as any number of them."""
-        most = max(point.availability for point in self.points)
-        return next(point for point in self.points if point.availability >= most - GOOD)
+        chosen = fewest([(point.replicas, point.availability) for point in self.points])
+        return next(point for point in self.points if point.replicas == chosen)
+
+
+def fewest(points: Sequence[tuple[int, float]]) -> int:
+    """Of (replicas, availability): the fewest that are as available as any number of them; 0 of none."""
+    most = max((share for _, share in points), default=0.0)
+    return next((size for size, share in sorted(points) if share >= most - GOOD), 0)
 
 
 def curve(
@@ -128,11 +133,7 @@ def able(plan: Plan, app: App) -> list[str]:
 def _asked(spans: Sequence[Span], plan: Plan) -> list[Span]:
     """From when clients ask on."""
     start = min((load.start_ns for load in plan.workload), default=0)
-    return [
-        span if span.start >= start else Span(start, span.end, span.lives, span.paused, span.cuts)
-        for span in spans
-        if span.end > start
-    ]
+    return [span if span.start >= start else replace(span, start=start) for span in spans if span.end > start]
 
 
 def _rates(plan: Plan, app: str) -> dict[str, tuple[float, float]]:

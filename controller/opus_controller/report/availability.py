@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from opus_controller.model.errors import ScenarioError
 from opus_controller.report import plots
 from opus_controller.report.palette import LIGHT, Palette
-from opus_controller.report.picture import KINDS
+from opus_controller.report.picture import write
 
 
 class Line(NamedTuple):
@@ -26,24 +24,9 @@ class Line(NamedTuple):
     """(replicas, availability, from, to), where it was measured."""
 
 
-GOOD = 0.0005
-"""As good as the best: five hundredths of a point."""
-
-
-def fewest(points: Sequence[tuple[int, float]]) -> int:
-    """The fewest replicas that are as available as any number of them; 0 of none."""
-    most = max((share for _, share in points), default=0.0)
-    return next((size for size, share in sorted(points) if share >= most - GOOD), 0)
-
-
 def save(title: str, lines: Sequence[Line], path: Path) -> None:
     """ScenarioError for a path it cannot serve."""
-    if path.suffix not in KINDS:
-        raise ScenarioError(f"{path}: a picture's name ends in {' or '.join(KINDS)}")
-    look: Any = {**plots.style(LIGHT), "savefig.transparent": False, "savefig.facecolor": "white", "svg.hashsalt": "availability"}
-    with mpl.rc_context(look):
-        figure = curves(title, lines, LIGHT)
-        figure.savefig(path, dpi=144, metadata={"Date": None} if path.suffix == ".svg" else None)
+    write(path, "availability", lambda: curves(title, lines, LIGHT))
 
 
 def curves(title: str, lines: Sequence[Line], colours: Palette) -> Figure:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from opus_controller.model.errors import ScenarioError
 from opus_controller.model.plan import App, Utility
 from opus_controller.model.units import format_duration, format_frequency, format_share
 from opus_controller.report import plots
 from opus_controller.report.palette import LIGHT, Palette
-from opus_controller.report.picture import KINDS
+from opus_controller.report.picture import write
 
 MARGIN = 0.12
 """Of the points' range, to either side: that the functions are flat there can be seen."""
@@ -56,12 +54,8 @@ def _told(points: Sequence[tuple[str, float]]) -> str:
 
 def save(apps: Sequence[App], path: Path) -> None:
     """The picture of those that have a utility. ScenarioError for a path it cannot serve."""
-    if path.suffix not in KINDS:
-        raise ScenarioError(f"{path}: a picture's name ends in {' or '.join(KINDS)}")
-    look: Any = {**plots.style(LIGHT), "savefig.transparent": False, "savefig.facecolor": "white", "svg.hashsalt": "utility"}
-    with mpl.rc_context(look):
-        figure = curves([(app.name, app.utility) for app in apps if app.utility is not None], LIGHT)
-        figure.savefig(path, dpi=144, metadata={"Date": None} if path.suffix == ".svg" else None)
+    drawn = [(app.name, app.utility) for app in apps if app.utility is not None]
+    write(path, "utility", lambda: curves(drawn, LIGHT))
 
 
 def curves(utilities: Sequence[tuple[str, Utility]], colours: Palette) -> Figure:

@@ -20,7 +20,7 @@ from opus_controller.bench.overlay import forks, statistics
 from opus_controller.bench.overlay.statistics import Estimate
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.plan import Plan
-from opus_controller.planner.choose import GOOD, SPREAD, Curve, Forecast, curve
+from opus_controller.planner.choose import SPREAD, Curve, Forecast, curve, fewest
 
 TRAIN = 1001
 """The planner's first course."""
@@ -97,8 +97,8 @@ class Line:
     @property
     def best(self) -> Spot:
         """The fewest that are as available as any number, as measured."""
-        most = max(spot.mean for spot in self.spots)
-        return next(spot for spot in self.spots if spot.mean >= most - GOOD)
+        chosen = fewest([(spot.replicas, spot.mean) for spot in self.spots])
+        return next(spot for spot in self.spots if spot.replicas == chosen)
 
     @property
     def most(self) -> Spot:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from opus_controller.bench.overlay import statistics
@@ -15,25 +13,17 @@ from opus_controller.bench.survival.places import PLACEMENTS
 from opus_controller.model.errors import ScenarioError
 from opus_controller.report import plots
 from opus_controller.report.palette import LIGHT
-from opus_controller.report.picture import KINDS
+from opus_controller.report.picture import write
 
 SHOWN = ("1 region", "2 regions", "30% of hosts")
 
 
 def save(results: Results, path: Path) -> None:
     """ScenarioError for a path it cannot serve, or where neither topology was measured."""
-    if path.suffix not in KINDS:
-        raise ScenarioError(f"{path}: a picture's name ends in {' or '.join(KINDS)}")
     grounds = [name for name in (table.SIX, table.PLANET) if results.of(name)]
     if not grounds:
         raise ScenarioError(f"--picture draws rows {table.SIX} and {table.PLANET}; allowed: with one of them at least")
-    look: Any = {**plots.style(LIGHT), "savefig.transparent": False, "savefig.facecolor": "white", "svg.hashsalt": "survival"}
-    with mpl.rc_context(look):
-        figure = _curves(results, grounds)
-        try:
-            figure.savefig(path, dpi=144, metadata={"Date": None} if path.suffix == ".svg" else None)
-        except OSError as error:
-            raise ScenarioError(f"cannot write {path}: {error.strerror}") from error
+    write(path, "survival", lambda: _curves(results, grounds))
 
 
 def _curves(results: Results, grounds: list[str]) -> Figure:
