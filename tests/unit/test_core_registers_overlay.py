@@ -13,10 +13,10 @@ from opus_controller.engine.eventual import CONVERGED
 from opus_controller.engine.linearizable import check
 from opus_node.core.client import Client, Pending
 from opus_node.core.data import store
-from opus_node.core.data.cells import Config, Tag
+from opus_node.core.data.cells import Accepted, Ballot, Config, Greeted, Install, Installed, Peer, Promised, Tag
 from opus_node.core.data.keeper import Keeper
 from opus_node.core.data.quorum import Quorums
-from opus_node.core.events import Boot, DataKept, RegisterDone
+from opus_node.core.events import Boot, DataKept, RegisterDone, ReplicaSetDecided
 from opus_node.core.messages import Data, ReplicaSet
 from opus_node.core.node import NodeCore
 from opus_node.core.types import (
@@ -218,6 +218,74 @@ def test_a_steward_in_another_life_moves_under_another_ballot() -> None:
         assert keeper._last > ballots[-1]
     assert ballots[0] == decided.epoch
     assert ballots[0] != ballots[1] == ballots[2]
+
+
+def keeper_of(name: str) -> Keeper:
+    """Of a booted node whose application's data are founded by a, b and c."""
+    core = NodeCore(name, NodeConfig(apps=(AppConfig("web", 3, consistency=LINEARIZABLE),)), Random(1))
+    core.step(Boot(("a", "b", "c"), 0), 0)
+    keeper = core._replica.registers._by_app["web"]
+    assert isinstance(keeper, Keeper)
+    return keeper
+
+
+def test_what_is_only_being_installed_is_not_what_a_steward_moves_on_from() -> None:
+    """The only one that has entered may be cut off before the others have its cells: those who decided can tell it once more."""
+    keeper, later = keeper_of("s"), Config(1, tuple(Peer(node, 0) for node in "def"))
+    keeper.learn(ReplicaSet("web", 1000, "s", tuple("def")))
+    move = keeper._move
+    assert move is not None
+    ballot = Ballot(1000, "s")
+    for node in "def":
+        keeper.on(node, Greeted(Peer(node, 0), None))
+    for node in "abc":
+        keeper.on(node, Promised(0, ballot, None))
+    assert move.stage == "accept"
+    for node in "ab":
+        keeper.on(node, Accepted(0, ballot))
+    assert (move.stage, move.following) == ("install", later)
+    keeper.on("d", Greeted(Peer("d", 0), later))  # it has entered
+    assert move.stage == "install"
+    keeper.learn(ReplicaSet("web", 2000, "s", tuple("efg")))  # since d is silent
+    again = keeper._move
+    assert again is not None
+    assert again.known.number == 0
+    for node in "ab":
+        keeper.on(node, Promised(0, Ballot(2000, "s"), (ballot, later)))
+    for node in "ab":
+        keeper.on(node, Accepted(0, Ballot(2000, "s")))
+    assert (again.stage, again.following) == ("install", later)
+    for node in "ef":
+        keeper.on(node, Installed(1))
+    assert again.known == later
+
+
+def test_who_was_told_of_a_configuration_and_has_not_entered_it_names_the_one_before() -> None:
+    keeper = keeper_of("d")
+    keeper.on("s", Install(Config(1, tuple(Peer(node, 0) for node in "def")), ("a", "b"), 2))
+    assert not keeper.ready
+    assert keeper._known.number == 0
+
+
+def test_on_the_wrong_side_of_a_cut_a_steward_leaves_the_set_alone_and_the_others_set_stands_after_it() -> None:
+    """Its sets could have no data, but the greater epoch, which wins: all that is kept would go where the cut has been."""
+    for seed in range(4):
+        world = settled(f"wrong side {seed}", replicas=5)
+        world.written(plain(world, 1)[0], 0)
+        steward = world.net.stewards()[0]
+        away = [node for node in world.net.cores if node.split("-")[0] == steward.split("-")[0]]
+        assert sum(node in away for node in world.net.replicas()) <= 2
+        world.net.cut(away)
+        since = world.net.now
+        world.net.run_for(25 * SECOND)
+        decided = [one for one in world.net.told if isinstance(one.notice, ReplicaSetDecided) and one.at >= since]
+        lost = [one for one in decided if one.node in away and one.notice.cause.startswith("lost")]
+        assert len(lost) <= 1, "before it can know that nobody answers"
+        kept = {peer.node for peer in world.config().members}
+        assert not kept & set(away)
+        world.net.heal()
+        world.net.run_for(4 * SECOND)
+        assert len({peer.node for peer in world.config().members} & set(away)) <= 1
 
 
 # The other modes

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from opus_node.core.aggregate import Aggregate, share
 from opus_node.core.census import Census
 from opus_node.core.context import Context
+from opus_node.core.data.registers import Registers
 from opus_node.core.leases import Leases
 from opus_node.core.messages import (
     AgentHint,
@@ -64,6 +65,8 @@ class Links:
     """Of local clients."""
     hopeless: Callable[[AppId], bool]
     """Whether this node cannot serve an application though it should."""
+    registers: Registers
+    """Where data are."""
     silent: Callable[[AppId, NodeId], None]
     """A replica did not answer: whoever is nearer to the steward is told."""
     surveyed: Callable[[NodeId, Surveyed], None]
@@ -130,7 +133,7 @@ class AgentRole:
         self.promotion = Promotion(ctx, self.leases, self.peers, self.sets, self.census, delays, self._step_down)
         self.stewards: Stewards | None = None
         if isinstance(self.peers, Swim):
-            self.stewards = Stewards(self._host, self.peers, self.sets, learn, links.hopeless, self._ask, prober)
+            self.stewards = Stewards(self._host, self.peers, self.sets, learn, links.hopeless, links.registers, self._ask, prober)
         self.summaries = Summaries(ctx, self.leases, self.peers)
         self.aggregate = Aggregate(self._host)
         self.witness = Witness(self._host, prober, links.surveyed)

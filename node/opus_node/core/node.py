@@ -134,6 +134,7 @@ class NodeCore:
             learn=self._learn,
             demand=self._demand_for,
             hopeless=self._replica.programs.hopeless,
+            registers=self._replica.registers,
             silent=self._silent,
             surveyed=self._surveyed,
             retire=self._step_down,

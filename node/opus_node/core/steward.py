@@ -20,6 +20,7 @@ from dataclasses import replace
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
 from opus_node.core.crowd import MOVED, Crowd
+from opus_node.core.data.registers import Registers
 from opus_node.core.division import NAME, Division, Party, changed, lately, notices
 from opus_node.core.events import KeysAsked, ReplicaSetDecided, RoleChanged, ShardsDecided
 from opus_node.core.landscape import Landscape, demand, moved
@@ -154,6 +155,7 @@ class Desk:
         "settled",
         "sharding",
         "sizer",
+        "stranded",
         "summaries",
         "watched",
     )
@@ -176,6 +178,8 @@ class Desk:
         """`config.replicas` follows it; None: that is fixed. Where hosts are divided it only tells E and what a request costs."""
         self.sharding = Sharding(config) if config.shards else None
         self.acting = False
+        self.stranded = -1
+        """Since its data could not follow another set: the number of their last configuration known then; -1: they can."""
         self.first_since: Nanos = -1
         self.summaries: dict[NodeId, tuple[Nanos, Cluster]] = {}
         """By agent, and when last heard of."""
@@ -197,7 +201,7 @@ class Stewards:
 
     __slots__ = (
         *("_ctx", "_divided", "_division", "_firsts", "_firsts_version", "_hopeless", "_learn", "_sets", "_started_at"),
-        *("_swim", "_timer", "desks", "highest", "surveyor"),
+        *("_registers", "_swim", "_timer", "desks", "highest", "surveyor"),
     )
 
     def __init__(
@@ -207,13 +211,15 @@ class Stewards:
         sets: ReplicaSets,
         learn: Callable[[ReplicaSet], None],
         hopeless: Callable[[AppId], bool],
+        registers: Registers,
         ask: Callable[[NodeId, Survey], None],
         prober: Prober,
     ) -> None:
-        """`learn` compares and spreads a set; `hopeless(app)`: this node's own program has long been unready; `ask` brings a
-        question to an agent, perhaps this one."""
+        """`learn` compares and spreads a set; `hopeless(app)`: this node's own program has long been unready; `registers`: what
+        this node knows of data; `ask` brings a question to an agent, perhaps this one."""
         self._ctx = ctx
         self._hopeless = hopeless
+        self._registers = registers
         self._swim = swim
         self._sets = sets
         self._learn = learn
@@ -486,6 +492,7 @@ class Stewards:
     def _join(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
         """One set out of two: those of both who answer to an agent, spread over regions, at most m. Where hosts are divided
         it is the one that won, and divided anew; a static one stays as it is."""
+        desk.stranded = -1
         if app in self._divided or desk.config.static:
             self._publish(app, desk, known.members, f"merged with {desk.join_with}")
             if app in self._divided:
@@ -550,6 +557,8 @@ class Stewards:
                 lost.append(node)
         if desk.config.static:
             return  # who was asked, if it is there again, knows that it is a member
+        if self._stranded(app, desk, known, lost):
+            return
         if lost:
             self._replace(app, desk, known, lost)
         elif app in self._divided:
@@ -563,6 +572,20 @@ class Stewards:
             self._improve(app, desk, known)
         else:
             self._reshard(app, desk, known)
+
+    def _stranded(self, app: AppId, desk: Desk, known: ReplicaSet, lost: Sequence[NodeId]) -> bool:
+        """On the wrong side of a cut other members would have no data, and after it the greater epoch: the set is left alone then.
+        If others have moved the data meanwhile, it is theirs once these are in reach again."""
+        silent = {*lost, *(node for node, watch in desk.watched.items() if self._ctx.now - watch.heard_at > DOUBT)}
+        before, (number, members) = desk.stranded, self._registers.kept(app)
+        if self._registers.stranded(app, silent):
+            desk.stranded = number if before < 0 else before
+            return True
+        desk.stranded = -1
+        if not 0 <= before < number or set(members) == set(known.members):
+            return False
+        self._publish(app, desk, members, "back to who has the data")
+        return True
 
     def _resized(self, app: AppId, desk: Desk, known: ReplicaSet) -> bool:
         """Follows demand with the size, where that is not fixed, and lays off who is too many; whether the set has changed."""

@@ -11,6 +11,8 @@ gone, learns where the data are; and who speaks to a former steward, or to an ag
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from opus_node.core.context import Context
 from opus_node.core.data.cells import (
     Answer,
@@ -52,6 +54,8 @@ HURRIED: Nanos = 10 * SECOND
 """For so long a move asks again as often as it likes; then whoever it waits for is hardly about to answer ..."""
 SLOWLY: Nanos = 2 * SECOND
 """... and is asked only so often."""
+LOCATED: Nanos = 2 * SECOND
+"""After which a majority of those who keep the data has answered a move, or is out of reach."""
 STEP: Nanos = 100 * MILLISECOND
 """At which a move that is under way looks at the time."""
 
@@ -59,7 +63,7 @@ STEP: Nanos = 100 * MILLISECOND
 class Keeper:
     __slots__ = (
         *("_app", "_began_at", "_ctx", "_done", "_due", "_known", "_last", "_move", "_place", "_reminded", "_seen"),
-        *("_rule", "_set", "_timer", "holder", "newcomer", "quorums"),
+        *("_rule", "_set", "_timer", "_vain_since", "holder", "newcomer", "quorums"),
     )
 
     def __init__(self, ctx: Context, app: AppId, rule: Rule, founders: Config, place: Place, done: Done) -> None:
@@ -73,11 +77,14 @@ class Keeper:
         self.quorums = Quorums(self.holder, rule, self._say)
         self.newcomer = Newcomer(self.holder, self._say, self._entered)
         self._known = founders
-        """The last configuration heard of, by whomever."""
+        """The last configuration heard of, by whomever, that at least one of its members has entered: who has the cells that the
+        others need."""
         self._set: ReplicaSet | None = None
         self._move: Move | None = None
         """This node's, as the steward of the present set."""
         self._began_at: Nanos = 0
+        self._vain_since: Nanos = 0
+        """When the first of the moves began that no majority has answered."""
         self._last = 0
         """Epoch of its last ballot."""
         self._reminded = 0
@@ -105,6 +112,22 @@ class Keeper:
     def needed(self) -> bool:
         """Whether somebody may still want what is held here, since the data are to be kept elsewhere and are not yet."""
         return self.holder.is_member and self._set is not None
+
+    def stranded(self, silent: Collection[NodeId]) -> bool:
+        """At the steward: whether the data could not follow another set now, since a majority of those who keep them has not
+        answered for a while, or is among the `silent`."""
+        move = self._move
+        if move is None:
+            return False
+        if move.in_vain and self._ctx.now - self._vain_since >= LOCATED:
+            return True
+        config = self.moved_to
+        return sum(one.node not in silent for one in config.members) < config.majority
+
+    @property
+    def moved_to(self) -> Config:
+        """Where the data are, as far as this node knows."""
+        return self._served or (self._move.known if self._move is not None else self._known)
 
     def begin(self, message: RouteRequest) -> bool:
         """A client's request: a read, a write that wants a tag, or one that has its tag. False: nothing was done, there are too
@@ -157,7 +180,7 @@ class Keeper:
             self.newcomer.copy(source, question, now)
         else:
             answer = self.holder.on(question, source, now)
-        if isinstance(question, Install | Retire):
+        if isinstance(question, Retire):
             self._hear(question.config)
         if isinstance(question, Install | Retire | Settled):
             self.quorums.moved(self._ctx.now)
@@ -185,6 +208,9 @@ class Keeper:
             self._follow(self._move)
 
     def _entered(self) -> None:
+        config = self.holder.config
+        if config is not None:
+            self._hear(config)
         self.quorums.moved(self._ctx.now)
 
     def _hear(self, config: Config) -> None:
@@ -219,7 +245,7 @@ class Keeper:
     def _follow(self, move: Move) -> None:
         """What it has found out or decided; if somebody else has meanwhile, the data are to come back to this steward's set."""
         self._hear(move.known)
-        if move.following is not None and move.stage in ("install", "done"):
+        if move.following is not None and move.stage == "done":
             self._hear(move.following)
         served = self._served
         if move.stage == "outbid" or (served is not None and served.number < self._known.number):
@@ -231,12 +257,17 @@ class Keeper:
         known = self._set
         assert known is not None
         outbid = self._move.outbid_by.epoch if self._move is not None else 0
+        if self._move is None or not self._move.in_vain:
+            self._vain_since = self._ctx.now
         used, life = max(self._last, outbid), self._ctx.incarnation
         own = known.epoch > used and known.epoch % LIVES == life % LIVES
         self._last = known.epoch if own else next_epoch(max(used, known.epoch), life)
         self._began_at, self._due = self._ctx.now, -1
-        ballot = Ballot(self._last, self._ctx.me)
-        self._move = Move(ballot, self._known, known.members, self._say, self._ctx.now, led=self._rule.led)
+        ballot, unfinished = Ballot(self._last, self._ctx.me), self._move
+        # Who has entered what the last move decided may be out of reach; those it was decided by can have it installed again.
+        back = unfinished is not None and unfinished.stage == "install" and unfinished.known.number + 1 == self._known.number
+        start = unfinished.known if unfinished is not None and back else self._known
+        self._move = Move(ballot, start, known.members, self._say, self._ctx.now, led=self._rule.led)
 
     def _again(self) -> None:
         if self._due < 0:

@@ -112,6 +112,11 @@ class Move:
         return self.stage in ("done", "outbid")
 
     @property
+    def in_vain(self) -> bool:
+        """Whether no majority has answered its first question yet."""
+        return self.stage == "prepare" and len(self._answered) < self.known.majority
+
+    @property
     def settled(self) -> bool:
         """Whether it is done, and nobody is left to be told: all of the last members serve."""
         told = self.following is None or all(node in self._answered for node in _nodes(self.following))
@@ -214,9 +219,14 @@ class Move:
             self._enough(now)
 
     def _learn(self, config: Config, now: Nanos) -> None:
-        """A later configuration than the known one was decided: it is the one to move on from."""
-        if config.number <= self.known.number or self.over:
+        """A later configuration than the known one was decided: it is the one to move on from, unless it is only being installed:
+        one member that has entered might be cut off before it has given the others what it has."""
+        installing = self.stage == "install" and config == self.following
+        if config.number <= self.known.number or self.over or installing:
             return
+        self._move_on(config, now)
+
+    def _move_on(self, config: Config, now: Nanos) -> None:
         self.known = config
         self._accepted = self.following = None
         self._acceptors, self._lacking, self._copied = set(), set(), set()
@@ -286,7 +296,7 @@ class Move:
         if following.members == self._members(self._began_at):
             self.stage = "done"
             return
-        self._learn(following, now)  # it was another's decision, or a member restarted meanwhile
+        self._move_on(following, now)  # it was another's decision, or a member restarted meanwhile
 
 
 def _nodes(config: Config) -> tuple[NodeId, ...]:
