@@ -574,7 +574,7 @@ class Stewards:
             self._reshard(app, desk, known)
 
     def _stranded(self, app: AppId, desk: Desk, known: ReplicaSet, lost: Sequence[NodeId]) -> bool:
-        """On the wrong side of a cut other members would have no data, and after it the greater epoch: the set is left alone then.
+        """On the wrong side of a cut other members would have no data, and after it the greater epoch: the set is left alone.
         If others have moved the data meanwhile, it is theirs once these are in reach again."""
         silent = {*lost, *(node for node, watch in desk.watched.items() if self._ctx.now - watch.heard_at > DOUBT)}
         before, (number, members) = desk.stranded, self._registers.kept(app)

@@ -72,7 +72,7 @@ class Registers:
         return isinstance(keeper, Keeper) and keeper.stranded(silent)
 
     def kept(self, app: AppId) -> tuple[int, tuple[NodeId, ...]]:
-        """At its steward: the number and members of the last configuration of `app`, as far as it knows; (-1, ()) if it has none."""
+        """At its steward: number and members of the last configuration of `app`, as far as it knows; (-1, ()) if it has none."""
         keeper = self._by_app.get(app)
         config = keeper.moved_to if isinstance(keeper, Keeper) else None
         return (-1, ()) if config is None else (config.number, tuple(one.node for one in config.members))
