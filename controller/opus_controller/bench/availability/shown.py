@@ -21,8 +21,11 @@ COLUMNS = (
     "measured",
     "regret, points [95%]",
     "by other seeds",
-    "forecast off",
     "",
+    "m for these failures",
+    "regret",
+    "",
+    "forecast off",
 )
 CURVES = ("what", "m: measured / forecast of the same seeds, %")
 
@@ -38,9 +41,16 @@ def row(line: Line) -> tuple[str, ...]:
         f"{100 * line.best.mean:.2f}",
         _points(line.regret),
         _points(line.fair),
+        _verdict(line, line.ours),
+        str(line.told.replicas),
+        _points(line.lost(line.told)),
+        _verdict(line, line.told),
         f"{100 * line.off:.2f}",
-        "ok" if line.ok else "MISSED",
     )
+
+
+def _verdict(line: Line, spot: Spot) -> str:
+    return "ok" if line.reached(spot) else "MISSED"
 
 
 DELAYS = ("delay", "mean, s [95%]", "median", "greatest", "n")
@@ -85,7 +95,10 @@ def plain(lines: Sequence[Line]) -> list[dict[str, object]]:
             "sites": dict(line.sites),
             "best": line.best.replicas,
             "regret": vars(line.regret),
-            "ok": line.ok,
+            "ok": line.reached(line.ours),
+            "chosen_for_these": line.told.replicas,
+            "regret_for_these": vars(line.lost(line.told)),
+            "ok_for_these": line.reached(line.told),
             "spots": [vars(spot) for spot in line.spots],
         }
         for line in lines

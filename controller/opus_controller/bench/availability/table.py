@@ -109,9 +109,20 @@ class Line:
         return next(spot for spot in self.spots if spot.replicas == self.chosen)
 
     @property
+    def told(self) -> Spot:
+        """What the planner would choose if it were given the very failures of these runs, as the best measured number is: whether
+        its reckoning is right, without the luck of a few courses of events."""
+        chosen = fewest([(spot.replicas, sum(spot.forecast) / len(spot.forecast)) for spot in self.spots])
+        return next(spot for spot in self.spots if spot.replicas == chosen)
+
+    @property
     def regret(self) -> Estimate:
         """Against the best, which is known for these very seeds only afterwards: partly it is their luck."""
-        return statistics.mean([best - ours for best, ours in zip(self.most.measured, self.ours.measured, strict=True)])
+        return self.lost(self.ours)
+
+    def lost(self, spot: Spot) -> Estimate:
+        """Availability by the most that any number of replicas was measured to have."""
+        return statistics.mean([best - here for best, here in zip(self.most.measured, spot.measured, strict=True)])
 
     @property
     def fair(self) -> Estimate:
@@ -122,15 +133,9 @@ class Line:
             found.append(max(others, key=lambda one: one[0])[1].measured[k] - self.ours.measured[k])
         return statistics.mean(found) if len(found) > 1 else statistics.NOTHING
 
-    @property
-    def apart(self) -> int:
-        """In steps of the sizes that were measured."""
-        sizes = [spot.replicas for spot in self.spots]
-        return abs(sizes.index(self.chosen) - sizes.index(self.best.replicas))
-
-    @property
-    def ok(self) -> bool:
-        return self.regret.value <= REGRET and abs(self.chosen - self.best.replicas) <= APART
+    def reached(self, spot: Spot) -> bool:
+        """Whether a choice is as good as it was to be."""
+        return self.lost(spot).value <= REGRET and abs(spot.replicas - self.best.replicas) <= APART
 
     @property
     def off(self) -> float:
