@@ -37,12 +37,20 @@ def operation_done(net: CoreNet, node: str, number: int) -> RegisterDone:
 
 class RegisterNet:
     def __init__(
-        self, seed: str, *, per_site: int = 4, loss: float = 0.0, replicas: int = 3, mode: str = LINEARIZABLE, **of_app: Any
+        self,
+        seed: str,
+        *,
+        per_site: int = 4,
+        loss: float = 0.0,
+        jitter: int = 20 * MILLISECOND,
+        replicas: int = 3,
+        mode: str = LINEARIZABLE,
+        **of_app: Any,
     ) -> None:
         """`of_app`: more of the application's configuration."""
         self.app = AppConfig(APP, replicas, consistency=mode, staleness=STALENESS, **of_app)
         config = NodeConfig(apps=(self.app,))
-        chance = Chance(loss=loss, duplicate=0.02, jitter=20 * MILLISECOND)
+        chance = Chance(loss=loss, duplicate=0.02, jitter=jitter)
         self.net: CoreNet = six_regions(config, seed=seed, per_site=per_site, chance=chance)
         self.rng = Random(seed)
         self.calm_from = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -286,6 +287,29 @@ def test_on_the_wrong_side_of_a_cut_a_steward_leaves_the_set_alone_and_the_other
         world.net.heal()
         world.net.run_for(4 * SECOND)
         assert len({peer.node for peer in world.config().members} & set(away)) <= 1
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_who_follows_a_region_that_is_cut_off_gives_no_other_one_a_majority(seed: int) -> None:
+    """Whoever stands by is taken at once, unless that is where too many are already."""
+    world = RegisterNet(f"crowd {seed}", replicas=5, jitter=2 * MILLISECOND)
+    world.net.run(12 * SECOND)
+    world.load(4 * SECOND)
+    gone: list[str] = []
+    for _ in range(2):
+        steward = site(world.net.stewards()[0])
+        there = Counter(site(peer.node) for peer in world.config().members)
+        gone.append(next(one for one, count in there.most_common() if one not in (steward, *gone) and count <= 2))
+        world.net.cut([node for node in world.net.cores if site(node) == gone[-1]])
+        world.net.run_for(5 * SECOND)
+        here = [node for node in world.net.live() if site(node) not in gone and world.ready(node)]
+        configs = [config for node in here if (config := world.keeper(node).holder.config) is not None]
+        kept = Counter(site(peer.node) for peer in max(configs, key=lambda one: one.number).members)
+        assert max(count for one, count in kept.items() if one not in gone) <= 2, kept
+
+
+def site(node: str) -> str:
+    return node.split("-")[0]
 
 
 # The other modes

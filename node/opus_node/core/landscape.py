@@ -242,10 +242,12 @@ class Landscape:
         return few, ground
 
     def _apart(self, one: Candidate, other: Candidate, bases: Sequence[float]) -> float:
-        """ms between two candidates; `bases`: from each agent to the other one."""
+        """ms between two candidates; `bases`: from each agent to the other one. Of one agent they are at most as far apart as the
+        way by it, which is measured, whatever coordinates say."""
         home = self._by_agent[self.home[one.node]]
         base = bases[self._position[home.agent]]
-        return self._row(other, home, base, True, 1.0)[home.index[one.node]]
+        told = self._row(other, home, base, True, 1.0)[home.index[one.node]]
+        return min(told, (one.rtt + other.rtt) / MILLISECOND) if self.home[other.node] == home.agent else told
 
     def wanted(self, members: Sequence[NodeId]) -> dict[NodeId, list[NodeId]]:
         """By agent, the candidates it should measure: those that may be nearer than what serves it now, the nearest first.

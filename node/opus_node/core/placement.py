@@ -97,6 +97,15 @@ def _by_majority(
     return tuple(names[k] for k in chosen if k not in kept)[: count - len(keep)]
 
 
+def crowded(config: AppConfig, land: Landscape, members: Sequence[NodeId]) -> int:
+    """Members near each other beyond the most that may be, where a majority has to answer; 0 elsewhere, and of those that no
+    agent tells of."""
+    if not quorate(config):
+        return 0
+    search, _, kept = _search(config, land, len(members), members, land.barred)
+    return search.cost(kept)[0] if kept else 0
+
+
 def _improved_majority(
     config: AppConfig, land: Landscape, members: Sequence[NodeId], sure: bool
 ) -> tuple[tuple[NodeId, ...], float]:

@@ -36,7 +36,7 @@ from opus_node.core.messages import (
     Survey,
     Sync,
 )
-from opus_node.core.placement import EVERYWHERE, filled, first_of, heirs, improved, primary_first
+from opus_node.core.placement import EVERYWHERE, crowded, filled, first_of, heirs, improved, primary_first
 from opus_node.core.popularity import differ, summed
 from opus_node.core.prober import Prober
 from opus_node.core.ready import Ready
@@ -351,11 +351,13 @@ class Stewards:
         barred = desk.excluded if excluded is None else excluded
         return Landscape(config, clusters, tuple(members), barred, near_enough, self.surveyor.told, asked)
 
-    def _filled(self, desk: Desk, clusters: dict[NodeId, Cluster], keep: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+    def _filled(
+        self, desk: Desk, clusters: dict[NodeId, Cluster], keep: tuple[NodeId, ...], *, standing: bool = True
+    ) -> tuple[NodeId, ...]:
         """Those that stand by come first: they are known to live."""
         land, count = self._land(desk, clusters, keep), self._count(desk, clusters)
-        standing = tuple(node for node in desk.ready.heard() if node in land.index)
-        return filled(desk.config, land, count, filled(desk.config, land, count, keep, standing) if standing else keep)
+        ready = tuple(node for node in desk.ready.heard() if node in land.index) if standing else ()
+        return filled(desk.config, land, count, filled(desk.config, land, count, keep, ready) if ready else keep)
 
     def _stand_by(self, desk: Desk, land: Landscape, members: Sequence[NodeId]) -> None:
         """The replacement set: who would follow which of these members."""
@@ -567,7 +569,8 @@ class Stewards:
             pass
         elif len(known.members) < self._count(desk, self._fresh(desk)):
             if ctx.now - desk.changed_at >= REFILL_EVERY:
-                self._change(app, desk, known, known.members, self._fresh(desk), f"refilled: {len(known.members)} are too few")
+                members = self._refilled(desk, (self._fresh(desk),), known.members)
+                self._change(app, desk, known, members, f"refilled: {len(known.members)} are too few")
         elif self._crowd(desk) or ctx.now >= desk.improve_at:
             self._improve(app, desk, known)
         else:
@@ -662,19 +665,25 @@ class Stewards:
         # A region that is cut off takes candidates with it, and each that is tried costs a wait of its own.
         sure = {agent: cluster for agent, cluster in summaries.items() if not self._swim.doubted(agent)}
         enough = len(_able(sure) - set(lost)) >= self._count(desk, summaries)
-        self._change(app, desk, known, keep, sure if enough else summaries, "lost " + ", ".join(lost))
+        among = (sure, summaries) if enough else (summaries,)
+        self._change(app, desk, known, self._refilled(desk, among, keep), "lost " + ", ".join(lost))
 
-    def _change(
-        self,
-        app: AppId,
-        desk: Desk,
-        known: ReplicaSet,
-        keep: tuple[NodeId, ...],
-        summaries: dict[NodeId, Cluster],
-        cause: str,
-    ) -> None:
-        """Fills `keep` up. A set is never emptied: silent members are better than none."""
-        members = self._filled(desk, summaries, keep)
+    def _refilled(self, desk: Desk, among: Sequence[dict[NodeId, Cluster]], keep: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+        """`keep` filled up from the first of these, with who stands by; from others where that would give a region a majority, of
+        those that want one."""
+        least, found = 1 << 30, keep
+        for clusters in among:
+            for standing in (True, False):
+                members = self._filled(desk, clusters, keep, standing=standing)
+                beyond = crowded(desk.config, self._land(desk, among[-1], members), members)
+                if beyond < least:
+                    least, found = beyond, members
+                if not least:
+                    return found
+        return found
+
+    def _change(self, app: AppId, desk: Desk, known: ReplicaSet, members: tuple[NodeId, ...], cause: str) -> None:
+        """A set is never emptied: silent members are better than none."""
         if members and set(members) != set(known.members):
             gone = [node for node in known.members if node not in members]
             self._remember(desk, tuple(node for node in gone if node not in desk.watched or desk.watched[node].proven))
@@ -906,7 +915,7 @@ class Stewards:
             self._divide(cause)
         else:
             keep = tuple(node for node in known.members if node != replica)
-            self._change(app, desk, known, keep, self._fresh(desk), cause)
+            self._change(app, desk, known, self._refilled(desk, (self._fresh(desk),), keep), cause)
 
     def leave(self) -> tuple[NodeId, ...]:
         """This agent goes: others serve where it has served under its own stewardship, as long as it knows who could. Its heirs:
