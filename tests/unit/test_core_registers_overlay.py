@@ -16,6 +16,7 @@ from opus_node.core.client import Client, Pending
 from opus_node.core.data import store
 from opus_node.core.data.cells import Accepted, Ballot, Config, Greeted, Install, Installed, Peer, Promised, Tag
 from opus_node.core.data.keeper import Keeper
+from opus_node.core.data.move import Move
 from opus_node.core.data.quorum import Quorums
 from opus_node.core.events import Boot, DataKept, RegisterDone, ReplicaSetDecided
 from opus_node.core.messages import Data, ReplicaSet
@@ -230,35 +231,38 @@ def keeper_of(name: str) -> Keeper:
     return keeper
 
 
+def move_of(keeper: Keeper) -> Move:
+    assert keeper._move is not None
+    return keeper._move
+
+
 def test_what_is_only_being_installed_is_not_what_a_steward_moves_on_from() -> None:
     """The only one that has entered may be cut off before the others have its cells: those who decided can tell it once more."""
     keeper, later = keeper_of("s"), Config(1, tuple(Peer(node, 0) for node in "def"))
     keeper.learn(ReplicaSet("web", 1000, "s", tuple("def")))
-    move = keeper._move
-    assert move is not None
     ballot = Ballot(1000, "s")
     for node in "def":
         keeper.on(node, Greeted(Peer(node, 0), None))
     for node in "abc":
         keeper.on(node, Promised(0, ballot, None))
-    assert move.stage == "accept"
+    assert move_of(keeper).stage == "accept"
     for node in "ab":
         keeper.on(node, Accepted(0, ballot))
-    assert (move.stage, move.following) == ("install", later)
+    assert move_of(keeper).following == later
+    assert move_of(keeper).stage == "install"
     keeper.on("d", Greeted(Peer("d", 0), later))  # it has entered
-    assert move.stage == "install"
+    assert move_of(keeper).stage == "install"
     keeper.learn(ReplicaSet("web", 2000, "s", tuple("efg")))  # since d is silent
-    again = keeper._move
-    assert again is not None
-    assert again.known.number == 0
+    assert move_of(keeper).known.number == 0
     for node in "ab":
         keeper.on(node, Promised(0, Ballot(2000, "s"), (ballot, later)))
     for node in "ab":
         keeper.on(node, Accepted(0, Ballot(2000, "s")))
-    assert (again.stage, again.following) == ("install", later)
+    assert move_of(keeper).following == later
+    assert move_of(keeper).stage == "install"
     for node in "ef":
         keeper.on(node, Installed(1))
-    assert again.known == later
+    assert move_of(keeper).known == later
 
 
 def test_who_was_told_of_a_configuration_and_has_not_entered_it_names_the_one_before() -> None:
@@ -279,8 +283,8 @@ def test_on_the_wrong_side_of_a_cut_a_steward_leaves_the_set_alone_and_the_other
         world.net.cut(away)
         since = world.net.now
         world.net.run_for(25 * SECOND)
-        decided = [one for one in world.net.told if isinstance(one.notice, ReplicaSetDecided) and one.at >= since]
-        lost = [one for one in decided if one.node in away and one.notice.cause.startswith("lost")]
+        told = [one.notice for one in world.net.told if one.node in away and one.at >= since]
+        lost = [one for one in told if isinstance(one, ReplicaSetDecided) and one.cause.startswith("lost")]
         assert len(lost) <= 1, "before it can know that nobody answers"
         kept = {peer.node for peer in world.config().members}
         assert not kept & set(away)
