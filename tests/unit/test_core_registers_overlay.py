@@ -49,6 +49,10 @@ def plain(world: RegisterNet, count: int) -> list[str]:
     return [node for node in world.net.live() if not world.ready(node)][:count]
 
 
+def site(node: str) -> str:
+    return node.split("-")[0]
+
+
 # In calm
 
 
@@ -164,8 +168,8 @@ def test_without_a_majority_nothing_is_answered_and_with_it_all_goes_on() -> Non
     """The steward's side decides on other replicas, which have no data and say so."""
     world = settled()
     away = world.net.replicas()[:2]
-    sides = {node.split("-")[0] for node in away}
-    cut = [node for node in world.net.cores if node.split("-")[0] in sides]
+    sides = {site(node) for node in away}
+    cut = [node for node in world.net.cores if site(node) in sides]
     here = [node for node in plain(world, 99) if node not in cut]
     written = world.done(here[0], world.write(here[0]))
     world.net.cut(cut)
@@ -278,7 +282,7 @@ def test_on_the_wrong_side_of_a_cut_a_steward_leaves_the_set_alone_and_the_other
         world = settled(f"wrong side {seed}", replicas=5)
         world.written(plain(world, 1)[0], 0)
         steward = world.net.stewards()[0]
-        away = [node for node in world.net.cores if node.split("-")[0] == steward.split("-")[0]]
+        away = [node for node in world.net.cores if site(node) == site(steward)]
         assert sum(node in away for node in world.net.replicas()) <= 2
         world.net.cut(away)
         since = world.net.now
@@ -310,10 +314,6 @@ def test_who_follows_a_region_that_is_cut_off_gives_no_other_one_a_majority(seed
         configs = [config for node in here if (config := world.keeper(node).holder.config) is not None]
         kept = Counter(site(peer.node) for peer in max(configs, key=lambda one: one.number).members)
         assert max(count for one, count in kept.items() if one not in gone) <= 2, kept
-
-
-def site(node: str) -> str:
-    return node.split("-")[0]
 
 
 # The other modes
@@ -374,7 +374,7 @@ def test_a_member_that_is_cut_off_tells_no_more_than_the_bound_allows() -> None:
     world = settled(mode=BOUNDED)
     world.net.run_for(10 * SECOND)
     node = next(one for one in world.net.replicas() if one not in world.net.stewards())
-    others = [one for one in plain(world, 99) if one.split("-")[0] != node.split("-")[0]]
+    others = [one for one in plain(world, 99) if site(one) != site(node)]
     world.done(others[0], world.write(others[0]))
     world.done(node, world.read(node))
     world.net.run_for(2 * SECOND)
@@ -398,7 +398,7 @@ def test_what_is_written_elsewhere_is_read_within_the_bound() -> None:
 def test_both_sides_of_a_cut_read_and_write_and_agree_after_it() -> None:
     world = settled(mode=EVENTUAL)
     node = world.net.replicas()[0]
-    side = [one for one in world.net.cores if one.split("-")[0] == node.split("-")[0]]
+    side = [one for one in world.net.cores if site(one) == site(node)]
     near = next(one for one in side if one in plain(world, 99))
     far = next(one for one in plain(world, 99) if one not in side)
     world.net.cut(side)
@@ -488,8 +488,7 @@ def test_members_that_were_named_are_those_and_a_static_set_outlives_a_farewell(
 def test_a_static_set_is_the_same_after_two_stewards_have_met() -> None:
     world = settled(mode=EVENTUAL, static=True, members=NAMED)
     steward = world.net.stewards()[0]
-    site = steward.split("-")[0]
-    world.net.cut([node for node in world.net.live() if node.startswith(f"{site}-")])
+    world.net.cut([node for node in world.net.live() if site(node) == site(steward)])
     world.net.run_for(25 * SECOND)
     assert len(world.net.stewards()) == 2
     world.net.heal()

@@ -98,10 +98,8 @@ def _by_majority(
 
 
 def crowded(config: AppConfig, land: Landscape, members: Sequence[NodeId]) -> int:
-    """Members near each other beyond the most that may be, where a majority has to answer; 0 elsewhere, and of those that no
-    agent tells of."""
-    if not quorate(config):
-        return 0
+    """Members near each other beyond the most that may be, where a majority has to answer (`quorate`); 0 of those that no agent
+    tells of."""
     search, _, kept = _search(config, land, len(members), members, land.barred)
     return search.cost(kept)[0] if kept else 0
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
+from math import inf
 
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
@@ -36,7 +38,7 @@ from opus_node.core.messages import (
     Survey,
     Sync,
 )
-from opus_node.core.placement import EVERYWHERE, crowded, filled, first_of, heirs, improved, primary_first
+from opus_node.core.placement import EVERYWHERE, crowded, filled, first_of, heirs, improved, primary_first, quorate
 from opus_node.core.popularity import differ, summed
 from opus_node.core.prober import Prober
 from opus_node.core.ready import Ready
@@ -579,13 +581,17 @@ class Stewards:
     def _stranded(self, app: AppId, desk: Desk, known: ReplicaSet, lost: Sequence[NodeId]) -> bool:
         """On the wrong side of a cut other members would have no data, and after it the greater epoch: the set is left alone.
         If others have moved the data meanwhile, it is theirs once these are in reach again."""
+        keeper = self._registers.keeper(app)
+        if keeper is None:
+            return False
         silent = {*lost, *(node for node, watch in desk.watched.items() if self._ctx.now - watch.heard_at > DOUBT)}
-        before, (number, members) = desk.stranded, self._registers.kept(app)
-        if self._registers.stranded(app, silent):
-            desk.stranded = number if before < 0 else before
+        before, config = desk.stranded, keeper.moved_to
+        if keeper.stranded(silent):
+            desk.stranded = config.number if before < 0 else before
             return True
         desk.stranded = -1
-        if not 0 <= before < number or set(members) == set(known.members):
+        members = tuple(one.node for one in config.members)
+        if not 0 <= before < config.number or set(members) == set(known.members):
             return False
         self._publish(app, desk, members, "back to who has the data")
         return True
@@ -669,17 +675,18 @@ class Stewards:
         self._change(app, desk, known, self._refilled(desk, among, keep), "lost " + ", ".join(lost))
 
     def _refilled(self, desk: Desk, among: Sequence[dict[NodeId, Cluster]], keep: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
-        """`keep` filled up from the first of these, with who stands by; from others where that would give a region a majority, of
-        those that want one."""
-        least, found = 1 << 30, keep
-        for clusters in among:
-            for standing in (True, False):
-                members = self._filled(desk, clusters, keep, standing=standing)
-                beyond = crowded(desk.config, self._land(desk, among[-1], members), members)
-                if beyond < least:
-                    least, found = beyond, members
-                if not least:
-                    return found
+        """`keep` filled up from the first of these, with who stands by; where a majority has to answer and that would give one
+        to a region, in another way that does not, or does so least."""
+        if not quorate(desk.config):
+            return self._filled(desk, among[0], keep)
+        least, found = inf, keep
+        for clusters, standing in product(among, (True, False)):
+            members = self._filled(desk, clusters, keep, standing=standing)
+            beyond = crowded(desk.config, self._land(desk, among[-1], members), members)
+            if beyond < least:
+                least, found = beyond, members
+            if not least:
+                break
         return found
 
     def _change(self, app: AppId, desk: Desk, known: ReplicaSet, members: tuple[NodeId, ...], cause: str) -> None:

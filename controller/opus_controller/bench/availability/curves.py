@@ -17,7 +17,7 @@ def draw(lines: Sequence[Line], directory: Path) -> Iterator[Path]:
         for spot in line.spots:
             one = statistics.mean(spot.measured)
             measured.append((spot.replicas, one.value, max(0.0, one.low), min(1.0, one.high)))
-        forecast = tuple((spot.replicas, sum(spot.forecast) / len(spot.forecast)) for spot in line.spots)
+        forecast = tuple((spot.replicas, spot.told) for spot in line.spots)
         title = f"{line.mode}, {line.membership}, {line.family}"
         lines_of = [
             availability.Line("measured", tuple((m, share) for m, share, _, _ in measured), line.best.replicas, tuple(measured)),

@@ -71,7 +71,7 @@ def curve_rows(lines: Sequence[Line]) -> list[tuple[str, ...]]:
 
 
 def _spot(spot: Spot) -> str:
-    return f"{spot.replicas}: {100 * spot.mean:.2f}/{100 * sum(spot.forecast) / len(spot.forecast):.2f}"
+    return f"{spot.replicas}: {100 * spot.mean:.2f}/{100 * spot.told:.2f}"
 
 
 def _name(line: Line) -> str:

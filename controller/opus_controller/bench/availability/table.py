@@ -83,6 +83,11 @@ class Spot:
     def mean(self) -> float:
         return sum(self.measured) / len(self.measured)
 
+    @property
+    def told(self) -> float:
+        """The forecast's mean."""
+        return sum(self.forecast) / len(self.forecast)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -97,8 +102,7 @@ class Line:
     @property
     def best(self) -> Spot:
         """The fewest that are as available as any number, as measured."""
-        chosen = fewest([(spot.replicas, spot.mean) for spot in self.spots])
-        return next(spot for spot in self.spots if spot.replicas == chosen)
+        return self._of(fewest([(spot.replicas, spot.mean) for spot in self.spots]))
 
     @property
     def most(self) -> Spot:
@@ -106,14 +110,16 @@ class Line:
 
     @property
     def ours(self) -> Spot:
-        return next(spot for spot in self.spots if spot.replicas == self.chosen)
+        return self._of(self.chosen)
 
     @property
     def told(self) -> Spot:
         """What the planner would choose if it were given the very failures of these runs, as the best measured number is: whether
         its reckoning is right, without the luck of a few courses of events."""
-        chosen = fewest([(spot.replicas, sum(spot.forecast) / len(spot.forecast)) for spot in self.spots])
-        return next(spot for spot in self.spots if spot.replicas == chosen)
+        return self._of(fewest([(spot.replicas, spot.told) for spot in self.spots]))
+
+    def _of(self, replicas: int) -> Spot:
+        return next(spot for spot in self.spots if spot.replicas == replicas)
 
     @property
     def regret(self) -> Estimate:
@@ -121,7 +127,7 @@ class Line:
         return self.lost(self.ours)
 
     def lost(self, spot: Spot) -> Estimate:
-        """Availability by the most that any number of replicas was measured to have."""
+        """How much less available than the most that any number of replicas was measured to be."""
         return statistics.mean([best - here for best, here in zip(self.most.measured, spot.measured, strict=True)])
 
     @property
@@ -140,7 +146,7 @@ class Line:
     @property
     def off(self) -> float:
         """Mean error of the forecast, where m is at least 3."""
-        errors = [abs(sum(s.forecast) - sum(s.measured)) / len(s.measured) for s in self.spots if s.replicas >= 3]
+        errors = [abs(spot.told - spot.mean) for spot in self.spots if spot.replicas >= 3]
         return sum(errors) / len(errors) if errors else 0.0
 
 

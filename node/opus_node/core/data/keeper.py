@@ -256,17 +256,18 @@ class Keeper:
         restarted may hear of a set that it decided on in a former life, whose ballot that life has used."""
         known = self._set
         assert known is not None
-        outbid = self._move.outbid_by.epoch if self._move is not None else 0
-        if self._move is None or not self._move.in_vain:
+        last, start = self._move, self._known
+        if last is None or not last.in_vain:
             self._vain_since = self._ctx.now
+        # Who has entered what the last move decided may be out of reach; those it was decided by can have it installed again.
+        if last is not None and last.stage == "install" and last.known.number + 1 == start.number:
+            start = last.known
+        outbid = last.outbid_by.epoch if last is not None else 0
         used, life = max(self._last, outbid), self._ctx.incarnation
         own = known.epoch > used and known.epoch % LIVES == life % LIVES
         self._last = known.epoch if own else next_epoch(max(used, known.epoch), life)
         self._began_at, self._due = self._ctx.now, -1
-        ballot, unfinished = Ballot(self._last, self._ctx.me), self._move
-        # Who has entered what the last move decided may be out of reach; those it was decided by can have it installed again.
-        back = unfinished is not None and unfinished.stage == "install" and unfinished.known.number + 1 == self._known.number
-        start = unfinished.known if unfinished is not None and back else self._known
+        ballot = Ballot(self._last, self._ctx.me)
         self._move = Move(ballot, start, known.members, self._say, self._ctx.now, led=self._rule.led)
 
     def _again(self) -> None:

@@ -6,7 +6,6 @@ of which there are none yet, to the first set that a steward decides on.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from hashlib import blake2b
 
 from opus_node.core.context import Context
@@ -66,16 +65,10 @@ class Registers:
         """Whether what is held here is not yet where it is to be instead."""
         return any(keeper.needed for keeper in self._by_app.values())
 
-    def stranded(self, app: AppId, silent: Collection[NodeId]) -> bool:
-        """At its steward: whether the data of `app` could not follow another set now, with these nodes out of reach."""
-        keeper = self._by_app.get(app)
-        return isinstance(keeper, Keeper) and keeper.stranded(silent)
-
-    def kept(self, app: AppId) -> tuple[int, tuple[NodeId, ...]]:
-        """At its steward: number and members of the last configuration of `app`, as far as it knows; (-1, ()) if it has none."""
-        keeper = self._by_app.get(app)
-        config = keeper.moved_to if isinstance(keeper, Keeper) else None
-        return (-1, ()) if config is None else (config.number, tuple(one.node for one in config.members))
+    def keeper(self, app: AppId) -> Keeper | None:
+        """Who keeps the data of `app` by configurations; None: nothing has to be moved before another set can serve."""
+        found = self._by_app.get(app)
+        return found if isinstance(found, Keeper) else None
 
     def begin(self, message: RouteRequest) -> bool:
         """Begins what a client asks for; False: it cannot be here, and nothing was done."""
