@@ -61,10 +61,10 @@ class BootSpec:
 
 
 def overlay_core(spec: BootSpec) -> Core:
-    """Opus' own overlay; a baseline would be another function like this."""
-    from opus_node.core.node import NodeCore
+    """Opus' own overlay, or the one that is to be compared with it."""
+    from opus_node.baselines import core_of
 
-    return NodeCore(spec.node_id, spec.config, spec.rng)
+    return core_of(spec.node_id, spec.config, spec.rng)
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ def violations(tree: ast.AST, in_core: bool) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (f"{line}: import {name.name}" for name in node.names if not _whole_module(name.name))
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{line}: {what}" for what in _from(node))
+            yield from (f"{line}: {what}" for what in _from(node, in_core))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id in FORBIDDEN_CALLS:
                 yield f"{line}: {node.func.id}()"
@@ -65,12 +65,12 @@ def _whole_module(name: str) -> bool:
     return ALLOWED.get(name) == ANY or name.startswith("opus_node.core")
 
 
-def _from(node: ast.ImportFrom) -> Iterator[str]:
-    module = node.module or ""
+def _from(node: ast.ImportFrom, in_core: bool) -> Iterator[str]:
+    module, own = node.module or "", ("opus_node.core",) if in_core else ("opus_node.core", "opus_node.baselines")
     if node.level:
         yield "relative import"
     elif module.split(".")[0] == "opus_node":
-        if module != "opus_node.core" and not module.startswith("opus_node.core."):
+        if not any(module == one or module.startswith(f"{one}.") for one in own):
             yield f"from {module} import"
     else:
         names = ALLOWED.get(module, frozenset())

@@ -173,8 +173,10 @@ class App(Later):
         return self.consistency not in ("", "eventual")
 
 
-class OverlaySettings(Frozen):
+class OverlaySettings(Later):
     """Overrides of `opus_node.core.types.NodeConfig`, by the same names; None keeps the core's default."""
+
+    LATER = ("protocol", "neighbours", "upkeep", "proximity")
 
     lease_interval: int | None = None
     lease_timeout: int | None = None
@@ -191,6 +193,10 @@ class OverlaySettings(Frozen):
     load_staleness: int | None = None
     control_budget: int | None = None
     direct: bool | None = None
+    protocol: str | None = None
+    neighbours: int | None = None
+    upkeep: int | None = None
+    proximity: bool | None = None
 
 
 class Workload(Later):

@@ -5,6 +5,7 @@ One clock: every time is since the run's origin, the instant at which the first 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Final, Literal
 
@@ -124,6 +125,11 @@ EVENTUAL: Final = "eventual"
 CONSISTENCIES: Final = (NONE, "linearizable", "write-all", "primary", BOUNDED, EVENTUAL)
 """NONE, and those of `opus_node.core.data.rules`."""
 Consistency = Annotated[str, BeforeValidator(choice(*CONSISTENCIES)), WithJsonSchema({"enum": list(CONSISTENCIES)})]
+
+OPUS: Final = "opus"
+PROTOCOLS: Final = (OPUS, "chord", "pastry", "kademlia", "one-hop")
+"""Those of `opus_node.core.types`."""
+Protocol = Annotated[str, BeforeValidator(choice(*PROTOCOLS)), WithJsonSchema({"enum": list(PROTOCOLS)})]
 
 MAX_SHARDS: Final = 256
 """So that the table of who holds them, two small numbers a copy at most, stays a message of a few KiB."""
@@ -300,6 +306,11 @@ class OverlayForm(Form):
     load_staleness: Span | None = None
     control_budget: _integer(1, 1_000_000) | None = None  # type: ignore[valid-type]
     direct: Flag | None = None
+    protocol: Protocol | None = None
+    """Another overlay in place of Opus' own (docs/baselines.md); the three settings below are for those."""
+    neighbours: _integer(1, 256) | None = None  # type: ignore[valid-type]
+    upkeep: Span | None = None
+    proximity: Flag | None = None
 
     @model_validator(mode="after")
     def _lease_outlives_interval(self) -> OverlayForm:
@@ -509,6 +520,20 @@ Expected = Annotated[
 ]
 
 
+_OPUS_ONLY: Final[tuple[tuple[str, Callable[[AppForm], bool]], ...]] = (
+    ("service", lambda app: app.service is not None),
+    ("service_time", lambda app: bool(app.service_time)),
+    ("utility", lambda app: app.utility is not None),
+    ("consistency", lambda app: app.consistency != NONE),
+    ("spread", lambda app: app.spread is not None),
+    ("memory", lambda app: bool(app.memory)),
+    ("storage", lambda app: bool(app.storage)),
+    (f"replicas: {AUTO}", lambda app: app.replicas == AUTO),
+    ("policy", lambda app: app.policy != "best"),
+)
+"""What an application may ask of Opus only: of other overlays their keys' hashes say who serves."""
+
+
 class ScenarioForm(Form):
     """What to run on a topology, what to break, and what to expect."""
 
@@ -548,3 +573,16 @@ class ScenarioForm(Form):
     ] = "strict"
     """If the machine was too busy for a while: the run is invalid (exit code 4), the requests of that while count in no figure,
     or it is only marked."""
+
+    @model_validator(mode="after")
+    def _what_others_can(self) -> ScenarioForm:
+        protocol = self.overlay.protocol or OPUS
+        if protocol == OPUS:
+            return self
+        for app in self.applications:
+            for key, asked in _OPUS_ONLY:
+                if asked(app):
+                    raise ValueError(
+                        f"application {app.name} has {key}, which {protocol} does not know; allowed: overlay.protocol: {OPUS}"
+                    )
+        return self

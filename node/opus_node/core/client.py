@@ -14,7 +14,8 @@ of the dead: after a total cut the old ways are tried again with every request, 
 
 from __future__ import annotations
 
-from opus_node.core.attach import Attachment
+from typing import Protocol
+
 from opus_node.core.cache import AppCache
 from opus_node.core.context import Context
 from opus_node.core.data.cells import Tag
@@ -56,6 +57,27 @@ SHEDS = 5
 BITS = 8 * SECOND
 
 DIRECT, AGENT, SELF = "direct", "agent", "self"
+
+
+class WaysIn(Protocol):
+    """Where a client's requests go when it remembers no replica: its agent and other ways in (`attach.Attachment`)."""
+
+    @property
+    def agent(self) -> NodeId:
+        """Whom they go to; empty: nobody at present."""
+
+    def backups(self) -> list[NodeId]: ...
+
+    def rtt_of(self, agent: NodeId) -> Rtt | None: ...
+
+    def heard(self, agent: NodeId, rtt: Nanos) -> None: ...
+
+    def agent_silent(self, agent: NodeId) -> None: ...
+
+    def stood_down(self, node: NodeId, other: NodeId = "") -> None: ...
+
+    def nudge(self) -> None:
+        """A request knows no way."""
 
 
 class Flight:
@@ -114,7 +136,7 @@ class Pending:
 class Client:
     __slots__ = ("_attachment", "_attempts", "_ctx", "_pending", "_prober", "_replica", "caches", "refused", "relay")
 
-    def __init__(self, ctx: Context, prober: Prober, attachment: Attachment, replica: Replica) -> None:
+    def __init__(self, ctx: Context, prober: Prober, attachment: WaysIn, replica: Replica) -> None:
         self._ctx = ctx
         self._prober = prober
         self._attachment = attachment
@@ -148,6 +170,10 @@ class Client:
         if found is None:
             found = self.caches[app] = AppCache(self._ctx, self._prober, app)
         return found
+
+    def hops_to_first(self) -> int:
+        """Overlay hops that a message is under way once it has come to whom it is sent."""
+        return 1
 
     # A request begins
 
@@ -261,7 +287,7 @@ class Client:
             flight.number,
             event.key,
             event.write,
-            0 if flight.via is SELF else 1,
+            0 if flight.via is SELF else self.hops_to_first(),
             flight.via is DIRECT,
             event.deadline - self._ctx.now,
             event.reply_bytes,

@@ -665,6 +665,54 @@ class Data:
     """Which one it is about, where keys are sharded."""
 
 
+# What the overlays that Opus is compared with tell each other (`opus_node.baselines`)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question to one node; whoever is there answers with `Told`."""
+
+    nonce: int
+    what: str
+    """Which part of its tables: one of the protocol's words. Empty: only whether it is there."""
+    key: int = 0
+    nodes: tuple[NodeId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The answer to `Ask` and `Seek`."""
+
+    nonce: int
+    nodes: tuple[NodeId, ...] = ()
+    more: tuple[NodeId, ...] = ()
+    """A second list, where a protocol has one."""
+    final: bool = False
+    """The nodes are those the key belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """A question that is passed on towards a key; the node it belongs to answers its origin with `Told`."""
+
+    nonce: int
+    origin: NodeId
+    what: str
+    key: int
+    hops: int
+    nodes: tuple[NodeId, ...] = ()
+    """Gathered on the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Who has come or gone, passed along; sent over connections."""
+
+    what: str
+    updates: tuple[MemberUpdate, ...] = ()
+    nodes: tuple[NodeId, ...] = ()
+
+
 BUSY = "busy"
 """The reason of a refusal that only says: not now, not here (a request turned away, *shed*)."""
 NOT_READY = "service not ready"
@@ -713,6 +761,10 @@ Message = (
     | Have
     | Want
     | Data
+    | Ask
+    | Told
+    | Seek
+    | News
 )
 
 SMALL = 1024
@@ -722,7 +774,7 @@ REQUEST_TRAFFIC = (RouteRequest, Reply, Data, Update, Have, Want)
 """Not control: requests and replies, and what registers and updates cost, which grows with the requests. All other classes count
 as control bytes."""
 
-_ALONE = frozenset((FindAgents, AgentsKnown, Probe, ProbeReply, ReplicaBeat, BeatReply))
+_ALONE = frozenset((FindAgents, AgentsKnown, Probe, ProbeReply, ReplicaBeat, BeatReply, Ask, Told, Seek))
 
 
 def by_datagram(message: Message) -> bool:
@@ -741,13 +793,14 @@ _REQUESTING = frozenset((RouteRequest, *_ANSWERS))
 
 def hastened(message: Message) -> bool:
     """Whether it goes by a datagram *as well* where the connection that carries it must first be made, which takes two round
-    trips that a user would wait for: a client's own request (agents have connections with their replicas), and whatever answers
-    one; an appointment, by which a steward also asks who is silent. So it may come twice: who is answered waits no more, a
-    request is taken once (`once`), an appointment twice is one. Not what is sent `again`: it has no connection to wait for."""
+    trips that a user would wait for: a request (agents have connections with their replicas; hosts of other overlays have none
+    with most of those to whom they pass requests on), and whatever answers one; an appointment, by which a steward also asks who
+    is silent. So it may come twice: who is answered waits no more, a request is taken once (`once`), an appointment twice is one.
+    Not what is sent `again`: it has no connection to wait for."""
     kind = type(message)
     if kind in _APPOINTING:
         return True
-    return (kind in _ANSWERS or (kind is RouteRequest and message.hops == 1)) and not message.again  # type: ignore[union-attr]
+    return kind in _REQUESTING and not message.again  # type: ignore[union-attr]
 
 
 DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport, MeshHello)

@@ -37,6 +37,9 @@ class Abilities:
     """Bits per second, the lesser of up and down."""
 
 
+OPUS, CHORD, PASTRY, KADEMLIA, ONE_HOP = "opus", "chord", "pastry", "kademlia", "one-hop"
+PROTOCOLS = (OPUS, CHORD, PASTRY, KADEMLIA, ONE_HOP)
+"""Overlays behind the same door: this one, and those that it is compared with (`opus_node.baselines`)."""
 BEST = "best"
 CONSISTENCIES = ("linearizable", "write-all", "primary", "bounded", "eventual")
 LINEARIZABLE, WRITE_ALL, PRIMARY, BOUNDED, EVENTUAL = CONSISTENCIES
@@ -171,3 +174,12 @@ class NodeConfig:
 
     direct: bool = True
     """Whether a node caches replicas from replies and goes to them directly (one hop) while they answer."""
+
+    protocol: str = OPUS
+    """The overlay, one of PROTOCOLS; what follows is for the others, the settings above for Opus but `wave` and time-outs."""
+    neighbours: int = 0
+    """Chord's successors, Pastry's leaf set, Kademlia's k. 0: as many as the protocol's paper has (`baselines`)."""
+    upkeep: Nanos = 0
+    """Between two rounds of maintenance: the knob that trades bytes for freshness. 0: the protocol's own."""
+    proximity: bool = True
+    """Whether entries that may be any of several nodes are the nearest of some (proximity neighbour selection)."""

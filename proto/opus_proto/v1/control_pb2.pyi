@@ -302,6 +302,10 @@ class Settings(_message.Message):
     LOAD_STALENESS_FIELD_NUMBER: _builtins.int
     DEPTH_FIELD_NUMBER: _builtins.int
     CONTROL_BUDGET_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    NEIGHBOURS_FIELD_NUMBER: _builtins.int
+    UPKEEP_FIELD_NUMBER: _builtins.int
+    PROXIMITY_FIELD_NUMBER: _builtins.int
     lease_interval: _builtins.int
     lease_timeout: _builtins.int
     nodes_per_agent: _builtins.int
@@ -317,6 +321,10 @@ class Settings(_message.Message):
     load_staleness: _builtins.int
     depth: _builtins.int
     control_budget: _builtins.int
+    protocol: _builtins.str
+    neighbours: _builtins.int
+    upkeep: _builtins.int
+    proximity: _builtins.bool
     def __init__(
         self,
         *,
@@ -335,10 +343,14 @@ class Settings(_message.Message):
         load_staleness: _builtins.int | None = ...,
         depth: _builtins.int | None = ...,
         control_budget: _builtins.int | None = ...,
+        protocol: _builtins.str | None = ...,
+        neighbours: _builtins.int | None = ...,
+        upkeep: _builtins.int | None = ...,
+        proximity: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_control_budget", b"_control_budget", "_depth", b"_depth", "_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "control_budget", b"control_budget", "depth", b"depth", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_control_budget", b"_control_budget", "_depth", b"_depth", "_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_neighbours", b"_neighbours", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_protocol", b"_protocol", "_proximity", b"_proximity", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_upkeep", b"_upkeep", "_wave", b"_wave", "control_budget", b"control_budget", "depth", b"depth", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "neighbours", b"neighbours", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "protocol", b"protocol", "proximity", b"proximity", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "upkeep", b"upkeep", "wave", b"wave"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_control_budget", b"_control_budget", "_depth", b"_depth", "_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_wave", b"_wave", "control_budget", b"control_budget", "depth", b"depth", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "wave", b"wave"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_control_budget", b"_control_budget", "_depth", b"_depth", "_direct", b"_direct", "_indirect_probes", b"_indirect_probes", "_known_agents", b"_known_agents", "_lease_interval", b"_lease_interval", "_lease_timeout", b"_lease_timeout", "_load_staleness", b"_load_staleness", "_near_enough", b"_near_enough", "_neighbours", b"_neighbours", "_nodes_per_agent", b"_nodes_per_agent", "_probe_interval", b"_probe_interval", "_protocol", b"_protocol", "_proximity", b"_proximity", "_suspicion_periods", b"_suspicion_periods", "_timeout_rtts", b"_timeout_rtts", "_timeout_slack", b"_timeout_slack", "_upkeep", b"_upkeep", "_wave", b"_wave", "control_budget", b"control_budget", "depth", b"depth", "direct", b"direct", "indirect_probes", b"indirect_probes", "known_agents", b"known_agents", "lease_interval", b"lease_interval", "lease_timeout", b"lease_timeout", "load_staleness", b"load_staleness", "near_enough", b"near_enough", "neighbours", b"neighbours", "nodes_per_agent", b"nodes_per_agent", "probe_interval", b"probe_interval", "protocol", b"protocol", "proximity", b"proximity", "suspicion_periods", b"suspicion_periods", "timeout_rtts", b"timeout_rtts", "timeout_slack", b"timeout_slack", "upkeep", b"upkeep", "wave", b"wave"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__control_budget: _TypeAlias = _typing.Literal["control_budget"]  # noqa: Y015
     _WhichOneofArgType__control_budget: _TypeAlias = _typing.Literal["_control_budget", b"_control_budget"]  # noqa: Y015
@@ -358,16 +370,24 @@ class Settings(_message.Message):
     _WhichOneofArgType__load_staleness: _TypeAlias = _typing.Literal["_load_staleness", b"_load_staleness"]  # noqa: Y015
     _WhichOneofReturnType__near_enough: _TypeAlias = _typing.Literal["near_enough"]  # noqa: Y015
     _WhichOneofArgType__near_enough: _TypeAlias = _typing.Literal["_near_enough", b"_near_enough"]  # noqa: Y015
+    _WhichOneofReturnType__neighbours: _TypeAlias = _typing.Literal["neighbours"]  # noqa: Y015
+    _WhichOneofArgType__neighbours: _TypeAlias = _typing.Literal["_neighbours", b"_neighbours"]  # noqa: Y015
     _WhichOneofReturnType__nodes_per_agent: _TypeAlias = _typing.Literal["nodes_per_agent"]  # noqa: Y015
     _WhichOneofArgType__nodes_per_agent: _TypeAlias = _typing.Literal["_nodes_per_agent", b"_nodes_per_agent"]  # noqa: Y015
     _WhichOneofReturnType__probe_interval: _TypeAlias = _typing.Literal["probe_interval"]  # noqa: Y015
     _WhichOneofArgType__probe_interval: _TypeAlias = _typing.Literal["_probe_interval", b"_probe_interval"]  # noqa: Y015
+    _WhichOneofReturnType__protocol: _TypeAlias = _typing.Literal["protocol"]  # noqa: Y015
+    _WhichOneofArgType__protocol: _TypeAlias = _typing.Literal["_protocol", b"_protocol"]  # noqa: Y015
+    _WhichOneofReturnType__proximity: _TypeAlias = _typing.Literal["proximity"]  # noqa: Y015
+    _WhichOneofArgType__proximity: _TypeAlias = _typing.Literal["_proximity", b"_proximity"]  # noqa: Y015
     _WhichOneofReturnType__suspicion_periods: _TypeAlias = _typing.Literal["suspicion_periods"]  # noqa: Y015
     _WhichOneofArgType__suspicion_periods: _TypeAlias = _typing.Literal["_suspicion_periods", b"_suspicion_periods"]  # noqa: Y015
     _WhichOneofReturnType__timeout_rtts: _TypeAlias = _typing.Literal["timeout_rtts"]  # noqa: Y015
     _WhichOneofArgType__timeout_rtts: _TypeAlias = _typing.Literal["_timeout_rtts", b"_timeout_rtts"]  # noqa: Y015
     _WhichOneofReturnType__timeout_slack: _TypeAlias = _typing.Literal["timeout_slack"]  # noqa: Y015
     _WhichOneofArgType__timeout_slack: _TypeAlias = _typing.Literal["_timeout_slack", b"_timeout_slack"]  # noqa: Y015
+    _WhichOneofReturnType__upkeep: _TypeAlias = _typing.Literal["upkeep"]  # noqa: Y015
+    _WhichOneofArgType__upkeep: _TypeAlias = _typing.Literal["_upkeep", b"_upkeep"]  # noqa: Y015
     _WhichOneofReturnType__wave: _TypeAlias = _typing.Literal["wave"]  # noqa: Y015
     _WhichOneofArgType__wave: _TypeAlias = _typing.Literal["_wave", b"_wave"]  # noqa: Y015
     @_typing.overload
@@ -389,15 +409,23 @@ class Settings(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__near_enough) -> _WhichOneofReturnType__near_enough | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__neighbours) -> _WhichOneofReturnType__neighbours | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nodes_per_agent) -> _WhichOneofReturnType__nodes_per_agent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__probe_interval) -> _WhichOneofReturnType__probe_interval | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__protocol) -> _WhichOneofReturnType__protocol | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proximity) -> _WhichOneofReturnType__proximity | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__suspicion_periods) -> _WhichOneofReturnType__suspicion_periods | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_rtts) -> _WhichOneofReturnType__timeout_rtts | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_slack) -> _WhichOneofReturnType__timeout_slack | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upkeep) -> _WhichOneofReturnType__upkeep | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__wave) -> _WhichOneofReturnType__wave | None: ...
 

@@ -1675,9 +1675,132 @@ class Data(_message.Message):
 Global___Data: _TypeAlias = Data  # noqa: Y015
 
 @_typing.final
-class Envelope(_message.Message):
-    """Any one of them, as it travels on the stream between two nodes."""
+class Ask(_message.Message):
+    """Any one of them, as it travels on the stream between two nodes.
+    What the overlays that Opus is compared with tell each other (opus_node.baselines).
+    """
 
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.int
+    what: _builtins.str
+    key: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.int = ...,
+        what: _builtins.str = ...,
+        key: _builtins.int = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "nodes", b"nodes", "nonce", b"nonce", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ask: _TypeAlias = Ask  # noqa: Y015
+
+@_typing.final
+class Told(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.int
+    final: _builtins.bool
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def more(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.int = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        more: _abc.Iterable[_builtins.str] | None = ...,
+        final: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "more", b"more", "nodes", b"nodes", "nonce", b"nonce"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Told: _TypeAlias = Told  # noqa: Y015
+
+@_typing.final
+class Seek(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    HOPS_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.int
+    origin: _builtins.str
+    what: _builtins.str
+    key: _builtins.int
+    hops: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.int = ...,
+        origin: _builtins.str = ...,
+        what: _builtins.str = ...,
+        key: _builtins.int = ...,
+        hops: _builtins.int = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hops", b"hops", "key", b"key", "nodes", b"nodes", "nonce", b"nonce", "origin", b"origin", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Seek: _TypeAlias = Seek  # noqa: Y015
+
+@_typing.final
+class News(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WHAT_FIELD_NUMBER: _builtins.int
+    UPDATES_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    what: _builtins.str
+    @_builtins.property
+    def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        what: _builtins.str = ...,
+        updates: _abc.Iterable[Global___MemberUpdate] | None = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "updates", b"updates", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___News: _TypeAlias = News  # noqa: Y015
+
+@_typing.final
+class Envelope(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FIND_AGENTS_FIELD_NUMBER: _builtins.int
@@ -1716,6 +1839,10 @@ class Envelope(_message.Message):
     HAVE_FIELD_NUMBER: _builtins.int
     WANT_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    ASK_FIELD_NUMBER: _builtins.int
+    TOLD_FIELD_NUMBER: _builtins.int
+    SEEK_FIELD_NUMBER: _builtins.int
+    NEWS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def find_agents(self) -> Global___FindAgents: ...
     @_builtins.property
@@ -1788,6 +1915,14 @@ class Envelope(_message.Message):
     def want(self) -> Global___Want: ...
     @_builtins.property
     def data(self) -> Global___Data: ...
+    @_builtins.property
+    def ask(self) -> Global___Ask: ...
+    @_builtins.property
+    def told(self) -> Global___Told: ...
+    @_builtins.property
+    def seek(self) -> Global___Seek: ...
+    @_builtins.property
+    def news(self) -> Global___News: ...
     def __init__(
         self,
         *,
@@ -1827,12 +1962,16 @@ class Envelope(_message.Message):
         have: Global___Have | None = ...,
         want: Global___Want | None = ...,
         data: Global___Data | None = ...,
+        ask: Global___Ask | None = ...,
+        told: Global___Told | None = ...,
+        seek: Global___Seek | None = ...,
+        news: Global___News | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "data", b"data", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "update", b"update", "want", b"want"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "ask", b"ask", "beat_reply", b"beat_reply", "body", b"body", "data", b"data", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "news", b"news", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "seek", b"seek", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "told", b"told", "update", b"update", "want", b"want"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "beat_reply", b"beat_reply", "body", b"body", "data", b"data", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "update", b"update", "want", b"want"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "agent_order", b"agent_order", "agent_report", b"agent_report", "agents_known", b"agents_known", "appoint", b"appoint", "appoint_reply", b"appoint_reply", "ask", b"ask", "beat_reply", b"beat_reply", "body", b"body", "data", b"data", "find_agents", b"find_agents", "have", b"have", "lease", b"lease", "lease_reply", b"lease_reply", "mesh_answer", b"mesh_answer", "mesh_ask", b"mesh_ask", "mesh_hello", b"mesh_hello", "mesh_news", b"mesh_news", "nack", b"nack", "news", b"news", "ping", b"ping", "ping_req", b"ping_req", "probe", b"probe", "probe_reply", b"probe_reply", "promote", b"promote", "release", b"release", "replica_beat", b"replica_beat", "replica_silent", b"replica_silent", "reply", b"reply", "route_ack", b"route_ack", "route_refuse", b"route_refuse", "route_request", b"route_request", "seek", b"seek", "summary", b"summary", "summary_wanted", b"summary_wanted", "survey", b"survey", "surveyed", b"surveyed", "sync", b"sync", "told", b"told", "update", b"update", "want", b"want"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed", "agent_report", "agent_order", "summary_wanted", "mesh_hello", "mesh_ask", "mesh_answer", "mesh_news", "update", "have", "want", "data"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["find_agents", "agents_known", "probe", "probe_reply", "lease", "lease_reply", "release", "promote", "ping", "ping_req", "ack", "nack", "sync", "summary", "appoint", "appoint_reply", "replica_beat", "beat_reply", "replica_silent", "route_request", "route_ack", "route_refuse", "reply", "survey", "surveyed", "agent_report", "agent_order", "summary_wanted", "mesh_hello", "mesh_ask", "mesh_answer", "mesh_news", "update", "have", "want", "data", "ask", "told", "seek", "news"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 

@@ -219,9 +219,9 @@ def _control(host: SimHost) -> int:
 
 
 def _overlay(node: NodeId, config: NodeConfig, rng: Random) -> Core:
-    from opus_node.core.node import NodeCore
+    from opus_node.baselines import core_of
 
-    return NodeCore(node, config, rng)
+    return core_of(node, config, rng)
 
 
 def _spec(name: str, rate: float, start: Nanos, seed: str, deadline_s: float) -> WorkloadSpec:

@@ -169,9 +169,9 @@ class SimRuntime:
 
 
 def _overlay_core(node_id: str, config: Any, rng: Any) -> Core:
-    from opus_node.core.node import NodeCore
+    from opus_node.baselines import core_of
 
-    return NodeCore(node_id, config, rng)
+    return core_of(node_id, config, rng)
 
 
 def _spec(load: Workload) -> WorkloadSpec:

@@ -1,0 +1,58 @@
+"""An application's first hops, in the place that a node's agent and its other ways in have for Opus' client.
+
+So a client of any overlay notices silence, tries waves of other ways, and goes straight to replicas it remembers, by the same
+code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opus_node.baselines.ids import Identifier
+from opus_node.baselines.overlay import Overlay
+from opus_node.baselines.peers import Peers
+from opus_node.core.rtt import Rtt
+from opus_node.core.types import Nanos, NodeId
+
+MOST = 8
+"""Ways that a client may try at once and after each other."""
+
+
+class Ways:
+    __slots__ = ("_key", "_lost", "_overlay", "_peers", "_wanted")
+
+    def __init__(
+        self, overlay: Overlay, peers: Peers, key: Identifier, lost: Callable[[NodeId], None], wanted: Callable[[], None]
+    ) -> None:
+        """`lost(node)` hears who is silent; `wanted()` that a request knows no way."""
+        self._overlay = overlay
+        self._peers = peers
+        self._key = key
+        self._lost = lost
+        self._wanted = wanted
+
+    @property
+    def agent(self) -> NodeId:
+        """The next hop; empty: there is none, or holders are looked up first."""
+        if self._overlay.ITERATIVE:
+            return ""
+        found = self._overlay.ways(self._key, (), 1)
+        return found[0] if found else ""
+
+    def backups(self) -> list[NodeId]:
+        return [] if self._overlay.ITERATIVE else self._overlay.ways(self._key, (), MOST)
+
+    def rtt_of(self, node: NodeId) -> Rtt | None:
+        return self._peers.rtt(node)
+
+    def heard(self, node: NodeId, rtt: Nanos) -> None:
+        self._peers.rtt(node).sample(rtt)
+
+    def agent_silent(self, node: NodeId) -> None:
+        self._lost(node)
+
+    def stood_down(self, node: NodeId, other: NodeId = "") -> None:
+        self._lost(node)
+
+    def nudge(self) -> None:
+        self._wanted()
