@@ -17,6 +17,7 @@ NODE = Path(__file__).resolve().parents[2] / "node" / "opus_node"
 ANY = frozenset({"*"})
 ALLOWED: dict[str, frozenset[str]] = {
     "__future__": ANY,
+    "abc": ANY,
     "bisect": ANY,
     "collections": ANY,
     "collections.abc": ANY,
