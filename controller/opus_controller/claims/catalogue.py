@@ -1,0 +1,27 @@
+"""All claims, in the order of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opus_controller.claims.claim import Claim
+from opus_controller.model.errors import ScenarioError
+
+
+def catalogue() -> tuple[Claim, ...]:
+    from opus_controller.claims import collapse, growth, monitoring, rivals
+
+    found = (*growth.CLAIMS, *rivals.CLAIMS, *collapse.CLAIMS, *monitoring.CLAIMS)
+    return tuple(sorted(found, key=lambda claim: claim.number))
+
+
+def chosen(words: Sequence[str]) -> tuple[Claim, ...]:
+    """By number or name; all of them without words. ScenarioError for one that is not there."""
+    every = catalogue()
+    if not words:
+        return every
+    known = {str(claim.number): claim for claim in every} | {claim.name: claim for claim in every}
+    if unknown := [word for word in words if word not in known]:
+        allowed = ", ".join(f"{claim.number} {claim.name}" for claim in every)
+        raise ScenarioError(f"claims: there is no claim {unknown[0]}; allowed: {allowed}")
+    return tuple(claim for claim in every if claim in [known[word] for word in words])
