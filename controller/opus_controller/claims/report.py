@@ -70,11 +70,12 @@ def _head(setting: Setting, about: About) -> str:
     networks = "\n".join(f"- **{one.name}**: {one.what}" for one in setting.networks)
     left_out = "".join(f"\n- left out: {one}" for one in about.left_out)
     seeds = f"seeds {setting.seeds[0]} to {setting.seeds[-1]}" if len(setting.seeds) > 1 else f"seed {setting.seeds[0]}"
+    took = f"{about.seconds / 60:.0f} minutes of processor time"
     return f"""# The paper's claims, measured
 
-Made by `{about.command}` (Opus {about.version}; {about.seconds / 60:.0f} minutes of processor time; scale {setting.scale.name}; {seeds} of \
-what differs from run to run). Every figure is of the simulator, in which the nodes' own code runs; its hop cost is that of the release. \
-Verdicts follow from rules that were written down before the figures were looked at; each chapter says its own.
+Made by `{about.command}` (Opus {about.version}; {took}; scale {setting.scale.name}; {seeds} of what differs from run to run). Every
+figure is of the simulator, in which the nodes' own code runs; its hop cost is that of the release. Verdicts follow from rules that
+were written down before the figures were looked at; each chapter says its own.
 
 Networks:
 

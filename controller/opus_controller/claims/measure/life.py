@@ -210,7 +210,7 @@ def felt(asked: Sequence[Record]) -> Figures:
 
 
 def newcomers(lab: Lab, rest_bytes: float) -> Figures:
-    """Some hosts go away, and come back as strangers: what each sends and receives until it has joined, and what leaving costs."""
+    """Some go away, and come back as strangers: what each sends and receives until it has joined, and what going costs."""
     names = [host.plan.name for host in lab.alive()]
     others = [name for name in names if name not in lab.plan.seeds and name not in lab.replicas() and name not in lab.agents()]
     others = others or [name for name in names if name not in lab.plan.seeds]
