@@ -1,7 +1,7 @@
 """Converged tables: what the protocols' own tables hold once everything has settled, for n that no simulator could let grow up.
 
-Only tables of the nodes on sampled routes are made. A node's table is made by its protocol's own code (`opus_node.baselines`), and
-a request goes from table to table as the relay would pass it on.
+Only tables of the nodes on sampled routes are made. A node's table is made by its protocol's own code (`opus_node.baselines`); a
+request goes from table to table as the relay would pass it on.
 """
 
 from __future__ import annotations
