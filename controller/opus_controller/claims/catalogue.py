@@ -8,7 +8,6 @@ from opus_controller.claims import collapse, growth, monitoring, rivals
 from opus_controller.claims.claim import Claim
 from opus_controller.model.errors import ScenarioError
 
-
 TOPICS = (growth, rivals, collapse, monitoring)
 """Modules with CLAIMS."""
 
