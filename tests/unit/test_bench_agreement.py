@@ -156,6 +156,22 @@ def test_requests_of_clients_that_are_cut_off_are_counted_apart(tmp_path: Path) 
     assert (both.cut_off, both.availability_reachable) == ((0, 2), 2 / 3)
 
 
+def test_who_went_to_a_farther_agent_is_seen(tmp_path: Path) -> None:
+    """b-1 to a-1 though b-2 is an agent beside it; b-3 to b-2, a-2 to a-1. Agents do not count, nor what comes later."""
+    run = FakeRun(make_plan(one_way_ms={("a", "b"): 10.0}, hosts=HOSTS, clients=CLIENTS, duration_s=30))
+    run.begin(at_s=5)
+    run.role(0, "a-1", "agent")
+    run.role(1, "b-2", "agent")
+    for host, agent in (("b-1", "a-1"), ("b-3", "b-2"), ("a-2", "a-1"), ("b-2", "a-1")):
+        run.attach(2, host, agent)
+    run.attach(6, "b-1", "b-2")
+    found = felt(read(run.write(tmp_path / "run")))
+    assert found.at_nearest == (2, 3)
+    assert pooled([found, found]).at_nearest == (4, 6)
+    told = {line.what: line for line in lines("x", [found], [found], [found])}
+    assert told["x: hosts at their nearest agent when demand began"].real == pytest.approx(200 / 3)
+
+
 def test_a_fault_that_struck_others_is_named(tmp_path: Path) -> None:
     def struck(name: str, lost: str, cut: list[str]) -> Run:
         run = begun()
@@ -165,11 +181,10 @@ def test_a_fault_that_struck_others_is_named(tmp_path: Path) -> None:
         return read(run.write(tmp_path / name))
 
     real = struck("netns", "a-1", ["b-1", "b-2"])
-    assert struck_elsewhere(real, struck("sim-1", "a-1", ["b-2", "b-1"])) == []
-    assert struck_elsewhere(real, struck("sim-2", "a-2", ["b-1"])) == [
-        "loss struck a-1, in sim-2 a-2",
-        "cut struck b-1, b-2, in sim-2 b-1",
-    ]
+    same = struck("sim-1", "a-1", ["b-2", "b-1"])
+    assert struck_elsewhere(real, [same]) == []
+    others = [struck("sim-2", "a-2", ["b-1"]), same, struck("sim-3", "a-2", ["b-3"])]
+    assert struck_elsewhere(real, others) == ["loss struck a-1; in sim a-2", "cut struck b-1, b-2; in sim b-1, or b-3"]
 
 
 @pytest.mark.parametrize("row", agree.SCENARIOS)

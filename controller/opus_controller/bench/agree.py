@@ -162,7 +162,7 @@ def _one_seed(
         raise
     sims = [_played(place / f"sim-{draw + 1}", plan, calibration.simulator(draw)) for draw in range(draws)]
     release = _played(place / "sim-release", plan, SimRuntime())
-    words = [*words, *(word for sim in sims for word in struck_elsewhere(real, sim))]
+    words = [*words, *struck_elsewhere(real, sims)]
     return (felt(real, spans), pooled(felt(sim, spans) for sim in sims), felt(release, spans)), words
 
 

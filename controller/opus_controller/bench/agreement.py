@@ -47,6 +47,9 @@ class Felt:
     """One way from a client to the best live replica by the plan, for every ok request: where the replicas are."""
     stretched_ms: tuple[float, float] = (0.0, 0.0)
     """Sums of routing latencies, and of ways to the best, over the requests that stretch is about (DESIGN section 7)."""
+    at_nearest: tuple[int, int] = (0, 0)
+    """Hosts whose agent was the nearest by the plan when demand began, and all that had one. Where hosts wait for a processor
+    while they start, they measure that wait, go to others, and replicas are placed by it for a while."""
     after_fault_s: tuple[float, ...] = ()
     """Of each surviving client's first request that a power-off could harm, from then to its answer; inf if there was none."""
     back_s: tuple[float, ...] = ()
@@ -93,6 +96,7 @@ def felt(run: Run, left_out: Spans = ()) -> Felt:
         beyond_ms=_beyond(run, requests),
         best_ms=judged.oracle.best[requests.ok & judged.oracle.reachable] / 1e6,
         stretched_ms=(_sum_ms(requests.routing_ns[compared]), _sum_ms(judged.oracle.best[compared])),
+        at_nearest=_at_nearest(run),
         after_fault_s=tuple(
             took for fault in run.world.faults if fault.kind == "power-off" for took in _answers(run, judged, fault)
         ),
@@ -111,6 +115,7 @@ def pooled(runs: Iterable[Felt]) -> Felt:
         beyond_ms=np.concatenate([one.beyond_ms for one in some]),
         best_ms=np.concatenate([one.best_ms for one in some]),
         stretched_ms=(sum(one.stretched_ms[0] for one in some), sum(one.stretched_ms[1] for one in some)),
+        at_nearest=(sum(one.at_nearest[0] for one in some), sum(one.at_nearest[1] for one in some)),
         after_fault_s=tuple(took for one in some for took in one.after_fault_s),
         back_s=tuple(took for one in some for took in one.back_s),
         back_path_s=tuple(took for one in some for took in one.back_path_s),
@@ -133,6 +138,16 @@ def _path_ns(run: Run, requests: Requests) -> Ints:
     return np.where(requests.replica >= 0, path, 0)
 
 
+def _at_nearest(run: Run) -> tuple[int, int]:
+    if run.workload_start is None:
+        return 0, 0
+    state = run.world.state_at(run.workload_start)
+    agents = np.array(sorted(state.agents), dtype=np.int64)
+    ways = Paths(run.world.geometry).one_way(agents)
+    told = [(host, agent) for host, agent in state.agent_of.items() if agent in state.agents and host not in state.agents]
+    return sum(bool(ways[host, agents == agent] == ways[host].min()) for host, agent in told), len(told)
+
+
 def _answers(run: Run, judged: Judged, fault: FaultSeen) -> list[float]:
     """Seconds from when it counts (its issue, or the fault that struck it on its way) to the answer, one a client."""
     requests = judged.requests
@@ -145,15 +160,16 @@ def _answers(run: Run, judged: Judged, fault: FaultSeen) -> list[float]:
     return list(first.values())
 
 
-def struck_elsewhere(real: Run, simulated: Run) -> list[str]:
-    """Words for every fault of the timeline that struck other hosts there: who is a replica is known only while running, and
-    what a fault costs depends on whom it strikes."""
-    there = {fault.name: fault.victims for fault in simulated.world.faults}
-    return [
-        f"{fault.name} struck {_listed(fault.victims)}, in {simulated.directory.name} {_listed(there.get(fault.name, ()))}"
-        for fault in real.world.faults
-        if not fault.undoes and set(there.get(fault.name, ())) != set(fault.victims)
-    ]
+def struck_elsewhere(real: Run, simulated: Sequence[Run]) -> list[str]:
+    """Words for every fault of the timeline that struck other hosts in the simulator: who is a replica is known only while
+    running, and what a fault costs depends on whom it strikes."""
+    found = []
+    for fault in real.world.faults:
+        there = [{seen.name: seen.victims for seen in run.world.faults}.get(fault.name, ()) for run in simulated]
+        others = dict.fromkeys(_listed(victims) for victims in there if set(victims) != set(fault.victims))
+        if others and not fault.undoes:
+            found.append(f"{fault.name} struck {_listed(fault.victims)}; in sim {', or '.join(others)}")
+    return found
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -251,6 +267,9 @@ def lines(label: str, real: Sequence[Felt], calibrated: Sequence[Felt], release:
     if all(len(side.best_ms) for side in sides):
         found.append(line("way to the best live replica, median", "ms", lambda s: float(np.median(s.best_ms))))
         found.append(line("stretch", "", lambda s: s.stretch))
+    if all(side.at_nearest[1] for side in sides):
+        who = "hosts at their nearest agent when demand began"
+        found.append(line(who, "%", lambda s: 100 * s.at_nearest[0] / s.at_nearest[1] if s.at_nearest[1] else float("nan")))
     if all(side.after_fault_s for side in sides):
         who = f"of {len(sides[0].after_fault_s)} clients left, first request served within"
         found.append(line(f"{who} 2 s", "%", lambda s: 100 * s.served_within(2)))
