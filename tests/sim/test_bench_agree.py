@@ -12,6 +12,7 @@ import pytest
 from helpers import tiny
 from opus_controller.bench import agree
 from opus_controller.bench.agreement import Line, Spans, felt, lines
+from opus_controller.cli._app import build as build_app
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.errors import InvalidRun, ScenarioError
 from opus_controller.model.scenario import load_scenario
@@ -20,6 +21,7 @@ from opus_controller.report.conclude import judge
 from opus_controller.report.run import read
 from opus_controller.runtimes.sim import SimRuntime
 from opus_controller.runtimes.sim.costs import HopCost
+from typer.testing import CliRunner
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +114,30 @@ def test_the_simulator_may_play_a_seed_more_often(compare: Agree) -> None:
     assert found.lines[0].calibrated == np.median(together)
 
 
+def test_the_command_says_by_how_much_each_figure_is_off_and_which_bound_it_misses(
+    compare: Agree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hop is 10 ms there, not the 2 ms that were measured: the median of a path of 20 ms is off by more than a tenth."""
+    slow: Any = lambda choice, mode, record: SimRuntime(hop_cost=HopCost(10_000_000, "the real one"))  # noqa: E731
+    monkeypatch.setattr(agree, "NetnsRuntime", slow)
+    found = compare(1)
+    monkeypatch.setattr(agree, "run", lambda order: found)
+    said = CliRunner().invoke(build_app(), ["bench", "agree", "--rows", "tiny"])
+    assert said.exit_code == 0, said.output
+    rows = {row.split("  ")[0]: row for row in said.output.splitlines()}
+    median = rows[found.lines[0].what]
+    assert f"{found.lines[0].real:.1f} ms" in median
+    assert f"+{100 * (found.lines[0].real / found.lines[0].calibrated - 1):.1f}%" in median
+    assert "within 10%" in median
+    assert "MISSED" in median
+    assert "+0.00 points" in rows["tiny: availability"]
+    assert "MISSED" not in rows["tiny: availability"]
+    told = json.loads(CliRunner().invoke(build_app(), ["bench", "agree", "--rows", "tiny", "--json"]).output)["rows"]
+    assert (told[0]["off"], told[0]["ok"]) == (pytest.approx(found.lines[0].off), False)
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="--rows nowhere: not known; allowed: half-kill, hot-spot"):
+    with pytest.raises(ScenarioError, match="--rows nowhere: not known; allowed: half-kill, hot-spot, quickstart, churn"):
         agree.Order(("half-kill", "nowhere"))
     with pytest.raises(ScenarioError, match="no comparison is there"):
         agree.Order(directory=tmp_path)

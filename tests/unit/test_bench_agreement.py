@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.fakerun import FakeRun, make_plan, s
-from opus_controller.bench.agreement import Felt, felt, lines, pooled
-from opus_controller.report.run import read
+from opus_controller.bench import agree
+from opus_controller.bench.agreement import Felt, felt, lines, off, pooled, struck_elsewhere
+from opus_controller.model.compile import compile_plan
+from opus_controller.report.run import Run, read
 
 HOSTS = {"a": 2, "b": 3}
 CLIENTS = ("b-1", "b-2", "b-3")
@@ -108,6 +111,87 @@ def test_the_bounds_hold_both_ways(real: Felt, verdicts: list[bool]) -> None:
     """Median within 10%, p95 within 20%, availability within 0.1 points, of the calibrated simulator."""
     calibrated, release = flat(100, ok=1000), flat(10)
     assert [line.ok for line in lines("x", [real], [calibrated], [release]) if line.promised] == verdicts
+
+
+def test_a_share_is_off_by_points_and_a_time_by_a_part() -> None:
+    assert off("%", 99.8, 99.9) == pytest.approx(-0.1)
+    assert off("ms", 11, 10) == pytest.approx(0.1)
+    assert math.isnan(off("ms", 11, 0))
+
+
+@pytest.mark.parametrize(
+    ("cut_off", "verdicts"),
+    [
+        ((0, 20), {"availability": False, "availability where a replica could be reached": True}),  # one more host was cut off
+        ((0, 18), {"availability": False, "availability where a replica could be reached": False}),  # and two more were lost
+        ((0, 10), {"availability": False, "availability where a replica could be reached": False}),
+    ],
+)
+def test_whom_a_fault_cuts_off_is_told_apart_from_what_is_lost(cut_off: tuple[int, int], verdicts: dict[str, bool]) -> None:
+    """Real hosts lose 20 of 1,000 requests, the simulator 10 of clients that were cut off."""
+    real = replace(flat(100, ok=980), cut_off=cut_off)
+    sim = replace(flat(100, ok=990), cut_off=(0, 10))
+    found = {line.what: line for line in lines("x", [real], [sim], [sim]) if line.unit == "%"}
+    assert {what: found[f"x: {what}"].ok for what in verdicts} == verdicts
+    assert found["x: availability"].off == pytest.approx(-1)
+
+
+def test_nobody_cut_off_nothing_told_apart() -> None:
+    found = lines("x", [flat(1)], [flat(1)], [flat(1)])
+    assert [line.what for line in found if line.unit == "%"] == ["x: availability"]
+
+
+def test_requests_of_clients_that_are_cut_off_are_counted_apart(tmp_path: Path) -> None:
+    run = begun()
+    run.request(5, "b-1")
+    run.partition(10, ["b-1"])
+    run.request(11, "b-1", outcome="deadline")
+    run.request(11, "b-2")
+    run.heal(20, "cut")
+    run.request(21, "b-1", outcome="deadline")
+    found = felt(read(run.write(tmp_path / "run")))
+    assert (found.ok, found.issued, found.cut_off) == (2, 4, (0, 1))
+    assert (found.availability, found.availability_reachable) == (2 / 4, 2 / 3)
+    both = pooled([found, found])
+    assert (both.cut_off, both.availability_reachable) == ((0, 2), 2 / 3)
+
+
+def test_who_went_to_a_farther_agent_is_seen(tmp_path: Path) -> None:
+    """b-1 to a-1 though b-2 is an agent beside it; b-3 to b-2, a-2 to a-1. Agents do not count, nor what comes later."""
+    run = FakeRun(make_plan(one_way_ms={("a", "b"): 10.0}, hosts=HOSTS, clients=CLIENTS, duration_s=30))
+    run.begin(at_s=5)
+    run.role(0, "a-1", "agent")
+    run.role(1, "b-2", "agent")
+    for host, agent in (("b-1", "a-1"), ("b-3", "b-2"), ("a-2", "a-1"), ("b-2", "a-1")):
+        run.attach(2, host, agent)
+    run.attach(6, "b-1", "b-2")
+    found = felt(read(run.write(tmp_path / "run")))
+    assert found.at_nearest == (2, 3)
+    assert pooled([found, found]).at_nearest == (4, 6)
+    told = {line.what: line for line in lines("x", [found], [found], [found])}
+    assert told["x: hosts at their nearest agent when demand began"].real == pytest.approx(200 / 3)
+
+
+def test_a_fault_that_struck_others_is_named(tmp_path: Path) -> None:
+    def struck(name: str, lost: str, cut: list[str]) -> Run:
+        run = begun()
+        run.power_off(5, lost, name="loss")
+        run.partition(10, cut)
+        run.heal(20, "cut", name="heal-cut")
+        return read(run.write(tmp_path / name))
+
+    real = struck("netns", "a-1", ["b-1", "b-2"])
+    same = struck("sim-1", "a-1", ["b-2", "b-1"])
+    assert struck_elsewhere(real, [same]) == []
+    others = [struck("sim-2", "a-2", ["b-1"]), same, struck("sim-3", "a-2", ["b-3"])]
+    assert struck_elsewhere(real, others) == ["loss struck a-1; in sim a-2", "cut struck b-1, b-2; in sim b-1, or b-3"]
+
+
+@pytest.mark.parametrize("row", agree.SCENARIOS)
+def test_every_row_is_of_sixty_hosts_that_all_ask(row: str) -> None:
+    plan = compile_plan(agree.scenario_of(row))
+    assert (plan.name, len(plan.hosts), plan.validity) == (row, 60, "exclude")
+    assert {load.client for load in plan.workload} == {host.name for host in plan.hosts}
 
 
 def test_who_goes_straight_to_a_replica_is_held_against_the_path(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from opus_controller.model.errors import ScenarioError
 from opus_controller.model.graph import distance_km, fibre_delay_ns
 from opus_controller.model.importing import import_topology, slug
 from opus_controller.model.scenario import shipped
+from opus_controller.model.settings import parse_setting
 from opus_controller.model.shapes import BurstLoss
 from opus_controller.model.topology import Topology, load_topology
 from opus_controller.model.topology_hosts import address_of
@@ -272,3 +273,12 @@ def test_what_cannot_be_imported_is_told_in_one_line(tmp_path: Path, name: str, 
 
 def test_names_out_of_labels() -> None:
     assert [slug(text) for text in ("São Paulo", "all", "  ", "A" * 60)] == ["sao-paulo", "all-1", "x", "a" * 24]
+
+
+def test_settings_stand_in_for_what_the_file_says() -> None:
+    file = shipped("topologies")["six-regions"]
+    as_shipped, wider = load_topology(file), load_topology(file, [parse_setting("groups.servers.count=10")])
+    assert (len(as_shipped.hosts), len(wider.hosts)) == (30, 60)
+    assert (wider.sites, wider.paths) == (as_shipped.sites, as_shipped.paths)
+    with pytest.raises(ScenarioError, match=r"six-regions.yaml:\d+: groups has no entry .nobody.; .*groups.nobody.count=1"):
+        load_topology(file, [parse_setting("groups.nobody.count=1")])

@@ -11,22 +11,23 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from opus_controller.bench import hop
-from opus_controller.bench.agreement import Felt, Line, felt, lines, pooled
+from opus_controller.bench.agreement import Felt, Line, felt, lines, pooled, struck_elsewhere
 from opus_controller.engine.play import play
 from opus_controller.engine.record import RecordReader, RunRecord
 from opus_controller.engine.runtime import Runtime
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.errors import InvalidRun, PlatformError, ScenarioError
 from opus_controller.model.plan import Plan
-from opus_controller.model.scenario import find, load_scenario
+from opus_controller.model.scenario import Scenario, find, load_scenario
 from opus_controller.model.settings import parse_setting
+from opus_controller.model.topology import load_topology
 from opus_controller.net.choose import Choice, choose
 from opus_controller.report.conclude import judge
 from opus_controller.report.run import Run, read
@@ -37,7 +38,15 @@ from opus_controller.runtimes.sim.costs import HopCost, StartCost
 SCENARIOS: Mapping[str, tuple[str, ...]] = {
     "half-kill": (),
     "hot-spot": ("duration=180s",),  # a minute to come back in, and a minute that tells what latency settles at
+    "quickstart": tuple(f"workload.{k}.total_rate={rate}/s" for k, rate in enumerate((16, 10, 14, 4))),
+    "churn": ("workload.0.total_rate=44/s",),
 }
+"""Shipped ones, and what is set in each. The last two ask twice as much as shipped, as twice as many hosts do."""
+TOPOLOGIES: Mapping[str, tuple[str, ...]] = {
+    "quickstart": ("groups.servers.count=10",),
+    "churn": ("groups.servers.count=10",),
+}
+"""What is set in the topology of a scenario that ships with fewer than 60 hosts."""
 LEFT_OUT = "validity=exclude"
 """What the machine spoilt is left out, as `opus run` does where a scenario says so."""
 REAL = "netns"
@@ -90,7 +99,7 @@ class Agreement:
     release_hop_ms: float
     lines: list[Line]
     notes: list[str]
-    """What was left out, and why."""
+    """What was left out, and why; and which faults struck other hosts in the simulator."""
     directory: Path
 
 
@@ -102,7 +111,7 @@ def run(order: Order, base: Path = Path("runs")) -> Agreement:
     found: list[Line] = []
     notes: list[str] = []
     for name in order.rows:
-        scenario = load_scenario(find("scenarios", name), [parse_setting(text) for text in (*SCENARIOS[name], LEFT_OUT)])
+        scenario = scenario_of(name)
         seeds: list[tuple[Felt, Felt, Felt]] = []
         for seed in range(scenario.form.seed, scenario.form.seed + order.seeds):
             plan = compile_plan(scenario, seed)
@@ -120,6 +129,13 @@ def run(order: Order, base: Path = Path("runs")) -> Agreement:
     return Agreement(calibration, HopCost().per_message_ns / 1e6, found, notes, directory)
 
 
+def scenario_of(row: str) -> Scenario:
+    """Of 60 hosts, all of them clients."""
+    scenario = load_scenario(find("scenarios", row), [parse_setting(text) for text in (*SCENARIOS[row], LEFT_OUT)])
+    wider = [parse_setting(text) for text in TOPOLOGIES.get(row, ())]
+    return replace(scenario, topology=load_topology(scenario.topology.files[0], wider)) if wider else scenario
+
+
 def _calibration(directory: Path, choice: Choice) -> Calibration:
     """The directory's own, or this machine's, which is kept there."""
     file = directory / CALIBRATION
@@ -135,8 +151,8 @@ def _calibration(directory: Path, choice: Choice) -> Calibration:
 def _one_seed(
     place: Path, plan: Plan, choice: Choice, calibration: Calibration, draws: int
 ) -> tuple[tuple[Felt, Felt, Felt], Sequence[str]]:
-    """What was felt on real hosts, in the simulator as calibrated and as released, and words for what was left out of all.
-    InvalidRun if the machine was too busy."""
+    """What was felt on real hosts, in the simulator as calibrated and as released, and words for what was left out of all and
+    what else differed. InvalidRun if the machine was too busy."""
     real = _played(place / REAL, plan, NetnsRuntime(choice, mode="run", record=place / REAL))
     try:
         spans, words = left_out(place / REAL)
@@ -146,6 +162,7 @@ def _one_seed(
         raise
     sims = [_played(place / f"sim-{draw + 1}", plan, calibration.simulator(draw)) for draw in range(draws)]
     release = _played(place / "sim-release", plan, SimRuntime())
+    words = [*words, *struck_elsewhere(real, sims)]
     return (felt(real, spans), pooled(felt(sim, spans) for sim in sims), felt(release, spans)), words
 
 

@@ -93,7 +93,8 @@ def register(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread, availability and
-        survival, which tell nothing of this machine, and agree, which takes two minutes a seed of half-kill and four of hot-spot.
+        survival, which tell nothing of this machine, and agree, which takes two minutes a seed of half-kill or quickstart,
+        four of hot-spot and seven of churn.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
@@ -220,7 +221,7 @@ def _agree(rows: list[str], seeds: int, draws: int, links: str, into: Path | Non
             "draws": draws,
             "notes": found.notes,
         }
-        compared = [{**vars(line), "by_seed": vars(line.by_seed), "ok": line.ok} for line in found.lines]
+        compared = [{**vars(line), "off": line.off, "by_seed": vars(line.by_seed), "ok": line.ok} for line in found.lines]
         print_json({**facts, "directory": found.directory, "rows": compared})
         return
     times = f" x {draws}" if draws > 1 else ""
@@ -235,13 +236,15 @@ def _agree(rows: list[str], seeds: int, draws: int, links: str, into: Path | Non
 
 def _agreement(line: Compared) -> tuple[str, ...]:
     real, calibrated, release = (_figure(value, line.unit) for value in (line.real, line.calibrated, line.release))
-    off, by_seed = f"{line.off:+.1%}", _by_seed(line)
-    return (line.what, real, calibrated, off, by_seed, release, f"{line.off_release:+.1%}", line.promised, _mark(line.ok))
+    off, off_release = (f"{off:+.2f} points" if line.unit == "%" else f"{off:+.1%}" for off in (line.off, line.off_release))
+    return (line.what, real, calibrated, off, _by_seed(line), release, off_release, line.promised, _mark(line.ok))
 
 
 def _figure(value: float, unit: str) -> str:
-    """A ratio has no unit, and needs more digits."""
-    return f"{value:,.1f} {unit}" if unit else f"{value:.3f}"
+    """A ratio has no unit, and needs more digits; of a share in %, a tenth of a point counts."""
+    if not unit:
+        return f"{value:.3f}"
+    return f"{value:.2f}%" if unit == "%" else f"{value:,.1f} {unit}"
 
 
 def _by_seed(line: Compared) -> str:

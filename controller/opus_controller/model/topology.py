@@ -13,6 +13,7 @@ from opus_controller.model.fields import listed, parse_name, suggestion
 from opus_controller.model.graph import graph_delays
 from opus_controller.model.matrix import Pair, one_way_delays, rtts_from_csv, rtts_from_value
 from opus_controller.model.plan import Host, PathTable, Place
+from opus_controller.model.settings import Setting, applied
 from opus_controller.model.shapes import PathShape
 from opus_controller.model.topology_form import MAX_SITES, SiteForm, TopologyForm
 from opus_controller.model.topology_hosts import Site, make_hosts
@@ -40,9 +41,12 @@ class Topology:
         return self.paths.shapes[self.paths.index[names.index(source)][names.index(target)]]
 
 
-def load_topology(path: Path) -> Topology:
-    """Read and check a topology's file. Raises ScenarioError: one line with file, line, key and what is allowed."""
-    document = load_document(path)
+def load_topology(path: Path, settings: Sequence[Setting] = ()) -> Topology:
+    """Read and check a topology's file; `settings` stand in for what it says, as a scenario's do.
+
+    Raises ScenarioError: one line with file, line, key and what is allowed.
+    """
+    document = applied(load_document(path), settings)
     form = read_form(document, TopologyForm)
     problems = Problems(document)
     rtts, sites = _matrix(problems, form)
