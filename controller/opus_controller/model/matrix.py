@@ -96,10 +96,10 @@ def _is_rtt(problems: Problems, keys: KeyPath, rtt: object, *, diagonal: bool) -
     return False
 
 
-def rtts_from_csv(path: Path) -> tuple[list[str] | None, list[list[float]]]:
+def rtts_from_csv(path: Path, ms: float = 1.0) -> tuple[list[str] | None, list[list[float]]]:
     """Names (if the first row and column hold names) and rows of round trips in ms of a square CSV file, plain or gzip.
 
-    Raises ScenarioError, naming the file's row and column.
+    `ms`: milliseconds in a unit of the file's. Raises ScenarioError, naming the file's row and column.
     """
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(read_text(path))) if row]
     if not rows:
@@ -114,7 +114,7 @@ def rtts_from_csv(path: Path) -> tuple[list[str] | None, list[list[float]]]:
             raise ScenarioError(
                 f"{path}:{first_line + i}: the row of {shown(row[0])} where {expected} belongs; rows and columns must agree"
             )
-        numbers.append(_row_of(path, first_line + i, row[1:] if named else row, i))
+        numbers.append(_row_of(path, first_line + i, row[1:] if named else row, i, ms))
     width = len(names) if names is not None else len(numbers)
     for i, values in enumerate(numbers):
         if len(values) != width or len(numbers) != width:
@@ -124,16 +124,17 @@ def rtts_from_csv(path: Path) -> tuple[list[str] | None, list[list[float]]]:
     return names, numbers
 
 
-def _row_of(path: Path, line: int, cells: list[str], i: int) -> list[float]:
+def _row_of(path: Path, line: int, cells: list[str], i: int, ms: float) -> list[float]:
     values = []
     for j, cell in enumerate(cells):
-        value = float(cell) if _is_number(cell) else math.nan
+        value = float(cell) * ms if _is_number(cell) else math.nan
         on_diagonal = i == j and (cell == "" or value == 0)
         if on_diagonal:
             value = 0.0
         elif not 0 < value <= MAX_RTT_MS:
+            unit = "milliseconds" if ms == 1 else "round trips"
             raise ScenarioError(
-                f"{path}:{line}: number {j + 1} is {shown(cell)}; allowed: milliseconds above 0, at most {MAX_RTT_MS}"
+                f"{path}:{line}: number {j + 1} is {shown(cell)}; allowed: {unit} above 0, at most {MAX_RTT_MS / ms:g}"
             )
         values.append(value)
     return values
