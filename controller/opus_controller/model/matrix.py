@@ -7,7 +7,6 @@ written with one-way delays under `paths`. A zero on the diagonal means "not mea
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.fields import listed, suggestion
-from opus_controller.model.textfile import read_text
+from opus_controller.model.textfile import csv_rows, read_text
 from opus_controller.model.units import shown
 
 Pair = tuple[int, int]
@@ -101,7 +100,7 @@ def rtts_from_csv(path: Path, ms: float = 1.0) -> tuple[list[str] | None, list[l
 
     `ms`: milliseconds in a unit of the file's. Raises ScenarioError, naming the file's row and column.
     """
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(read_text(path))) if row]
+    rows = [row for _, row in csv_rows(path, io.StringIO(read_text(path)))]
     if not rows:
         raise ScenarioError(f"{path}:1: the file is empty; allowed: a square matrix of round trips in ms")
     named = any(cell and not _is_number(cell) for cell in rows[0])

@@ -82,8 +82,8 @@ class Regions:
         median = format_duration(self.last_mile_ns)
         return (
             f"Between regions: those of {core.name} ({core.source or 'which names no source'}). Last miles are SYNTHETIC: "
-            f"log-normal (median round trip {median}, sigma {self.sigma:g}: assumed, as the rates are; that they spread widely was "
-            f"measured by Bajpai et al., CCR 2017). Made by: {command('regions', options)}"
+            f"log-normal (median round trip {median}, sigma {self.sigma:g}: assumed, as the rates are; that they spread widely "
+            f"was measured by Bajpai et al., CCR 2017). Made by: {command('regions', options)}"
         )
 
 

@@ -47,7 +47,7 @@ def read_brite(path: Path, ms: float) -> Cables:
     for what, found in (("Nodes", len(nodes)), ("Edges", len(edges))):
         if counts[what] != found or not found:
             raise ScenarioError(f"{path}: {found} lines of {what} where it says {counts[what]}; allowed: a whole .brite file")
-    return connected([f"n{node}" for node in nodes], [None] * len(nodes), edges, list(range(len(nodes))))
+    return connected(path, [f"n{node}" for node in nodes], [None] * len(nodes), edges, list(range(len(nodes))))
 
 
 def _edge(path: Path, line: int, words: list[str], nodes: dict[str, int]) -> tuple[int, int, int]:

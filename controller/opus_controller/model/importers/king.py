@@ -41,7 +41,7 @@ def read_king(path: Path, ms: float) -> Matrix:
         raise ScenarioError(f"{path}:1: no figure in the file; allowed: a square matrix, or lines such as 1,2 41280")
     words = lines[0][1].replace(",", " ").split()
     # Three lines of three numbers are a matrix: nobody passes on three pairs.
-    if words[0] == "node" or "," in lines[0][1] or (len(words) == 3 and len(lines) != 3):
+    if words[:1] == ["node"] or "," in lines[0][1] or (len(words) == 3 and len(lines) != 3):
         return _of_pairs(path, lines, ms)
     return _square(path, lines, ms)
 
@@ -79,7 +79,7 @@ def _of_pairs(path: Path, lines: Sequence[Line], ms: float) -> Matrix:
     declared = lines[0][1].startswith("node")
     for number, text in lines:
         words = text.replace(",", " ").split()
-        if words[0] == "node":
+        if words[:1] == ["node"]:
             # What follows a node's number is its name.
             node = _node(path, number, words[1] if len(words) > 1 else "")
             if node in nodes or pairs:

@@ -104,12 +104,16 @@ def _check_size(path: Path, labels: Sequence[str], rtt: NDArray[np.float64]) -> 
 
 
 def connected(
+    path: Path,
     labels: Sequence[str],
     places: Sequence[Position | None],
     edges: Iterable[tuple[int, int, int | None]],
     among: Sequence[int],
 ) -> Cables:
-    """The greatest connected part of `among` (positions), its sites in the order given; all others are left out."""
+    """The greatest connected part of `among` (positions), in that order; all others are left out.
+
+    ScenarioError if it is a single site.
+    """
     import networkx as nx
 
     graph: nx.Graph[int] = nx.Graph()
@@ -118,6 +122,8 @@ def connected(
     graph.add_edges_from((a, b) for a, b, _ in edges)
     part = max(nx.connected_components(graph), key=lambda part: (len(part), -min(part)))
     kept = [node for node in among if node in part]
+    if len(kept) < 2:
+        raise ScenarioError(f"{path}: no cable joins two of its {len(labels)} nodes that have a place")
     position = {node: k for k, node in enumerate(kept)}
     return Cables(
         [labels[node] for node in kept],

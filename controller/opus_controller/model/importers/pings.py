@@ -12,7 +12,6 @@ servers that are not listed, are left out. (wonderproxy.com/blog/a-day-in-the-li
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -21,8 +20,8 @@ import numpy as np
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.graph import Position
 from opus_controller.model.importers.network import Matrix, completed
-from opus_controller.model.importers.pairs import column, figure
-from opus_controller.model.textfile import read_lines
+from opus_controller.model.importers.pairs import column, figure, header_of
+from opus_controller.model.textfile import csv_rows, read_lines
 from opus_controller.model.units import shown
 
 Server = tuple[str, Position]
@@ -32,17 +31,15 @@ Server = tuple[str, Position]
 def read_pings(path: Path, ms: float) -> Matrix:
     """`ms`: milliseconds in a unit of the file's. Raises ScenarioError, naming file and line."""
     servers = _servers(_beside(path))
-    rows = csv.reader(read_lines(path))
-    header = [cell.strip().lower() for cell in next(rows, [])]
+    rows = csv_rows(path, read_lines(path))
+    header = header_of(rows)
     wanted = [column(path, header, (name,)) for name in ("source", "destination", "avg")]
     sums: dict[tuple[str, str], tuple[float, int]] = {}
-    for row in rows:
-        if not row:
-            continue
+    for line, row in rows:
         if len(row) <= max(wanted):
-            raise ScenarioError(f"{path}:{rows.line_num}: {len(row)} values; allowed: {','.join(header)}")
+            raise ScenarioError(f"{path}:{line}: {len(row)} values; allowed: {','.join(header)}")
         source, target, cell = (row[k] for k in wanted)
-        rtt = figure(path, rows.line_num, cell)
+        rtt = figure(path, line, cell)
         if rtt > 0 and source in servers and target in servers:
             total, count = sums.get((source, target), (0.0, 0))
             sums[source, target] = total + rtt, count + 1
@@ -67,22 +64,18 @@ def _beside(path: Path) -> Path:
 
 
 def _servers(path: Path) -> dict[str, Server]:
-    rows = csv.reader(read_lines(path))
-    header = [cell.strip().lower() for cell in next(rows, [])]
+    rows = csv_rows(path, read_lines(path))
+    header = header_of(rows)
     wanted = [column(path, header, (name,)) for name in ("id", "name", "latitude", "longitude")]
     servers: dict[str, Server] = {}
-    for row in rows:
-        if not row:
-            continue
+    for line, row in rows:
         if len(row) <= max(wanted):
-            raise ScenarioError(f"{path}:{rows.line_num}: {len(row)} values; allowed: {','.join(header)}")
-        server, name, *cells = (row[k].strip() for k in wanted)
-        lat, lon = (figure(path, rows.line_num, cell) for cell in cells)
+            raise ScenarioError(f"{path}:{line}: {len(row)} values; allowed: {','.join(header)}")
+        server, name, *cells = (row[k] for k in wanted)
+        lat, lon = (figure(path, line, cell) for cell in cells)
         if not (abs(lat) <= 90 and abs(lon) <= 180) or math.isnan(lat + lon):
-            raise ScenarioError(
-                f"{path}:{rows.line_num}: no place is at {shown(','.join(cells))}; allowed: latitude and longitude"
-            )
+            raise ScenarioError(f"{path}:{line}: no place is at {shown(','.join(cells))}; allowed: latitude and longitude")
         if server in servers:
-            raise ScenarioError(f"{path}:{rows.line_num}: the server {shown(server)} is given twice")
+            raise ScenarioError(f"{path}:{line}: the server {shown(server)} is given twice")
         servers[server] = name, (lat, lon)
     return servers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,21 +38,22 @@ class Format:
     """Given the milliseconds in a unit of the file's."""
     suffixes: tuple[str, ...]
     beginning: str
-    """A regular expression that matches the beginning of such files and of no others; empty: there is none."""
+    """A regular expression that matches the beginning of such files and of no others, in either case; empty: there is none."""
     unit: str = ""
     """Of its round trips, unless told otherwise; empty: it has its own delays, or none."""
 
 
 FORMATS: Final[Mapping[str, Format]] = {
     "numpy": Format("a square NumPy array of round trips", read_numpy, (".npy", ".npz"), r"\x93NUMPY|PK\x03\x04", "ms"),
-    "graphml": Format("a map such as the Topology Zoo's", read_graphml, (".graphml",), r"[^\[]{0,200}<graphml\b"),
-    "gml": Format("the same as GML", read_gml, (".gml",), r"(?:\s*(?:#.*|[A-Z]\w*\s+.*)\n)*\s*graph\s*\["),
+    "graphml": Format("a map such as the Topology Zoo's", read_graphml, (".graphml",), r"\s*(?:<(?s:.){0,2000}?)?<graphml\b"),
+    "gml": Format("the same as GML", read_gml, (".gml",), r"(?:[ \t]*(?:#.*|[a-z]\w*[ \t]+\S.*)?\n)*[ \t]*graph\s*\["),
     "brite": Format("what BRITE generates", read_brite, (".brite",), r"\s*Topology:"),
     "king": Format(
         "round trips of the King data set, or p2psim's topology",
         read_king,
         (".king", ".matrix"),
-        r"(?:#.*\n|\s)*(?:topology\s+E2EGraph\b|node\s+\d+\s|\d+,\d+[ \t]+-?\d+\s*\n|-?[\d.]+(?:[ \t]+-?[\d.]+)+\s*\n)",
+        r"(?:#.*\n|\s)*(?:topology\s+E2EGraph\b|node\s+\d+\s|\d+,\d+[ \t]+-?\d+\s*\n|"
+        r"(?:-?[\d.]+|nan)(?:[ \t]+(?:-?[\d.]+|nan))+\s*(?:\n|\Z))",
         "us",
     ),
     "wondernetwork": Format("WonderNetwork's pings", read_pings, (), r'"?source"?,"?destination"?,.*\bavg\b.*\bmdev\b', "ms"),
@@ -62,7 +64,7 @@ FORMATS: Final[Mapping[str, Format]] = {
         r'"?(?:from|from_region|source|src)"?,"?(?:to|to_region|destination|dst)\b',
         "ms",
     ),
-    "csv": Format("a square CSV table of round trips", read_csv, (".csv", ".csv.gz"), "", "ms"),
+    "csv": Format("a square CSV table of round trips", read_csv, (".csv",), "", "ms"),
 }
 """In the order in which they are tried: by what the file begins with, then by its name."""
 
@@ -72,13 +74,13 @@ def format_of(path: Path) -> str:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             beginning = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").decode("latin-1").replace("\r\n", "\n")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ScenarioError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     for name, known in FORMATS.items():
-        if known.beginning and re.match(known.beginning, beginning):
+        if known.beginning and re.match(known.beginning, beginning, re.IGNORECASE):
             return name
     for name, known in FORMATS.items():
-        if path.name.endswith(known.suffixes):
+        if path.name.removesuffix(".gz").endswith(known.suffixes):
             return name
     raise ScenarioError(f"{path}: what is it? say it with --format; allowed: {', '.join(FORMATS)}")
 
@@ -116,6 +118,8 @@ def import_topology(
     `take`: only so many sites, the first, or drawn by `seed`; of a map these have the round trips of its shortest ways.
     Raises ScenarioError.
     """
+    if seed is not None and take is None:
+        raise ScenarioError("--seed draws the sites to take; allowed: with --take")
     network = read_network(path, format_name=format_name, unit=unit, one_way=one_way)
     notes = []
     of = len(network.labels)

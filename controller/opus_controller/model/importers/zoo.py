@@ -52,7 +52,7 @@ def _cables(path: Path, graph: Any) -> Cables:
         raise ScenarioError(f"{path}: no node has Latitude and Longitude, so no delay can be told from it")
     position = {node: k for k, node in enumerate(nodes)}
     edges = sorted({tuple(sorted((position[a], position[b]))) for a, b in graph.edges()})
-    return connected(labels, places, [(a, b, None) for a, b in edges], placed)
+    return connected(path, labels, places, [(a, b, None) for a, b in edges], placed)
 
 
 def _place(path: Path, label: str, data: dict[str, object]) -> Position | None:
