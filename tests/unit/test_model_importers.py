@@ -173,10 +173,19 @@ def test_a_first_row_longer_than_what_is_looked_at(tmp_path: Path) -> None:
     assert format_of(path) == "king"
     with pytest.raises(ScenarioError, match="1100 sites; allowed: at most 1024 \\(--take N"):
         import_topology(path)
-    few = import_topology(path, take=3, seed=5)
-    assert few == import_topology(path, take=3, seed=5)
-    assert "# 3 of 1100 sites: drawn with seed 5." in few
     assert len(imported(path, take=3).sites) == 3
+
+
+def test_some_sites_are_the_first_or_drawn(tmp_path: Path) -> None:
+    rows = [[0 if i == j else 1000 * (i + j) for j in range(30)] for i in range(30)]
+    path = written(tmp_path, "king.matrix", "\n".join(" ".join(map(str, row)) for row in rows))
+    assert [site.name for site in imported(path, take=3).sites] == ["h001", "h002", "h003"]
+    drawn = import_topology(path, take=3, seed=5)
+    assert drawn == import_topology(path, take=3, seed=5) != import_topology(path, take=3, seed=6)
+    assert drawn.startswith("# 3 of 30 sites: drawn with seed 5.\n")
+    topology = imported(path, take=3, seed=5)
+    (a, b, _), numbers = topology.sites, [int(site.name[1:]) - 1 for site in topology.sites]
+    assert rtt_ms(topology, a.name, b.name) == numbers[0] + numbers[1]
 
 
 def test_wondernetwork(tmp_path: Path) -> None:
@@ -392,7 +401,7 @@ def test_pings_without_servers_or_with_two(tmp_path: Path) -> None:
     ],
     ids=["shape", "vector", "scalar", "complex", "text", "infinite", "pickled"],
 )
-def test_arrays_that_are_no_matrix(tmp_path: Path, array: np.ndarray, said: str) -> None:  # type: ignore[type-arg]
+def test_arrays_that_are_no_matrix(tmp_path: Path, array: np.ndarray, said: str) -> None:
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(ScenarioError) as caught:
         import_topology(tmp_path / "a.npy")

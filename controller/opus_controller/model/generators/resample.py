@@ -2,14 +2,14 @@
 
 **Which.** Balanced resampling (Davison, Hinkley, Schechtman, *Efficient Bootstrap Simulation*, Biometrika 73(3), 1986): every
 site is there equally often but for one, the remainder drawn. So clusters keep their shares.
-**A copy hangs on its site by a leg**, drawn from the matrix' own nearest neighbours: the round trips from each site to its nearest
-other one, but none longer than the site's own, so that a copy is no further away than another site was. The first copy of each
-site has none. Between two copies of a site the round trip is the longer of their legs; to any other site it is the site's
+**A copy hangs on its site by a leg**, drawn from the matrix' own nearest neighbours: the round trips from each site to its
+nearest other one, but none longer than the site's own, so that a copy is no further away than another site was. The first copy of
+each site has none. Between two copies of a site the round trip is the longer of their legs; to any other site it is the site's
 round trip and a part of the leg, even between nothing and half of it.
 
 So round trips between first copies are the measured ones, clusters stay, and no triple breaks the triangle inequality
-unless the sites that it is copied from do. The price is a median that rises by a few percent where sites are far from each other (of
-33 cloud regions by 2%, of PlanetLab's 490 hosts by nothing). Both directions of a pair change alike: asymmetry stays.
+unless the sites that it is copied from do. The price is a median that rises by a few percent where sites are far from each other
+(of 33 cloud regions by 2%, of PlanetLab's 490 hosts by nothing). Both directions of a pair change alike: asymmetry stays.
 """
 
 from __future__ import annotations
@@ -79,8 +79,9 @@ class Resample:
         options |= {key: value for key, value in (("format", self.format_name), ("unit", self.unit)) if value}
         line = command("resample", options, path.name) + (" --one-way" if self.one_way else "")
         return (
-            f"SYNTHETIC: resampled from the {of} sites of {path.name} (sha256 {digest(path)}...); between the first copies of "
-            f"sites round trips are its own, every other copy hangs on its site by a leg drawn from the nearest neighbours. Made by: {line}"
+            f"SYNTHETIC: resampled from the {of} sites of {path.name} (sha256 {digest(path)}...); between the first copies "
+            "of sites round trips are its own, every other copy hangs on its site by a leg drawn from its nearest neighbours. "
+            f"Made by: {line}"
         )
 
 
