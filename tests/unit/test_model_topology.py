@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.graph import distance_km, fibre_delay_ns
-from opus_controller.model.importing import import_topology, slug
+from opus_controller.model.importers.table import import_topology
 from opus_controller.model.scenario import shipped
 from opus_controller.model.settings import parse_setting
 from opus_controller.model.shapes import BurstLoss
 from opus_controller.model.topology import Topology, load_topology
 from opus_controller.model.topology_hosts import address_of
+from opus_controller.model.topology_text import slug
 
 MS = 1_000_000
 HEAD = "name: t\nsites: [a, b, c]\n"

@@ -1,4 +1,4 @@
-"""`opus topology validate|show|import`: networks, before anything runs on them."""
+"""`opus topology validate|show|import|generate`: networks, before anything runs on them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opus_controller.cli._output import JsonOption, print_json, print_table, write_out
+from opus_controller.cli import _generate
+from opus_controller.cli._output import JsonOption, need_writable, print_json, print_table
+from opus_controller.cli._topology_file import (
+    FormatOption,
+    NameOption,
+    OneWayOption,
+    OutOption,
+    UnitOption,
+    load,
+    write_topology,
+)
 
 if TYPE_CHECKING:
     from opus_controller.model.plan import Host
@@ -20,29 +30,23 @@ WIDEST_MATRIX = 16
 
 
 def register(app: typer.Typer) -> None:
-    commands = typer.Typer(help="Check, show and import networks.", no_args_is_help=True, rich_markup_mode=None)
+    commands = typer.Typer(help="Check, show, import and generate networks.", no_args_is_help=True, rich_markup_mode=None)
     commands.command()(validate)
     commands.command()(show)
     commands.command("import")(import_)
+    _generate.register(commands)
     app.add_typer(commands, name="topology")
-
-
-def _load(file: str) -> Topology:
-    from opus_controller.model.scenario import find
-    from opus_controller.model.topology import load_topology
-
-    return load_topology(find("topologies", file))
 
 
 def validate(file: FileArgument) -> None:
     """Check a topology; exit code 2 and one line if something is wrong with it."""
-    topology = _load(file)
+    topology = load(file)
     typer.echo(f"{file}: {topology.name}, {len(topology.hosts)} hosts in {len(topology.sites)} sites: good")
 
 
 def show(file: FileArgument, as_json: JsonOption = False) -> None:
     """Sites, hosts and round trips of a topology."""
-    topology = _load(file)
+    topology = load(file)
     if as_json:
         print_json(_document(topology))
         return
@@ -97,7 +101,7 @@ def _abilities(host: Host) -> tuple[str, str, str, str]:
 def _show_round_trips(topology: Topology) -> None:
     """Sums of both directions, access links not included; of many sites only the extremes."""
     sites = topology.sites
-    rtts = _round_trips(topology)
+    rtts = topology.rtts_ms()
     if len(sites) <= WIDEST_MATRIX:
         typer.echo("round trips in ms between sites, access links not included (* the two directions differ)")
         rows = []
@@ -109,12 +113,6 @@ def _show_round_trips(topology: Topology) -> None:
     pairs = sorted((rtts[i][j], sites[i].name, sites[j].name) for i in range(len(sites)) for j in range(i))
     for what, (rtt, a, b) in (("least", pairs[0]), ("median", pairs[len(pairs) // 2]), ("greatest", pairs[-1])):
         typer.echo(f"{what} round trip between sites: {rtt:.1f} ms, {a} to {b} (the whole matrix: --json)")
-
-
-def _round_trips(topology: Topology) -> list[list[float]]:
-    shapes, index = topology.paths.shapes, topology.paths.index
-    n = range(len(topology.sites))
-    return [[(shapes[index[i][j]].delay_ns + shapes[index[j][i]].delay_ns) / 1e6 for j in n] for i in n]
 
 
 def _uneven(topology: Topology, i: int, j: int) -> bool:
@@ -132,24 +130,28 @@ def _document(topology: Topology) -> dict[str, object]:
             for site in topology.sites
         ],
         "hosts": [host.model_dump(mode="json", exclude={"boot_at_ns"}) for host in topology.hosts],
-        "rtt_ms": _round_trips(topology),
+        "rtt_ms": topology.rtts_ms(),
         "paths": topology.paths.model_dump(mode="json"),
     }
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="A square matrix of round trips in ms (.csv, .csv.gz), or a map (.graphml).")],
-    out: Annotated[Path | None, typer.Option("--out", help="Write here; unless given, to standard output.")] = None,
-    name: Annotated[str, typer.Option("--name", help="Of the topology; unless given, the file's.")] = "",
+    file: Annotated[Path, typer.Argument(help="A matrix of round trips, pings, a map: see docs/topologies.md.", metavar="FILE")],
+    out: OutOption = None,
+    name: NameOption = "",
     source: Annotated[str, typer.Option("--source", help="Where the figures come from.")] = "",
     hosts: Annotated[int, typer.Option("--hosts", min=1, help="In each site.")] = 1,
+    format_name: FormatOption = "",
+    unit: UnitOption = "",
+    one_way: OneWayOption = False,
+    take: Annotated[int | None, typer.Option("--take", min=2, help="Only so many sites.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Draw them; unless given, the first are taken.")] = None,
 ) -> None:
-    """Make a topology of a matrix of round trips or of a map of cables."""
-    from opus_controller.model.importing import import_topology
+    """Make a topology of other people's figures: a matrix of round trips, pings, or a map of cables."""
+    from opus_controller.model.importers.table import import_topology
 
-    text = import_topology(file, name=name, source=source, hosts=hosts)
-    write_out(text, out)
-    if out is None:
-        return
-    topology = _load(str(out))
-    typer.echo(f"{out}: {topology.name}, {len(topology.hosts)} hosts in {len(topology.sites)} sites")
+    need_writable(out)
+    text = import_topology(
+        file, name=name, source=source, hosts=hosts, format_name=format_name, unit=unit, one_way=one_way, take=take, seed=seed
+    )
+    write_topology(text, out)

@@ -38,7 +38,10 @@ def graph_delays(problems: Problems, graph: GraphForm, sites: Sequence[str], pla
     """Nanoseconds one way between all pairs of sites. Sites that no cables join, unknown nodes, ... are added to `problems`."""
     import networkx as nx  # half a second to import, needed by few topologies
 
-    positions = {**places, **{name: (node.lat, node.lon) for name, node in graph.nodes.items()}}
+    positions = dict(places)
+    for name, node in graph.nodes.items():
+        if node.lat is not None and node.lon is not None:
+            positions[name] = node.lat, node.lon
     nodes = [*sites, *graph.nodes]
     for name in graph.nodes:
         if name in sites:

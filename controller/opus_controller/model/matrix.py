@@ -7,7 +7,6 @@ written with one-way delays under `paths`. A zero on the diagonal means "not mea
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.fields import listed, suggestion
-from opus_controller.model.textfile import read_text
+from opus_controller.model.textfile import csv_rows, read_text
 from opus_controller.model.units import shown
 
 Pair = tuple[int, int]
@@ -96,12 +95,12 @@ def _is_rtt(problems: Problems, keys: KeyPath, rtt: object, *, diagonal: bool) -
     return False
 
 
-def rtts_from_csv(path: Path) -> tuple[list[str] | None, list[list[float]]]:
+def rtts_from_csv(path: Path, ms: float = 1.0) -> tuple[list[str] | None, list[list[float]]]:
     """Names (if the first row and column hold names) and rows of round trips in ms of a square CSV file, plain or gzip.
 
-    Raises ScenarioError, naming the file's row and column.
+    `ms`: milliseconds in a unit of the file's. Raises ScenarioError, naming the file's row and column.
     """
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(read_text(path))) if row]
+    rows = [row for _, row in csv_rows(path, io.StringIO(read_text(path)))]
     if not rows:
         raise ScenarioError(f"{path}:1: the file is empty; allowed: a square matrix of round trips in ms")
     named = any(cell and not _is_number(cell) for cell in rows[0])
@@ -114,7 +113,7 @@ def rtts_from_csv(path: Path) -> tuple[list[str] | None, list[list[float]]]:
             raise ScenarioError(
                 f"{path}:{first_line + i}: the row of {shown(row[0])} where {expected} belongs; rows and columns must agree"
             )
-        numbers.append(_row_of(path, first_line + i, row[1:] if named else row, i))
+        numbers.append(_row_of(path, first_line + i, row[1:] if named else row, i, ms))
     width = len(names) if names is not None else len(numbers)
     for i, values in enumerate(numbers):
         if len(values) != width or len(numbers) != width:
@@ -124,16 +123,17 @@ def rtts_from_csv(path: Path) -> tuple[list[str] | None, list[list[float]]]:
     return names, numbers
 
 
-def _row_of(path: Path, line: int, cells: list[str], i: int) -> list[float]:
+def _row_of(path: Path, line: int, cells: list[str], i: int, ms: float) -> list[float]:
     values = []
     for j, cell in enumerate(cells):
-        value = float(cell) if _is_number(cell) else math.nan
+        value = float(cell) * ms if _is_number(cell) else math.nan
         on_diagonal = i == j and (cell == "" or value == 0)
         if on_diagonal:
             value = 0.0
         elif not 0 < value <= MAX_RTT_MS:
+            unit = "milliseconds" if ms == 1 else "round trips"
             raise ScenarioError(
-                f"{path}:{line}: number {j + 1} is {shown(cell)}; allowed: milliseconds above 0, at most {MAX_RTT_MS}"
+                f"{path}:{line}: number {j + 1} is {shown(cell)}; allowed: {unit} above 0, at most {MAX_RTT_MS / ms:g}"
             )
         values.append(value)
     return values

@@ -40,6 +40,12 @@ class Topology:
         names = [site.name for site in self.sites]
         return self.paths.shapes[self.paths.index[names.index(source)][names.index(target)]]
 
+    def rtts_ms(self) -> list[list[float]]:
+        """Round trips between sites, both directions together, access links not included."""
+        shapes, index = self.paths.shapes, self.paths.index
+        n = range(len(self.sites))
+        return [[(shapes[index[i][j]].delay_ns + shapes[index[j][i]].delay_ns) / 1e6 for j in n] for i in n]
+
 
 def load_topology(path: Path, settings: Sequence[Setting] = ()) -> Topology:
     """Read and check a topology's file; `settings` stand in for what it says, as a scenario's do.

@@ -60,6 +60,11 @@ Queue = Annotated[
 ]
 
 
+def _check_place(lat: float | None, lon: float | None) -> None:
+    if (lat is None) != (lon is None):
+        raise ValueError("has only one of lat and lon; allowed: both, or neither")
+
+
 def _site(value: object) -> object:
     return value if isinstance(value, dict) else {"name": value}
 
@@ -76,8 +81,7 @@ class SiteForm(Form):
 
     @model_validator(mode="after")
     def _both_or_none(self) -> SiteForm:
-        if (self.lat is None) != (self.lon is None):
-            raise ValueError("has only one of lat and lon; allowed: both, or neither")
+        _check_place(self.lat, self.lon)
         return self
 
 
@@ -208,10 +212,15 @@ class MatrixFileForm(Form):
 
 
 class NodeForm(Form):
-    """A router of the graph that has no hosts."""
+    """A router of the graph that has no hosts; without a place where all its edges have a delay."""
 
-    lat: Latitude
-    lon: Longitude
+    lat: Latitude | None = None
+    lon: Longitude | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> NodeForm:
+        _check_place(self.lat, self.lon)
+        return self
 
 
 def _edge(value: object) -> object:
@@ -241,7 +250,7 @@ class GraphForm(Form):
     """Cables between sites and routers; a path takes the shortest way, at two thirds of the speed of light."""
 
     nodes: dict[Name, NodeForm] = Field(default_factory=dict)
-    """Routers without hosts; the sites are nodes too, and then need lat and lon."""
+    """Routers without hosts; the sites are nodes too. Ends of an edge without a delay need lat and lon."""
     edges: list[Edge] = Field(min_length=1)
 
 
