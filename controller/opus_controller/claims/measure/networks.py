@@ -66,7 +66,7 @@ def _clouds(place: Path | None) -> Network:
 
 
 def _cogentco(place: Path | None) -> Network:
-    from opus_controller.model.importing import import_topology
+    from opus_controller.model.importers.table import import_topology
 
     path = data.find(place).parent / GRAPH
     document = yaml.safe_load(import_topology(path, name="cogentco", hosts=2))
