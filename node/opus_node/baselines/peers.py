@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from opus_node.core.context import Context
-from opus_node.core.messages import Ask, Seek, Told
+from opus_node.core.messages import Ask, MemberUpdate, Seek, Told
 from opus_node.core.rtt import Rtt
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, Nanos, NodeId
@@ -23,6 +23,8 @@ OnSilent = Callable[[NodeId], None]
 TRIES = 3
 LEAST: Nanos = 100 * MILLISECOND
 """Before a question is asked again: datagrams are answered by processes that others keep busy."""
+SLOW: Nanos = 2000 * MILLISECOND
+"""The same of one that is longer than a packet, or whose answer is: a connection must be made for it."""
 SOUGHT: Nanos = 2000 * MILLISECOND
 """Until a question that is passed on from node to node counts as lost."""
 KEPT = 1024
@@ -30,7 +32,7 @@ KEPT = 1024
 
 
 class Question:
-    __slots__ = ("ask", "expires", "node", "on_silent", "on_told", "sent_at", "timer", "tries")
+    __slots__ = ("ask", "most", "node", "on_silent", "on_told", "sent_at", "slow", "timer", "tries")
 
     def __init__(self, node: NodeId, ask: Ask | Seek, on_told: OnTold, on_silent: OnSilent | None) -> None:
         self.node = node
@@ -39,6 +41,8 @@ class Question:
         self.on_silent = on_silent
         self.sent_at: Nanos = 0
         self.tries = 0
+        self.most = TRIES
+        self.slow = False
         self.timer: Timer | None = None
 
 
@@ -80,16 +84,23 @@ class Peers:
         *,
         key: int = 0,
         nodes: tuple[NodeId, ...] = (),
+        updates: tuple[MemberUpdate, ...] = (),
+        tries: int = TRIES,
+        slow: bool = False,
     ) -> None:
-        """One of the two is called, once, unless this node ends before."""
+        """One of the two is called, once, unless this node ends before. `slow`: the question or its answer may be longer than a
+        packet."""
         self._nonce += 1
-        self._send(Question(node, Ask(self._nonce, what, key, nodes), on_told, on_silent))
+        question = Question(node, Ask(self._nonce, what, key, nodes, updates), on_told, on_silent)
+        question.most, question.slow = tries, slow
+        self._send(question)
 
     def seek(self, node: NodeId, what: str, key: int, on_told: OnTold, on_silent: OnSilent | None = None) -> None:
         """The same of whoever the key belongs to, by way of `node`; asked once, and the answer comes from anybody."""
         self._nonce += 1
         question = Question(node, Seek(self._nonce, self._ctx.me, what, key, 1), on_told, on_silent)
-        question.tries = TRIES
+        question.most = 1
+        question.tries = 1
         self._questions[self._nonce] = question
         question.timer = self._ctx.timers.at(self._ctx.now + SOUGHT + 2 * self._ctx.lag, self._due, self._nonce)
         self._ctx.send(node, question.ask)
@@ -99,13 +110,14 @@ class Peers:
         self._questions[question.ask.nonce] = question
         question.tries += 1
         question.sent_at = ctx.now
-        wait = max(LEAST, ctx.patience(self.rtt(question.node), ahead=True)) << (question.tries - 1)
+        patience = ctx.patience(self.rtt(question.node), ahead=not question.slow)
+        wait = max(SLOW if question.slow else LEAST, patience) << (question.tries - 1)
         question.timer = ctx.timers.at(ctx.now + wait, self._due, question.ask.nonce)
         ctx.send(question.node, question.ask)
 
     def _due(self, nonce: int) -> None:
         question = self._questions[nonce]
-        if question.tries < TRIES:
+        if question.tries < question.most:
             self._send(question)
             return
         del self._questions[nonce]
@@ -120,9 +132,8 @@ class Peers:
         del self._questions[message.nonce]
         if question.timer is not None:
             question.timer.cancel()
-        if (
-            isinstance(question.ask, Ask) and question.tries == 1
-        ):  # Karn's rule: of one asked twice nobody knows which was answered
+        # Karn's rule: of one asked twice nobody knows which was answered. A slow one's time is that of a dial and a transfer.
+        if isinstance(question.ask, Ask) and question.tries == 1 and not question.slow:
             self.rtt(source).sample(self._ctx.now - question.sent_at)
         question.on_told(source, message)
 
