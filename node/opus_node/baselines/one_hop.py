@@ -33,7 +33,7 @@ from functools import partial
 from typing import Final
 
 from opus_node.baselines.ids import Identifier, clockwise, of_app, of_node
-from opus_node.baselines.one_hop_table import ALIVE, DEAD, LEAST_ROUND, SESSION, Table, levels, most_events, theta
+from opus_node.baselines.one_hop_table import DEAD, LEAST_ROUND, SESSION, Table, alive, levels, most_events, theta
 from opus_node.baselines.overlay import Overlay
 from opus_node.baselines.peers import Peers
 from opus_node.core.context import Context
@@ -57,10 +57,10 @@ COMPARE_EVERY: Final = 4
 DEEP: Final[Nanos] = 2 * SECOND
 """While comparisons are not farther apart than this, all that differs is looked at, otherwise one part of it."""
 MUCH: Final = 50
-"""If more than one in so many differ, comparisons begin anew."""
+"""If more than one in so many differ, or have died since the last comparison, comparisons begin anew."""
 STRANGERS: Final = 8
 """Each so-manieth comparison is with a seed that is not in the table, or a node held for dead: after a cut all are one again."""
-LATE: Final[Nanos] = 60 * SECOND
+LATE: Final[Nanos] = 15 * SECOND
 """Who takes a node for alive so shortly after its death has only not heard; later one of the two is mistaken."""
 WINDOW: Final[Nanos] = 300 * SECOND
 """Over one to two of these events are counted."""
@@ -95,7 +95,9 @@ class OneHop(Overlay):
         self._round_began: Nanos = 0
         self._round: Timer | None = None
         self._pause: Nanos = COMPARE_FIRST
+        self._comparison: Timer | None = None
         self._differed = 0
+        """Since the last comparison."""
         self._compared_times = 0
         self._late_look_at: Nanos = 0
         """When all that was under way at the join has arrived; 0: it was looked at since."""
@@ -149,10 +151,10 @@ class OneHop(Overlay):
         """This node knows whom it can compare its table with, and what it holds."""
         if not self._whole:
             self._whole = True
-            self.ctx.timers.at(self.ctx.now + self.ctx.jitter(COMPARE_FIRST, 0.5, 1.5), self._compare)
+            self._compare_soon()
 
     def _own(self) -> MemberUpdate:
-        return MemberUpdate(self.ctx.me, ALIVE, self.table.lives[self.ctx.me], "")
+        return alive(self.ctx.me, self.table.lives[self.ctx.me])
 
     def leave(self) -> None:
         self._leaving = True
@@ -262,8 +264,10 @@ class OneHop(Overlay):
         if update.member == self.ctx.me:
             self._refute(update)
         elif update.state == DEAD:
-            if table.remove(update.member, update.incarnation, self.ctx.now) and update.member == self._before:
-                self._look_before()
+            if table.remove(update.member, update.incarnation, self.ctx.now):
+                self._differ(1)
+                if update.member == self._before:
+                    self._look_before()
         else:
             table.add(update.member, update.incarnation)
         return len(table) != n
@@ -282,11 +286,11 @@ class OneHop(Overlay):
 
     def _add_all(self, updates: tuple[MemberUpdate, ...]) -> int:
         """How many of them were news; they are no events, since others learn of them as this node has."""
-        found = 0
+        found, lives = 0, self.table.lives
         for update in updates:
-            buried = self.table.buried.get(update.member)
-            if update.member == self.ctx.me:
+            if lives.get(update.member, -1) >= update.incarnation or update.member == self.ctx.me:
                 continue
+            buried = self.table.buried.get(update.member)
             if self.table.add(update.member, update.incarnation):
                 found += 1
             elif buried is not None and buried[0] >= update.incarnation and self.ctx.now - buried[1] > LATE:
@@ -377,7 +381,7 @@ class OneHop(Overlay):
         for update in ask.updates:
             if ask.what == JOIN:  # one that has come back with the number of a life that was buried gets a greater one
                 least = max(self.table.buried.get(source, (-1, 0))[0] + 1, self.table.lives.get(source, 0))
-                update = MemberUpdate(source, ALIVE, max(update.incarnation, least), "")
+                update = alive(source, max(update.incarnation, least))
             changed |= self._take(update)
             if update.member != self.ctx.me:
                 self._event(update, levels(len(self.table)))
@@ -387,7 +391,7 @@ class OneHop(Overlay):
             return Told(ask.nonce)
         if n < PACKET:
             return Told(ask.nonce, updates=self.table.told(""), final=True)
-        return Told(ask.nonce, updates=(MemberUpdate(source, ALIVE, self.table.lives[source], ""),))
+        return Told(ask.nonce, updates=(alive(source, self.table.lives[source]),))
 
     def _on_who(self, source: NodeId, ask: Ask) -> Told:
         """Somebody joins by way of this node. Whoever asks next is told of it too, before it has told its successor."""
@@ -403,9 +407,7 @@ class OneHop(Overlay):
     # Anti-entropy
 
     def _compare(self, _: object) -> None:
-        ctx, n = self.ctx, len(self.table)
-        if self._differed * MUCH > max(MUCH, n):
-            self._pause = COMPARE_FIRST
+        ctx = self.ctx
         late = 0 < self._late_look_at <= ctx.now
         if late:
             self._late_look_at = 0
@@ -415,7 +417,19 @@ class OneHop(Overlay):
         if partner and not self._leaving:
             self._ask_section(DEEPLY if late or self._pause <= DEEP else SECTION, "", 1, partner)
         self._pause = min(2 * self._pause, COMPARE_EVERY * self._theta())
-        ctx.timers.at(ctx.now + ctx.jitter(self._pause, 0.75, 1.25), self._compare)
+        self._comparison = ctx.timers.at(ctx.now + ctx.jitter(self._pause, 0.75, 1.25), self._compare)
+
+    def _compare_soon(self) -> None:
+        if self._comparison is not None:
+            self._comparison.cancel()
+        self._pause = COMPARE_FIRST
+        self._comparison = self.ctx.timers.at(self.ctx.now + self.ctx.jitter(COMPARE_FIRST, 0.5, 1.5), self._compare)
+
+    def _differ(self, count: int) -> None:
+        """So many entries were other ones than they should have been."""
+        self._differed += count
+        if self._differed * MUCH > max(MUCH, len(self.table)) and self._pause > DEEP and self._whole:
+            self._compare_soon()
 
     def _partner(self) -> NodeId:
         ctx, table = self.ctx, self.table
@@ -458,7 +472,7 @@ class OneHop(Overlay):
         known = {update.member: update.incarnation for update in told.updates}
         lacking = tuple(one for one in self.table.told(prefix) if one.incarnation > known.get(one.member, -1))
         found = self._add_all(told.updates)
-        self._differed += alike * (found + len(lacking))
+        self._differ(alike * (found + len(lacking)))
         if lacking:
             self.peers.ask(source, TELL, _nothing, updates=lacking, slow=len(lacking) > PACKET)
         if found:

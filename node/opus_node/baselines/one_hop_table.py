@@ -51,6 +51,11 @@ def _mark(node: NodeId, incarnation: int) -> int:
     return int.from_bytes(sha1(f"{node} {incarnation}".encode(), usedforsecurity=False).digest()[:6], "big")
 
 
+@lru_cache(maxsize=1 << 17)
+def alive(node: NodeId, incarnation: int) -> MemberUpdate:
+    return MemberUpdate(node, ALIVE, incarnation, "")
+
+
 class Table:
     __slots__ = ("_sums", "buried", "lives", "ring")
 
@@ -119,7 +124,8 @@ class Table:
 
     def told(self, prefix: str) -> tuple[MemberUpdate, ...]:
         """Who lives in that section."""
-        return tuple(MemberUpdate(node, ALIVE, self.lives[node], "") for _, node in self.section(prefix))
+        lives = self.lives
+        return tuple([alive(node, lives[node]) for _, node in self.section(prefix)])
 
     def digest(self, prefix: str) -> int:
         """Equal for equal sections; of 48 bits."""
