@@ -63,7 +63,9 @@ STRANGERS: Final = 8
 LATE: Final[Nanos] = 15 * SECOND
 """Who takes a node for alive so shortly after its death has only not heard; later one of the two is mistaken."""
 WINDOW: Final[Nanos] = 300 * SECOND
-"""Over one to two of these events are counted."""
+"""Over one to two of these events are counted ..."""
+WINDOW_LEAST: Final[Nanos] = 60 * SECOND
+"""... or since the boot, and so much at least."""
 PASSED: Final = 4096
 """Events remembered, so that none is passed on twice."""
 HELD_HEX: Final = 6
@@ -108,7 +110,7 @@ class OneHop(Overlay):
         ctx = self.ctx
         self.table.add(ctx.me, ctx.incarnation)
         self._seeds = tuple(seeds)
-        self._round_began = self._counting_since = ctx.now
+        self._round_began = self._counting_since = ctx.booted_at
         self._round = ctx.timers.at(ctx.now + ctx.jitter(min(self._theta(), 3 * SECOND), 0.2, 1.0), self._tick)
         if not seeds:
             self._begin()
@@ -182,8 +184,8 @@ class OneHop(Overlay):
     def _theta(self) -> Nanos:
         if self.ctx.config.upkeep:
             return self.ctx.config.upkeep
-        n, events = len(self.table), sum(self._counts)
-        span = WINDOW + min(WINDOW, self.ctx.now - self._counting_since)
+        n, events, now = len(self.table), sum(self._counts), self.ctx.now
+        span = max(WINDOW_LEAST, now - max(self.ctx.booted_at, self._counting_since - WINDOW))
         return theta(n, 2 * n * span // events if events else SESSION)
 
     def _tick(self, _: object) -> None:
