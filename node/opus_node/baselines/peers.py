@@ -10,6 +10,7 @@ Time-outs follow from measured round trips, as MSPastry and Bamboo have them (Rh
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from opus_node.core.context import Context
 from opus_node.core.messages import Ask, MemberUpdate, Seek, Told
@@ -32,15 +33,15 @@ KEPT = 1024
 
 
 class Question:
-    __slots__ = ("ask", "most", "node", "on_silent", "on_told", "sent_at", "slow", "timer", "tries")
+    __slots__ = ("ask", "most", "node", "on_silent", "on_told", "sent_at", "slow", "timer")
 
     def __init__(self, node: NodeId, ask: Ask | Seek, on_told: OnTold, on_silent: OnSilent | None) -> None:
         self.node = node
         self.ask = ask
         self.on_told = on_told
         self.on_silent = on_silent
-        self.sent_at: Nanos = 0
-        self.tries = 0
+        self.sent_at: dict[int, Nanos] = {}
+        """Of each try, by its nonce: each is another, so that an answer tells its own round trip."""
         self.most = TRIES
         self.slow = False
         self.timer: Timer | None = None
@@ -100,50 +101,53 @@ class Peers:
         self._nonce += 1
         question = Question(node, Seek(self._nonce, self._ctx.me, what, key, 1), on_told, on_silent)
         question.most = 1
-        question.tries = 1
+        question.sent_at[self._nonce] = self._ctx.now
         self._questions[self._nonce] = question
-        question.timer = self._ctx.timers.at(self._ctx.now + SOUGHT + 2 * self._ctx.lag, self._due, self._nonce)
+        question.timer = self._ctx.timers.at(self._ctx.now + SOUGHT + 2 * self._ctx.lag, self._due, question)
         self._ctx.send(node, question.ask)
 
     def _send(self, question: Question) -> None:
-        ctx = self._ctx
-        self._questions[question.ask.nonce] = question
-        question.tries += 1
-        question.sent_at = ctx.now
+        ctx, nonce = self._ctx, question.ask.nonce
+        self._questions[nonce] = question
+        question.sent_at[nonce] = ctx.now
         patience = ctx.patience(self.rtt(question.node), ahead=not question.slow)
-        wait = max(SLOW if question.slow else LEAST, patience) << (question.tries - 1)
-        question.timer = ctx.timers.at(ctx.now + wait, self._due, question.ask.nonce)
+        wait = max(SLOW if question.slow else LEAST, patience) << (len(question.sent_at) - 1)
+        question.timer = ctx.timers.at(ctx.now + wait, self._due, question)
         ctx.send(question.node, question.ask)
 
-    def _due(self, nonce: int) -> None:
-        question = self._questions[nonce]
-        if question.tries < question.most:
+    def _due(self, question: Question) -> None:
+        if len(question.sent_at) < question.most:
+            self._nonce += 1
+            question.ask = replace(question.ask, nonce=self._nonce)
             self._send(question)
-            return
-        del self._questions[nonce]
+        else:
+            self._unanswered(question)
+
+    def _unanswered(self, question: Question) -> None:
+        self._end(question)
         self.lost += 1
         if question.on_silent is not None:
             question.on_silent(question.node)
+
+    def _end(self, question: Question) -> None:
+        if question.timer is not None:
+            question.timer.cancel()
+        for nonce in question.sent_at:
+            del self._questions[nonce]
 
     def told(self, source: NodeId, message: Told) -> None:
         question = self._questions.get(message.nonce)
         if question is None or (isinstance(question.ask, Ask) and question.node != source):
             return
-        del self._questions[message.nonce]
-        if question.timer is not None:
-            question.timer.cancel()
-        # Karn's rule: of one asked twice nobody knows which was answered. A slow one's time is that of a dial and a transfer.
-        if isinstance(question.ask, Ask) and question.tries == 1 and not question.slow:
-            self.rtt(source).sample(self._ctx.now - question.sent_at)
+        self._end(question)
+        # The time of a slow one is that of a dial and a transfer, and of one that was passed on, that of several paths.
+        if isinstance(question.ask, Ask) and not question.slow:
+            self.rtt(source).sample(self._ctx.now - question.sent_at[message.nonce])
         question.on_told(source, message)
 
     def unreachable(self, node: NodeId) -> None:
         """Whoever waits for it need not."""
-        for nonce, question in list(self._questions.items()):
-            if question.node == node and isinstance(question.ask, Ask):
-                del self._questions[nonce]
-                if question.timer is not None:
-                    question.timer.cancel()
-                self.lost += 1
-                if question.on_silent is not None:
-                    question.on_silent(node)
+        waiting = [one for nonce, one in self._questions.items() if one.node == node and isinstance(one.ask, Ask)]
+        for question in waiting:
+            if question.ask.nonce in self._questions:
+                self._unanswered(question)
