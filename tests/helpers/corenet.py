@@ -68,6 +68,7 @@ class CoreNet:
     seed: str = "corenet"
     chance: Chance = field(default_factory=Chance)
     seeds: tuple[NodeId, ...] = ()
+    make: Callable[[NodeId, NodeConfig, Random], Any] = NodeCore
 
     def __post_init__(self) -> None:
         self.now: Nanos = 0
@@ -111,7 +112,7 @@ class CoreNet:
     def boot(self, node: NodeId) -> None:
         life = self.lives[node] = self.lives.get(node, -1) + 1
         self.dead.discard(node)
-        core: Any = NodeCore(node, self.configs.get(node, self.config), Random(f"{self.seed}/{node}/{life}"))
+        core: Any = self.make(node, self.configs.get(node, self.config), Random(f"{self.seed}/{node}/{life}"))
         if node in self.clocks:
             core = ClockedCore(core, self.clocks[node], node)
         self.cores[node] = core

@@ -16,6 +16,7 @@ from random import Random
 from typing import Any, Final
 
 from opus_node.baselines.asker import Asker
+from opus_node.baselines.holders import Holders
 from opus_node.baselines.ids import of_app
 from opus_node.baselines.overlay import Make, Overlay
 from opus_node.baselines.peers import Peers
@@ -47,8 +48,6 @@ from opus_node.core.replies import Replies
 from opus_node.core.types import MILLISECOND, AppConfig, AppId, Nanos, NodeConfig, NodeId
 
 NOT_HELD: Final = "not a holder of this key"
-
-
 REMEMBERED = 512
 """Requests of which this node remembers who passed them to it."""
 
@@ -63,10 +62,11 @@ class BaselineCore:
         self._prober = Prober(ctx)
         self._peers = Peers(ctx)
         self._overlay: Overlay = make(ctx, self._peers, self._review)
+        self._holders = Holders(ctx, self._peers, self._overlay)
         self._once = Once(ctx)
         self._replies = Replies()
         self._replica = Replica(ctx, self._once, lambda: "", self._deliver, lambda request: None, lambda app: False)
-        self._relay = Relay(ctx, self._peers, self._overlay, self._once, self._silent)
+        self._relay = Relay(ctx, self._peers, self._holders, self._once, self._silent)
         self._clients = {app.name: self._client(app) for app in ctx.config.apps}
         self._looking: set[AppId] = set()
         """Whose holders are being looked up; never iterated."""
@@ -88,7 +88,7 @@ class BaselineCore:
         }
 
     def _client(self, app: AppConfig) -> Asker:
-        ways = Ways(self._overlay, self._peers, of_app(app.name), self._silent, lambda: self._look_up(app))
+        ways = Ways(self._holders, self._peers, app, self._silent, lambda: self._look_up(app))
         return Asker(self._ctx, self._prober, ways, self._replica)
 
     # The door
@@ -128,6 +128,7 @@ class BaselineCore:
         handler = self._handlers.get(message.__class__)
         if handler is not None:
             self._overlay.heard(source)
+            self._holders.heard(source)
             handler(source, message)
 
     def _is_held(self) -> bool:
@@ -171,10 +172,11 @@ class BaselineCore:
             return
         me = self._ctx.me
         for app in self._ctx.config.apps:
-            held = self._overlay.holders(of_app(app.name), app.replicas)
+            held = self._holders.of(app)
             if held == self._held.get(app.name):
                 continue
             self._held[app.name] = held
+            self._holders.measure(held)
             if me in held or app.name in self._replica.serving:
                 self._replica.learn(ReplicaSet(app.name, 1 + self._ctx.now // MILLISECOND, me, held))
 
@@ -182,25 +184,21 @@ class BaselineCore:
 
     def _request(self, event: Request) -> None:
         client = self._clients.get(event.app)
-        if client is None:  # an application nobody told it of: refused by a client that knows no way
-            ways = Ways(self._overlay, self._peers, of_app(event.app), self._silent, lambda: None)
-            client = self._clients[event.app] = Asker(self._ctx, self._prober, ways, self._replica)
+        if client is None:  # an application that nobody told it of: others may know it
+            client = self._clients[event.app] = self._client(AppConfig(event.app))
         client.request(event)
 
     def _look_up(self, app: AppConfig) -> None:
         """A client knows no way: its holders are looked up, if the protocol does so; once at a time."""
-        if not self._overlay.ITERATIVE or app.name in self._looking:
+        if not self._holders.looked_up(app) or app.name in self._looking:
             return
         self._looking.add(app.name)
 
         def found(nodes: tuple[NodeId, ...], depth: int) -> None:
             self._looking.discard(app.name)
-            self._clients[app.name].named(app.name, self._nearest_first(nodes), depth)
+            self._clients[app.name].named(app.name, self._holders.nearest_first(nodes), depth)
 
         self._overlay.find(of_app(app.name), app.replicas, found)
-
-    def _nearest_first(self, nodes: tuple[NodeId, ...]) -> list[NodeId]:
-        return sorted((node for node in nodes if node != self._ctx.me), key=lambda node: (self._peers.delay(node), node))
 
     def _on_reply(self, source: NodeId, message: Reply) -> None:
         client = self._clients.get(message.app)
@@ -226,8 +224,11 @@ class BaselineCore:
         if message.client == self._ctx.me:
             for client in self._clients.values():
                 client.on_refuse(source, message)
-        else:
-            self._relay.on_refuse(source, message)
+        elif not self._relay.on_refuse(source, message):
+            # Who had acknowledged it has found no way after all: the refusal goes back along the way that the request came.
+            before = self._came.get((message.client, message.request, message.attempt))
+            if before is not None and before != source:
+                self._ctx.send(before, message)
 
     # Other nodes' requests
 
@@ -270,11 +271,11 @@ class BaselineCore:
             self._ctx.send(source, told)
 
     def _silent(self, node: NodeId) -> None:
-        self._overlay.silent(node)
+        self._holders.silent(node)
 
     def _unreachable(self, peer: NodeId) -> None:
-        self._overlay.silent(peer)
         self._peers.unreachable(peer)
+        self._silent(peer)
         self._relay.on_unreachable(peer)
         for client in self._clients.values():
             client.on_unreachable(peer)

@@ -1,243 +1,485 @@
 """One-hop: every node knows every other, and goes straight to whoever holds a key.
 
-Membership is told by EDRA, the event detection and report algorithm of D1HT (Monnerat and Amorim, "An effective single-hop
-distributed hash table with high lookup performance and low traffic overhead", 2014; the full membership is that of Gupta, Liskov
-and Rodrigues, "One hop lookups for peer-to-peer overlays", HotOS 2003). Each node every `upkeep`, with rho = ceil(log2 n):
+Full membership is that of Gupta, Liskov and Rodrigues ("One hop lookups for peer-to-peer overlays", HotOS 2003; "Efficient
+routing for peer-to-peer overlays", NSDI 2004), told not by their hierarchy of slices and units but by the flat and cheaper EDRA
+of D1HT (Monnerat and Amorim, "An effective single-hop distributed hash table with high lookup performance and low traffic
+overhead", 2014). Each node every theta, with rho = ceil(log2 n):
 
     M(0) to its successor, always: it shows that this node lives
     M(l) to the node 2^l places on, 0 < l < rho, if there is anything to tell: all events that came with a message M(k), k > l,
-         and those it has found itself (a join that it served, a predecessor that fell silent: as if brought by M(rho))
+         and those of which this node is the root (as if brought by M(rho)), but none about a node between here and there
 
-so each event comes to each node once, in rho rounds, by log2 n messages a round and node at most.
+so each event comes to each node once, in rho rounds, by log2 n messages a round and node at most. Each is a datagram that is
+acknowledged, as in the paper; one without acknowledgement goes to the next node in its place. The root of an event is the
+successor of whom it is about, whoever has noticed it:
 
-    join: ask a seed for all nodes, then tell the successor, who makes it an event
+    joins    ask a seed for one's successor, tell that one, and take the list of all nodes from it (long: over a connection)
+    leaves   the successor is told
+    deaths   who was to acknowledge, or to take a request, is silent when asked three times; the predecessor's M(0) is missing
+
+theta is the paper's for f = 1% of stale entries, from n and the rate of events that this node sees (at most that of three hours'
+sessions); an interval ends early when it has gathered the paper's maximum of events. `upkeep` fixes it instead.
+
+What the paper has not: anti-entropy, since events of joins at the same instant are told along rings that differ. A node compares
+digests of sections of the ring with a random node (`_compare`): each second after it has joined, half as often each time, down to
+every four rounds; and of a section that differs both learn what the other knows. Incarnations and refutation are SWIM's. The
+paper's Quarantine of young nodes is left out: here every node is to take part.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Final
 
-from opus_node.baselines.ids import Identifier, of_app, of_node
+from opus_node.baselines.ids import Identifier, clockwise, of_app, of_node
+from opus_node.baselines.one_hop_table import DEAD, LEAST_ROUND, SESSION, Table, alive, levels, most_events, theta
 from opus_node.baselines.overlay import Overlay
 from opus_node.baselines.peers import Peers
 from opus_node.core.context import Context
-from opus_node.core.messages import Ask, MemberUpdate, News, Told
+from opus_node.core.messages import Ask, MemberUpdate, Told
 from opus_node.core.timers import Timer
 from opus_node.core.types import SECOND, Nanos, NodeId
 
-UPKEEP: Final[Nanos] = 3 * SECOND
-"""Theta. D1HT's own rule for 1% of stale entries gives 7 s for 10,000 nodes that stay for three hours (its section 4)."""
-SILENT_ROUNDS: Final = 3
-"""A predecessor that has not sent M(0) for so many rounds is asked whether it is there."""
-JOIN_AGAIN: Final[Nanos] = 2 * SECOND
-ALIVE, DEAD = "alive", "dead"
-ALL, JOINED = "all", "joined"
-BURIED: Final = 4096
-"""Dead nodes remembered, so that old news of their lives is not believed."""
+EVENTS, FOUND, TELL, WHO, JOIN, LIST, MISTAKEN, SECTION, DEEPLY = "m", "found", "tell", "who", "join", "list", "dead?", "=", "~"
+"""M(l); an event to its root; news for one node only; who is my successor; I am here; all nodes; you are said to be dead; a
+section and its digest, what is yours (the same of a node that wants to learn much)."""
+SILENT_ROUNDS: Final = 2
+"""T_detect: a predecessor that has not sent M(0) for so many rounds is asked whether it is there."""
+JOIN_AGAIN: Final[Nanos] = SECOND
+PACKET: Final = 60
+"""Members that fit a packet."""
+SHORT: Final = 32
+"""A section of at most so many members is told whole; otherwise the digests of its sixteen parts."""
+COMPARE_FIRST: Final[Nanos] = SECOND
+COMPARE_EVERY: Final = 4
+"""Rounds between two comparisons in the end."""
+DEEP: Final[Nanos] = 2 * SECOND
+"""While comparisons are not farther apart than this, all that differs is looked at, otherwise one part of it."""
+MUCH: Final = 50
+"""If more than one in so many differ, or have died since the last comparison, comparisons begin anew."""
+STRANGERS: Final = 8
+"""Each so-manieth comparison is with a seed that is not in the table, or a node held for dead: after a cut all are one again."""
+LATE: Final[Nanos] = 15 * SECOND
+"""Who takes a node for alive so shortly after its death has only not heard; later one of the two is mistaken."""
+WINDOW: Final[Nanos] = 300 * SECOND
+"""Over one to two of these events are counted ..."""
+WINDOW_LEAST: Final[Nanos] = 60 * SECOND
+"""... or since the boot, and so much at least."""
+PASSED: Final = 4096
+"""Events remembered, so that none is passed on twice."""
+HELD_HEX: Final = 6
+"""Hexadecimal digits of a part's digest."""
 
 
 class OneHop(Overlay):
     def __init__(self, ctx: Context, peers: Peers, changed: Callable[[], None]) -> None:
         super().__init__(ctx, peers, changed)
-        self._ring: list[tuple[Identifier, NodeId]] = [(of_node(ctx.me), ctx.me)]
-        """All live nodes, in the order of their identifiers."""
-        self._lives: dict[NodeId, int] = {ctx.me: 0}
-        """Of each live node the incarnation."""
-        self._buried: dict[NodeId, int] = {}
-        """Of dead ones the incarnation that has ended."""
-        self._events: list[tuple[int, MemberUpdate]] = []
-        """To be told in the next rounds: of which message length each was brought by."""
-        self._round: Nanos = ctx.config.upkeep or UPKEEP
-        self._heard_at: Nanos = 0
-        """When the predecessor last showed that it lives."""
-        self._before: NodeId = ""
+        self.table = Table(ctx.me)
+        self._copies = {of_app(app.name): app.replicas for app in ctx.config.apps}
         self._seeds: tuple[NodeId, ...] = ()
-        self._timer: Timer | None = None
+        self._whole = False
+        """Whether this node has had a list of all."""
+        self._mute: list[NodeId] = []
+        """Named as successors of this joining node, and silent."""
+        self._leaving = False
+        self._events: list[tuple[int, MemberUpdate]] = []
+        """To be told when this round ends: of which message length each was brought by."""
+        self._passed: dict[tuple[NodeId, str, int], int] = {}
+        """By which greatest length events have come, of the latest ones."""
+        self._doubted: dict[NodeId, None] = {}
+        """Silent to somebody here, and being asked."""
+        self._before: NodeId = ""
+        self._heard_at: Nanos = 0
+        """When the predecessor last showed that it lives and knows its successor."""
+        self._counts = [0, 0]
+        self._counting_since: Nanos = 0
+        self._round_began: Nanos = 0
+        self._round: Timer | None = None
+        self._pause: Nanos = COMPARE_FIRST
+        self._comparison: Timer | None = None
+        self._differed = 0
+        """Since the last comparison."""
+        self._compared_times = 0
+        self._late_look_at: Nanos = 0
+        """When all that was under way at the join has arrived; 0: it was looked at since."""
 
     # Joining
 
     def boot(self, seeds: Sequence[NodeId]) -> None:
+        ctx = self.ctx
+        self.table.add(ctx.me, ctx.incarnation)
         self._seeds = tuple(seeds)
-        self._lives[self.ctx.me] = self.ctx.incarnation
-        self._timer = self.ctx.timers.at(self.ctx.now + self.ctx.jitter(self._round, 0.2, 1.0), self._tick)
+        self._round_began = self._counting_since = ctx.booted_at
+        self._round = ctx.timers.at(ctx.now + ctx.jitter(min(self._theta(), 3 * SECOND), 0.2, 1.0), self._tick)
+        if not seeds:
+            self._begin()
         self._join(None)
 
     def _join(self, _: object) -> None:
-        if not self._seeds or len(self._ring) > 1:
-            return
-        seed = self.ctx.rng.choice(self._seeds)
-        self.peers.ask(seed, ALL, self._told_all)
+        if self._seeds and not self._leaving:
+            seed = self.ctx.rng.choice(self._seeds)
+            me = of_node(self.ctx.me)
+            self.peers.ask(seed, WHO, self._named, self._join_later, key=me, nodes=tuple(self._mute), tries=2)
+
+    def _join_later(self, _: NodeId) -> None:
         self.ctx.timers.at(self.ctx.now + self.ctx.jitter(JOIN_AGAIN), self._join)
 
-    def _told_all(self, source: NodeId, told: Told) -> None:
-        for node in (source, *told.nodes):
-            self._add(node, 0)
+    def _named(self, source: NodeId, told: Told) -> None:
+        """The seed says who comes after this node."""
+        after = next((node for node in told.nodes if node != self.ctx.me), source)
+        self.peers.ask(after, JOIN, self._welcomed, self._unwelcomed, updates=(self._own(),), tries=2)
+
+    def _unwelcomed(self, node: NodeId) -> None:
+        self._mute.append(node)
+        self._join(None)
+
+    def _welcomed(self, source: NodeId, told: Told) -> None:
+        for update in told.updates:
+            if update.member == self.ctx.me:
+                self.table.add(self.ctx.me, update.incarnation)
+        if told.final:
+            self._listed(source, told)
+        else:
+            self.peers.ask(source, LIST, self._listed, self._unwelcomed, slow=True)
+
+    def _listed(self, source: NodeId, told: Told) -> None:
+        self._add_all(told.updates)
+        self._late_look_at = self.ctx.now + self._theta() * (16 + 3 * levels(len(self.table))) // 8
+        self._begin()
         self.changed()
-        self._measure()
-        self._announce()
 
-    def _announce(self) -> None:
-        after = self._at(1)
-        if after != self.ctx.me:
-            me = MemberUpdate(self.ctx.me, ALIVE, self.ctx.incarnation, "")
-            self.peers.ask(after, JOINED, self._announced, self._unheard, key=me.incarnation, nodes=(self.ctx.me,))
+    def _begin(self) -> None:
+        """This node knows whom it can compare its table with, and what it holds."""
+        if not self._whole:
+            self._whole = True
+            self._compare_soon()
 
-    def _announced(self, source: NodeId, told: Told) -> None:
-        """The successor has heard; what it knows beyond a seed's list comes along."""
-        fresh = [node for node in told.nodes if self._add(node, 0)]
-        if fresh:
-            self.changed()
+    def _own(self) -> MemberUpdate:
+        return alive(self.ctx.me, self.table.lives[self.ctx.me])
 
-    def _unheard(self, node: NodeId) -> None:
-        self.silent(node)
-        self._announce()
+    def leave(self) -> None:
+        self._leaving = True
+        self._to_root(MemberUpdate(self.ctx.me, DEAD, self.table.lives[self.ctx.me], ""))
 
-    # The ring
-
-    def _place(self, key: Identifier) -> int:
-        return bisect_left(self._ring, (key, ""))
-
-    def _at(self, places: int) -> NodeId:
-        """The node so many places after this one."""
-        ring = self._ring
-        return ring[(self._place(of_node(self.ctx.me)) + places) % len(ring)][1]
-
-    def _add(self, node: NodeId, incarnation: int) -> bool:
-        """Whether it is news that this node lives."""
-        if incarnation <= self._buried.get(node, -1) or self._lives.get(node, -1) >= incarnation:
-            return False
-        fresh = node not in self._lives
-        self._lives[node] = incarnation
-        self._buried.pop(node, None)
-        if fresh:
-            insort(self._ring, (of_node(node), node))
-        return fresh
-
-    def _remove(self, node: NodeId, incarnation: int) -> bool:
-        if node == self.ctx.me or self._lives.get(node, incarnation + 1) > incarnation:
-            return False
-        self._buried[node] = self._lives.pop(node)
-        if len(self._buried) > BURIED:
-            del self._buried[next(iter(self._buried))]
-        place = bisect_left(self._ring, (of_node(node), node))
-        del self._ring[place]
-        return True
+    # Who holds what
 
     def holders(self, key: Identifier, count: int) -> tuple[NodeId, ...]:
-        ring, place = self._ring, self._place(key)
-        return tuple(ring[(place + k) % len(ring)][1] for k in range(min(count, len(ring))))
+        return self.table.successors(key, count) if self._whole else ()
 
     def ways(self, key: Identifier, without: Collection[NodeId], most: int) -> list[NodeId]:
-        """Holders, the nearest of those measured first."""
-        copies = max((app.replicas for app in self.ctx.config.apps if of_app(app.name) == key), default=most)
-        found = [node for node in self.holders(key, copies) if node not in without and node != self.ctx.me]
-        return sorted(found, key=self.peers.delay)[:most]
+        """Holders, the nearest first by measured round trips; then those who hold it after them; the doubtful last."""
+        copies, me = self._copies.get(key, 1), self.ctx.me
+        found = [node for node in self.table.successors(key, copies + most) if node not in without and node != me]
+        holders = set(self.table.successors(key, copies))
+        doubted, delay = self._doubted, self.peers.delay
+        found.sort(key=lambda node: (node in doubted, (0, delay(node)) if node in holders else (1, 0)))
+        return found[:most]
 
-    def _measure(self) -> None:
-        """Round trips to those who hold what this node's clients may ask for: the nearest is to be known before a request is."""
-        if not self.ctx.config.proximity:
-            return
-        for app in self.ctx.config.apps:
-            for node in self.holders(of_app(app.name), app.replicas):
-                if node != self.ctx.me and not self.peers.known(node):
-                    self.peers.ask(node, "", lambda node, told: None, self.silent)
+    def entries(self) -> int:
+        return len(self.table) - 1
 
     # Rounds
 
-    def _tick(self, _: object) -> None:
-        ctx, n = self.ctx, len(self._ring)
-        self._timer = ctx.timers.at(ctx.now + ctx.jitter(self._round, 0.95, 1.05), self._tick)
-        if n == 1:
-            return
-        self._watch()
-        self._tell(n)
-        self._measure()
+    def _theta(self) -> Nanos:
+        if self.ctx.config.upkeep:
+            return self.ctx.config.upkeep
+        n, events, now = len(self.table), sum(self._counts), self.ctx.now
+        span = max(WINDOW_LEAST, now - max(self.ctx.booted_at, self._counting_since - WINDOW))
+        return theta(n, 2 * n * span // events if events else SESSION)
 
-    def _tell(self, n: int) -> None:
+    def _tick(self, _: object) -> None:
+        ctx, now = self.ctx, self.ctx.now
+        if now - self._counting_since >= WINDOW:
+            self._counts, self._counting_since = [0, self._counts[0]], now
+        self._round_began = now
+        self._round = ctx.timers.at(now + ctx.jitter(self._theta(), 0.95, 1.05), self._tick)
+        if len(self.table) > 1 and not self._leaving:
+            self._watch()
+            self._tell()
+
+    def _tell(self) -> None:
         events, self._events = self._events, []
-        rounds = (n - 1).bit_length()
-        for length in range(rounds):
-            updates = tuple(update for brought_by, update in events if brought_by > length)
-            target = self._at(1 << length)
-            if target != self.ctx.me and (updates or length == 0):
-                self.ctx.send(target, News(str(length), updates))
+        for length in range(levels(len(self.table))):
+            self._message(length, tuple(update for brought_by, update in events if brought_by > length))
+
+    def _message(self, length: int, updates: tuple[MemberUpdate, ...]) -> None:
+        target = self.table.after(self.ctx.me, 1 << length)
+        here = of_node(self.ctx.me)
+        span = clockwise(here, of_node(target))
+        updates = tuple(one for one in updates if clockwise(here, of_node(one.member)) > span)
+        if target != self.ctx.me and (updates or length == 0):
+            silent, slow = partial(self._untold, length, updates), len(updates) > PACKET
+            self.peers.ask(target, EVENTS, self._acknowledged, silent, key=length, updates=updates, slow=slow)
+
+    def _untold(self, length: int, updates: tuple[MemberUpdate, ...], node: NodeId) -> None:
+        self._dead(node)
+        self._message(length, updates)
+
+    def _acknowledged(self, source: NodeId, told: Told) -> None:
+        """Perhaps by one that does not know this node, or holds it for dead."""
+        if not told.final:
+            return
+        for update in told.updates:
+            self._refute(update)
+        self.peers.ask(source, TELL, _nothing, updates=(self._own(),))
 
     def _watch(self) -> None:
         """Whether the predecessor still tells."""
-        before = self._at(-1)
+        before = self.table.after(self.ctx.me, -1)
         if before != self._before:
             self._before, self._heard_at = before, self.ctx.now
-        if self.ctx.now - self._heard_at > SILENT_ROUNDS * self._round:
+        elif self.ctx.now - self._heard_at > SILENT_ROUNDS * self._theta():
             self._heard_at = self.ctx.now
-            self.peers.ask(before, "", self._there, self.silent)
+            self.peers.ask(before, "", self._there, self._dead)
 
     def _there(self, source: NodeId, told: Told) -> None:
         """It lives, but takes another for its successor: it is told of this node."""
-        self.ctx.send(source, News("0", (MemberUpdate(self.ctx.me, ALIVE, self.ctx.incarnation, ""),)))
+        self.peers.ask(source, TELL, _nothing, updates=(self._own(),))
 
-    def news(self, source: NodeId, message: News) -> None:
-        if not message.what.isdigit():
+    # Events
+
+    def _event(self, update: MemberUpdate, length: int) -> None:
+        """To be passed on by the messages shorter than that which has brought it, unless it was."""
+        key = (update.member, update.state, update.incarnation)
+        before = self._passed.pop(key, -1)
+        self._passed[key] = max(before, length)
+        if len(self._passed) > PASSED:
+            del self._passed[next(iter(self._passed))]
+        if before >= length:
             return
-        length, changed = int(message.what), False
-        if source == self._before:
-            self._heard_at = self.ctx.now
-        for update in message.updates:
-            changed |= self._take(update, length)
-        if self._add(source, 0):
-            self._event(MemberUpdate(source, ALIVE, 0, ""))
-            changed = True
-        if changed:
+        self._events.append((length, update))
+        if self._pause > DEEP:  # what comes while this node is new says nothing of how long others stay
+            self._counts[0] += before < 0
+        if not self.ctx.config.upkeep and len(self._events) >= most_events(len(self.table)):
+            self._hurry()
+
+    def _hurry(self) -> None:
+        at = max(self.ctx.now, self._round_began + LEAST_ROUND)
+        if self._round is not None and self._round.when > at:
+            self._round.cancel()
+            self._round = self.ctx.timers.at(at, self._tick)
+
+    def _take(self, update: MemberUpdate) -> bool:
+        """Whether the ring is another one."""
+        table, n = self.table, len(self.table)
+        if update.member == self.ctx.me:
+            self._refute(update)
+        elif update.state == DEAD:
+            if table.remove(update.member, update.incarnation, self.ctx.now):
+                self._differ(1)
+                if update.member == self._before:
+                    self._look_before()
+        else:
+            table.add(update.member, update.incarnation)
+        return len(table) != n
+
+    def _look_before(self) -> None:
+        """Neighbours fall silent together: whoever stands before this node now is asked at once."""
+        self._before = self.table.after(self.ctx.me, -1)
+        self._heard_at = self.ctx.now
+        if self._before != self.ctx.me:
+            self.peers.ask(self._before, "", _nothing, self._dead)
+
+    def _refute(self, update: MemberUpdate) -> None:
+        if update.state == DEAD and update.incarnation >= self.table.lives[self.ctx.me] and not self._leaving:
+            self.table.add(self.ctx.me, update.incarnation + 1)
+            self._to_root(self._own())
+
+    def _add_all(self, updates: tuple[MemberUpdate, ...]) -> int:
+        """How many of them were news; they are no events, since others learn of them as this node has."""
+        found, lives = 0, self.table.lives
+        for update in updates:
+            if lives.get(update.member, -1) >= update.incarnation or update.member == self.ctx.me:
+                continue
+            buried = self.table.buried.get(update.member)
+            if self.table.add(update.member, update.incarnation):
+                found += 1
+            elif buried is not None and buried[0] >= update.incarnation and self.ctx.now - buried[1] > LATE:
+                self.table.buried[update.member] = (buried[0], self.ctx.now)
+                dead = MemberUpdate(update.member, DEAD, buried[0], "")
+                self.peers.ask(update.member, MISTAKEN, self._mistaken, updates=(dead,), tries=2)
+        return found
+
+    def _mistaken(self, source: NodeId, told: Told) -> None:
+        if self._add_all(told.updates):
             self.changed()
 
-    def _take(self, update: MemberUpdate, length: int) -> bool:
-        """One event of a message M(length); whether it was news. News is passed on by the shorter messages only."""
-        if update.member == self.ctx.me:
-            if update.state == DEAD and update.incarnation >= self._lives[self.ctx.me]:
-                self._lives[self.ctx.me] = update.incarnation + 1
-                self._event(MemberUpdate(self.ctx.me, ALIVE, update.incarnation + 1, ""))
-            return False
-        if update.state == ALIVE:
-            news = update.incarnation > max(self._lives.get(update.member, -1), self._buried.get(update.member, -1))
-            self._add(update.member, update.incarnation)
-        else:
-            news = self._remove(update.member, update.incarnation)
-        if news:
-            self._events.append((length, update))
-        return news
+    def _to_root(self, update: MemberUpdate) -> None:
+        root = self.table.after(update.member, 1)
+        if root != self.ctx.me:
+            self.peers.ask(root, FOUND, _nothing, partial(self._rootless, update), updates=(update,))
+        elif update.member != self.ctx.me:
+            self._event(update, levels(len(self.table)))
 
-    def _event(self, update: MemberUpdate) -> None:
-        """Found by this node itself: goes with messages of every length."""
-        self._events.append((len(self._ring).bit_length() + 1, update))
+    def _rootless(self, update: MemberUpdate, root: NodeId) -> None:
+        self._dead(root)
+        self._to_root(update)
+
+    # Silence
+
+    def silent(self, node: NodeId) -> None:
+        """Perhaps a lost packet: it is asked before all are told that it is dead."""
+        if node in self.table.lives and node not in self._doubted and node != self.ctx.me:
+            self._doubted[node] = None
+            self.peers.ask(node, "", _nothing, self._dead)
+
+    def _dead(self, node: NodeId) -> None:
+        self._doubted.pop(node, None)
+        incarnation = self.table.lives.get(node)
+        if incarnation is None or node == self.ctx.me:
+            return
+        update = MemberUpdate(node, DEAD, incarnation, "")
+        self._take(update)
+        self._to_root(update)
+        self.changed()
+
+    def heard(self, node: NodeId) -> None:
+        self._doubted.pop(node, None)
 
     # Questions
 
     def answer(self, source: NodeId, ask: Ask) -> Told | None:
-        if ask.what == ALL:
-            return Told(ask.nonce, tuple(node for _, node in self._ring if node != source))
-        if ask.what == JOINED:
-            # One that has come back under the same incarnation as a life that was buried has a greater one from here on.
-            incarnation = max(ask.key, self._buried.get(source, -1) + 1, self._lives.get(source, -1))
-            if self._lives.get(source) != incarnation:
-                self._add(source, incarnation)
-                self._event(MemberUpdate(source, ALIVE, incarnation, ""))
+        word, nonce = ask.what, ask.nonce
+        if word == EVENTS:
+            return self._on_events(source, ask)
+        if word in (FOUND, JOIN):
+            return self._on_found(source, ask)
+        if word in (TELL, MISTAKEN):
+            if word == TELL and self._add_all(ask.updates):
                 self.changed()
-            return Told(ask.nonce, tuple(node for _, node in self._ring if node != source))
+            for update in ask.updates:
+                if update.member == self.ctx.me:
+                    self._refute(update)
+            return Told(nonce, updates=(self._own(),) if word == MISTAKEN else ())
+        if word == WHO:
+            return self._on_who(source, ask)
+        if word == LIST:
+            return Told(nonce, updates=self.table.told(""))
+        if word[0] in (SECTION, DEEPLY):
+            return self._on_section(word[1:], ask, PACKET if word[0] == DEEPLY else SHORT)
         return None
 
-    def silent(self, node: NodeId) -> None:
-        incarnation = self._lives.get(node)
-        if incarnation is not None and self._remove(node, incarnation):
-            self._event(MemberUpdate(node, DEAD, incarnation, ""))
+    def _on_events(self, source: NodeId, ask: Ask) -> Told:
+        changed = False
+        if source == self._before and ask.key == 0:
+            self._heard_at = self.ctx.now
+        for update in ask.updates:
+            changed |= self._take(update)
+            if ask.key:
+                self._event(update, ask.key)
+            else:
+                self._passed.setdefault((update.member, update.state, update.incarnation), 0)
+        if changed:
+            self.changed()
+        if source in self.table.lives:
+            return Told(ask.nonce)
+        buried = self.table.buried.get(source)
+        return Told(ask.nonce, final=True, updates=() if buried is None else (MemberUpdate(source, DEAD, buried[0], ""),))
+
+    def _on_found(self, source: NodeId, ask: Ask) -> Told:
+        """This node is the root of an event."""
+        changed, n = False, len(self.table)
+        for update in ask.updates:
+            if ask.what == JOIN:  # one that has come back with the number of a life that was buried gets a greater one
+                least = max(self.table.buried.get(source, (-1, 0))[0] + 1, self.table.lives.get(source, 0))
+                update = alive(source, max(update.incarnation, least))
+            changed |= self._take(update)
+            if update.member != self.ctx.me:
+                self._event(update, levels(len(self.table)))
+        if changed:
+            self.changed()
+        if ask.what == FOUND:
+            return Told(ask.nonce)
+        if n < PACKET:
+            return Told(ask.nonce, updates=self.table.told(""), final=True)
+        return Told(ask.nonce, updates=(alive(source, self.table.lives[source]),))
+
+    def _on_who(self, source: NodeId, ask: Ask) -> Told:
+        """Somebody joins by way of this node. Whoever asks next is told of it too, before it has told its successor."""
+        self._begin()
+        for node in ask.nodes:
+            self.silent(node)
+        after = next((node for node in self.table.successors(ask.key, len(self.table)) if node not in (source, *ask.nodes)), "")
+        if source not in self.table.lives and source not in self.table.buried:
+            self.table.add(source, 0)
+            self.changed()
+        return Told(ask.nonce, (after,) if after else ())
+
+    # Anti-entropy
+
+    def _compare(self, _: object) -> None:
+        ctx = self.ctx
+        late = 0 < self._late_look_at <= ctx.now
+        if late:
+            self._late_look_at = 0
+        self._differed = 0
+        self._compared_times += 1
+        partner = self._partner()
+        if partner and not self._leaving:
+            self._ask_section(DEEPLY if late or self._pause <= DEEP else SECTION, "", 1, partner)
+        self._pause = min(2 * self._pause, COMPARE_EVERY * self._theta())
+        self._comparison = ctx.timers.at(ctx.now + ctx.jitter(self._pause, 0.75, 1.25), self._compare)
+
+    def _compare_soon(self) -> None:
+        if self._comparison is not None:
+            self._comparison.cancel()
+        self._pause = COMPARE_FIRST
+        self._comparison = self.ctx.timers.at(self.ctx.now + self.ctx.jitter(COMPARE_FIRST, 0.5, 1.5), self._compare)
+
+    def _differ(self, count: int) -> None:
+        """So many entries were other ones than they should have been."""
+        self._differed += count
+        if self._differed * MUCH > max(MUCH, len(self.table)) and self._pause > DEEP and self._whole:
+            self._compare_soon()
+
+    def _partner(self) -> NodeId:
+        ctx, table = self.ctx, self.table
+        if self._compared_times % STRANGERS == 0:
+            strangers = [node for node in (*self._seeds, *table.buried) if node not in table.lives]
+            if strangers:
+                return ctx.rng.choice(strangers)
+        if len(table) < 2:
+            return ""
+        return table.after(ctx.me, ctx.rng.randrange(1, len(table)))
+
+    def _ask_section(self, how: str, prefix: str, alike: int, partner: NodeId) -> None:
+        """A section that stands for so many `alike` ones, which differ too."""
+        silent = self.silent if partner in self.table.lives else None
+        digest = self.table.digest(prefix)
+        self.peers.ask(partner, how + prefix, partial(self._compared, how, prefix, alike), silent, key=digest, tries=2)
+
+    def _on_section(self, prefix: str, ask: Ask, short: int) -> Told:
+        """The same (`final`), or who lives there, or, of many, digests of the parts."""
+        if self.table.digest(prefix) == ask.key:
+            return Told(ask.nonce, final=True)
+        if len(self.table.section(prefix)) <= short:
+            return Told(ask.nonce, updates=self.table.told(prefix))
+        return Told(ask.nonce, tuple(self._part(prefix, k) for k in range(16)))
+
+    def _part(self, prefix: str, k: int) -> str:
+        return f"{self.table.digest(f'{prefix}{k:x}'):0{2 * HELD_HEX}x}"[-HELD_HEX:]
+
+    def _compared(self, how: str, prefix: str, alike: int, source: NodeId, told: Told) -> None:
+        if told.final:
+            return
+        if told.nodes:
+            differing = [k for k, digest in enumerate(told.nodes[:16]) if digest != self._part(prefix, k)]
+            if how == SECTION and differing:
+                alike *= len(differing)
+                differing = [self.ctx.rng.choice(differing)]
+            for k in differing:
+                self._ask_section(how, f"{prefix}{k:x}", alike, source)
+            return
+        known = {update.member: update.incarnation for update in told.updates}
+        lacking = tuple(one for one in self.table.told(prefix) if one.incarnation > known.get(one.member, -1))
+        found = self._add_all(told.updates)
+        self._differ(alike * (found + len(lacking)))
+        if lacking:
+            self.peers.ask(source, TELL, _nothing, updates=lacking, slow=len(lacking) > PACKET)
+        if found:
             self.changed()
 
-    def leave(self) -> None:
-        """The successor makes it an event."""
-        after = self._at(1)
-        if after != self.ctx.me:
-            dead = MemberUpdate(self.ctx.me, DEAD, self._lives[self.ctx.me], "")
-            self.ctx.send(after, News(str(len(self._ring).bit_length()), (dead,)))
 
-    def entries(self) -> int:
-        return len(self._ring) - 1
+def _nothing(source: NodeId, told: Told) -> None:
+    """An acknowledgement says nothing."""

@@ -10,9 +10,10 @@ Time-outs follow from measured round trips, as MSPastry and Bamboo have them (Rh
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from opus_node.core.context import Context
-from opus_node.core.messages import Ask, Seek, Told
+from opus_node.core.messages import Ask, MemberUpdate, Seek, Told
 from opus_node.core.rtt import Rtt
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, Nanos, NodeId
@@ -23,6 +24,8 @@ OnSilent = Callable[[NodeId], None]
 TRIES = 3
 LEAST: Nanos = 100 * MILLISECOND
 """Before a question is asked again: datagrams are answered by processes that others keep busy."""
+SLOW: Nanos = 2000 * MILLISECOND
+"""The same of one that is longer than a packet, or whose answer is: a connection must be made for it."""
 SOUGHT: Nanos = 2000 * MILLISECOND
 """Until a question that is passed on from node to node counts as lost."""
 KEPT = 1024
@@ -30,15 +33,17 @@ KEPT = 1024
 
 
 class Question:
-    __slots__ = ("ask", "expires", "node", "on_silent", "on_told", "sent_at", "timer", "tries")
+    __slots__ = ("ask", "most", "node", "on_silent", "on_told", "sent_at", "slow", "timer")
 
     def __init__(self, node: NodeId, ask: Ask | Seek, on_told: OnTold, on_silent: OnSilent | None) -> None:
         self.node = node
         self.ask = ask
         self.on_told = on_told
         self.on_silent = on_silent
-        self.sent_at: Nanos = 0
-        self.tries = 0
+        self.sent_at: dict[int, Nanos] = {}
+        """Of each try, by its nonce: each is another, so that an answer tells its own round trip."""
+        self.most = TRIES
+        self.slow = False
         self.timer: Timer | None = None
 
 
@@ -80,59 +85,69 @@ class Peers:
         *,
         key: int = 0,
         nodes: tuple[NodeId, ...] = (),
+        updates: tuple[MemberUpdate, ...] = (),
+        tries: int = TRIES,
+        slow: bool = False,
     ) -> None:
-        """One of the two is called, once, unless this node ends before."""
+        """One of the two is called, once, unless this node ends before. `slow`: the question or its answer may be longer than a
+        packet."""
         self._nonce += 1
-        self._send(Question(node, Ask(self._nonce, what, key, nodes), on_told, on_silent))
+        question = Question(node, Ask(self._nonce, what, key, nodes, updates), on_told, on_silent)
+        question.most, question.slow = tries, slow
+        self._send(question)
 
     def seek(self, node: NodeId, what: str, key: int, on_told: OnTold, on_silent: OnSilent | None = None) -> None:
         """The same of whoever the key belongs to, by way of `node`; asked once, and the answer comes from anybody."""
         self._nonce += 1
         question = Question(node, Seek(self._nonce, self._ctx.me, what, key, 1), on_told, on_silent)
-        question.tries = TRIES
+        question.most = 1
+        question.sent_at[self._nonce] = self._ctx.now
         self._questions[self._nonce] = question
-        question.timer = self._ctx.timers.at(self._ctx.now + SOUGHT + 2 * self._ctx.lag, self._due, self._nonce)
+        question.timer = self._ctx.timers.at(self._ctx.now + SOUGHT + 2 * self._ctx.lag, self._due, question)
         self._ctx.send(node, question.ask)
 
     def _send(self, question: Question) -> None:
-        ctx = self._ctx
-        self._questions[question.ask.nonce] = question
-        question.tries += 1
-        question.sent_at = ctx.now
-        wait = max(LEAST, ctx.patience(self.rtt(question.node), ahead=True)) << (question.tries - 1)
-        question.timer = ctx.timers.at(ctx.now + wait, self._due, question.ask.nonce)
+        ctx, nonce = self._ctx, question.ask.nonce
+        self._questions[nonce] = question
+        question.sent_at[nonce] = ctx.now
+        patience = ctx.patience(self.rtt(question.node), ahead=not question.slow)
+        wait = max(SLOW if question.slow else LEAST, patience) << (len(question.sent_at) - 1)
+        question.timer = ctx.timers.at(ctx.now + wait, self._due, question)
         ctx.send(question.node, question.ask)
 
-    def _due(self, nonce: int) -> None:
-        question = self._questions[nonce]
-        if question.tries < TRIES:
+    def _due(self, question: Question) -> None:
+        if len(question.sent_at) < question.most:
+            self._nonce += 1
+            question.ask = replace(question.ask, nonce=self._nonce)
             self._send(question)
-            return
-        del self._questions[nonce]
+        else:
+            self._unanswered(question)
+
+    def _unanswered(self, question: Question) -> None:
+        self._end(question)
         self.lost += 1
         if question.on_silent is not None:
             question.on_silent(question.node)
+
+    def _end(self, question: Question) -> None:
+        if question.timer is not None:
+            question.timer.cancel()
+        for nonce in question.sent_at:
+            del self._questions[nonce]
 
     def told(self, source: NodeId, message: Told) -> None:
         question = self._questions.get(message.nonce)
         if question is None or (isinstance(question.ask, Ask) and question.node != source):
             return
-        del self._questions[message.nonce]
-        if question.timer is not None:
-            question.timer.cancel()
-        if (
-            isinstance(question.ask, Ask) and question.tries == 1
-        ):  # Karn's rule: of one asked twice nobody knows which was answered
-            self.rtt(source).sample(self._ctx.now - question.sent_at)
+        self._end(question)
+        # The time of a slow one is that of a dial and a transfer, and of one that was passed on, that of several paths.
+        if isinstance(question.ask, Ask) and not question.slow:
+            self.rtt(source).sample(self._ctx.now - question.sent_at[message.nonce])
         question.on_told(source, message)
 
     def unreachable(self, node: NodeId) -> None:
         """Whoever waits for it need not."""
-        for nonce, question in list(self._questions.items()):
-            if question.node == node and isinstance(question.ask, Ask):
-                del self._questions[nonce]
-                if question.timer is not None:
-                    question.timer.cancel()
-                self.lost += 1
-                if question.on_silent is not None:
-                    question.on_silent(node)
+        waiting = [one for nonce, one in self._questions.items() if one.node == node and isinstance(one.ask, Ask)]
+        for question in waiting:
+            if question.ask.nonce in self._questions:
+                self._unanswered(question)

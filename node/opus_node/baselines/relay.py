@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from opus_node.baselines.ids import of_app
-from opus_node.baselines.overlay import Overlay
+from opus_node.baselines.holders import Holders
 from opus_node.baselines.peers import Peers
 from opus_node.core.context import Context
 from opus_node.core.messages import RouteAck, RouteRefuse, RouteRequest
@@ -43,12 +42,12 @@ class Relayed:
 
 
 class Relay:
-    __slots__ = ("_apps", "_ctx", "_lost", "_once", "_overlay", "_peers", "_relayed", "routed", "shed")
+    __slots__ = ("_apps", "_ctx", "_holders", "_lost", "_once", "_peers", "_relayed", "routed", "shed")
 
-    def __init__(self, ctx: Context, peers: Peers, overlay: Overlay, once: Once, lost: Callable[[NodeId], None]) -> None:
+    def __init__(self, ctx: Context, peers: Peers, holders: Holders, once: Once, lost: Callable[[NodeId], None]) -> None:
         self._ctx = ctx
         self._peers = peers
-        self._overlay = overlay
+        self._holders = holders
         self._once = once
         self._lost = lost
         self._apps: dict[AppId, AppConfig] = {app.name: app for app in ctx.config.apps}
@@ -80,11 +79,11 @@ class Relay:
         """The nearest holder if all are known here, else the next hop."""
         message, ctx = relayed.message, self._ctx
         without = (*relayed.tried, relayed.source, ctx.me)
-        key = of_app(message.app)
-        holders = [node for node in self._overlay.holders(key, self._apps[message.app].replicas) if node not in without]
+        app = self._apps[message.app]
+        holders = [node for node in self._holders.of(app) if node not in without]
         if holders:
-            return min(holders, key=lambda node: (self._peers.delay(node), node))
-        ways = self._overlay.ways(key, without, 1)
+            return self._holders.nearest_first(holders)[0]
+        ways = self._holders.ways(app, without, 1)
         return ways[0] if ways else None
 
     def _forward(self, relayed: Relayed, target: NodeId) -> None:
@@ -134,10 +133,12 @@ class Relay:
         self._end(key, relayed)
         self._once.passed(key, source)
 
-    def on_refuse(self, source: NodeId, message: RouteRefuse) -> None:
+    def on_refuse(self, source: NodeId, message: RouteRefuse) -> bool:
+        """Whether the request was still in this node's hands: nobody had acknowledged it."""
         relayed = self._relayed.get((message.client, message.request, message.attempt))
         if relayed is not None and source == relayed.tried[-1]:
             self._go_on(relayed)
+        return relayed is not None
 
     def on_unreachable(self, peer: NodeId) -> None:
         for relayed in [one for one in self._relayed.values() if one.tried[-1] == peer]:

@@ -8,39 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from opus_node.baselines.ids import Identifier
-from opus_node.baselines.overlay import Overlay
+from opus_node.baselines.holders import Holders
 from opus_node.baselines.peers import Peers
 from opus_node.core.rtt import Rtt
-from opus_node.core.types import Nanos, NodeId
+from opus_node.core.types import AppConfig, Nanos, NodeId
 
 MOST = 8
 """Ways that a client may try at once and after each other."""
 
 
 class Ways:
-    __slots__ = ("_key", "_lost", "_overlay", "_peers", "_wanted")
+    __slots__ = ("_app", "_holders", "_lost", "_peers", "_wanted")
 
     def __init__(
-        self, overlay: Overlay, peers: Peers, key: Identifier, lost: Callable[[NodeId], None], wanted: Callable[[], None]
+        self, holders: Holders, peers: Peers, app: AppConfig, lost: Callable[[NodeId], None], wanted: Callable[[], None]
     ) -> None:
         """`lost(node)` hears who is silent; `wanted()` that a request knows no way."""
-        self._overlay = overlay
+        self._holders = holders
         self._peers = peers
-        self._key = key
+        self._app = app
         self._lost = lost
         self._wanted = wanted
 
     @property
     def agent(self) -> NodeId:
         """The next hop; empty: there is none, or holders are looked up first."""
-        if self._overlay.ITERATIVE:
-            return ""
-        found = self._overlay.ways(self._key, (), 1)
+        found = self._found(1)
         return found[0] if found else ""
 
     def backups(self) -> list[NodeId]:
-        return [] if self._overlay.ITERATIVE else self._overlay.ways(self._key, (), MOST)
+        return self._found(MOST)
+
+    def _found(self, most: int) -> list[NodeId]:
+        return [] if self._holders.looked_up(self._app) else self._holders.ways(self._app, (), most)
 
     def rtt_of(self, node: NodeId) -> Rtt | None:
         return self._peers.rtt(node)

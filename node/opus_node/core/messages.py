@@ -677,6 +677,8 @@ class Ask:
     """Which part of its tables: one of the protocol's words. Empty: only whether it is there."""
     key: int = 0
     nodes: tuple[NodeId, ...] = ()
+    updates: tuple[MemberUpdate, ...] = ()
+    """What the asker has to tell, where the answer is to show that it was heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -689,6 +691,8 @@ class Told:
     """A second list, where a protocol has one."""
     final: bool = False
     """The nodes are those the key belongs to."""
+    updates: tuple[MemberUpdate, ...] = ()
+    """Nodes with their incarnations, where a protocol counts them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1686,11 +1686,14 @@ class Ask(_message.Message):
     WHAT_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
+    UPDATES_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     what: _builtins.str
     key: _builtins.int
     @_builtins.property
     def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     def __init__(
         self,
         *,
@@ -1698,10 +1701,11 @@ class Ask(_message.Message):
         what: _builtins.str = ...,
         key: _builtins.int = ...,
         nodes: _abc.Iterable[_builtins.str] | None = ...,
+        updates: _abc.Iterable[Global___MemberUpdate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "nodes", b"nodes", "nonce", b"nonce", "what", b"what"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "nodes", b"nodes", "nonce", b"nonce", "updates", b"updates", "what", b"what"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1715,12 +1719,15 @@ class Told(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
+    UPDATES_FIELD_NUMBER: _builtins.int
     nonce: _builtins.int
     final: _builtins.bool
     @_builtins.property
     def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def more(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def updates(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberUpdate]: ...
     def __init__(
         self,
         *,
@@ -1728,10 +1735,11 @@ class Told(_message.Message):
         nodes: _abc.Iterable[_builtins.str] | None = ...,
         more: _abc.Iterable[_builtins.str] | None = ...,
         final: _builtins.bool = ...,
+        updates: _abc.Iterable[Global___MemberUpdate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "more", b"more", "nodes", b"nodes", "nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "more", b"more", "nodes", b"nodes", "nonce", b"nonce", "updates", b"updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
