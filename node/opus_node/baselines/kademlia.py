@@ -90,14 +90,14 @@ class Kademlia(Overlay):
                 self.table.joined = True
                 self.changed()
                 for place in range(self.table.depth + 1):
-                    self._look_into(place)
+                    if self.table.room(place):
+                        self._look_into(place)
 
         self._search(self.table.identifier, self.table.k, NODES, done)
 
-    def _look_into(self, place: int) -> None:
-        """A search in the range of one bucket: all the way if it may be complete, else until a few more are known."""
+    def _look_into(self, place: int, *, whole: bool = False) -> None:
+        """A search in the range of one bucket, until a few more are known, or all the way: then all are."""
         table = self.table
-        whole = place >= table.depth or len(table.buckets[place]) < table.k
 
         def done(nodes: tuple[NodeId, ...], _: int) -> None:
             if whole and nodes and not table.sure[place]:
@@ -205,7 +205,7 @@ class Kademlia(Overlay):
         self._check_oldest(place, self._round // 4, 2)
         for fallen in range(table.depth, depth):  # kept whole from now on, and it was not
             self._meet(tuple(table.spares.pop(fallen, {})))
-            self._look_into(fallen)
+            self._look_into(fallen, whole=True)
         self.changed()
 
     # Rounds
@@ -247,9 +247,16 @@ class Kademlia(Overlay):
             self._ask(NODES, key, node, lambda source, told: None, lambda source: None)
 
     def _refresh(self) -> None:
-        place = min(range(self.table.depth + 1), key=self._searched_at.__getitem__)
+        """Looks into one bucket: one that has room though it is to be full or complete, else the one left alone for longest."""
+        table = self.table
+        unsure = (place for place in range(table.depth - 1, -1, -1) if table.room(place) and not table.sure[place])
+        place = next(unsure, -1)
+        if place >= 0:
+            self._look_into(place, whole=True)
+            return
+        place = min(range(table.depth + 1), key=self._searched_at.__getitem__)
         if self.ctx.now - self._searched_at[place] >= REFRESH_ROUNDS * self._round:
-            self._look_into(place)
+            self._look_into(place, whole=table.room(place) > 0)
 
     def _measure(self, most: int) -> None:
         """Spares that may be nearer than who is in their bucket."""
