@@ -15,9 +15,9 @@ is silent is replaced from a cache, and whoever is near is known whole.
 
 k is 20 or what the largest replica set needs; m nearest of a key are its replicas, and a node answers a search with them if it
 can tell (`Table.holders`). With proximity, full buckets keep the nearest of those measured (proximity neighbour selection: Kaune
-et al., "Embracing the peer next door", P2P 2008). Who does not answer within its own round trips makes room for the next
-question (as tuned by Stutzbach and Rejaie, INFOCOM 2006, and Li et al., IPTPS 2004). Nobody says that it leaves: the paper has
-no word for it.
+et al., "Embracing the peer next door", P2P 2008), and a search for holders asks, of those that should be able to tell, the
+nearest first. Who does not answer within its own round trips makes room for the next question (as tuned by Stutzbach and Rejaie,
+INFOCOM 2006, and Li et al., IPTPS 2004). Nobody says that it leaves: the paper has no word for it.
 
 Left out: b > 1 (accelerated look-ups, which multiply the table; with k = 20 a hop already resolves more than five bits), storing
 again each hour (a replica is whoever is near), caching on the way (clients cache). The paper refreshes a bucket that nobody
@@ -45,7 +45,7 @@ K: Final = 20
 UPKEEP: Final[Nanos] = 20 * SECOND
 FIRST_PAUSE: Final[Nanos] = 1 * SECOND
 """Between the first rounds of a new node; doubled up to `upkeep`."""
-REFRESH_ROUNDS: Final = 5
+REFRESH_ROUNDS: Final = 10
 """A bucket that was searched within so many rounds is not looked into."""
 GONE: Final[Nanos] = 60 * SECOND
 GONE_KEPT: Final = 512
@@ -122,7 +122,8 @@ class Kademlia(Overlay):
         start = self.table.closest(key, self.table.k)
         if len(start) < ALPHA:
             start += [seed for seed in self._seeds if seed not in start]
-        Lookup(self.ctx, self.peers, key, need, partial(self._ask, what, key), self._usable, done).start(start)
+        reach = 1 << (BITS - self.table.depth) if what == HOLDERS and self.ctx.config.proximity else 0
+        Lookup(self.ctx, self.peers, key, need, reach, partial(self._ask, what, key), self._usable, done).start(start)
 
     def _usable(self, node: NodeId) -> bool:
         until = self._gone.get(node)
@@ -256,7 +257,7 @@ class Kademlia(Overlay):
             return
         place = min(range(table.depth + 1), key=self._searched_at.__getitem__)
         if self.ctx.now - self._searched_at[place] >= REFRESH_ROUNDS * self._round:
-            self._look_into(place, whole=table.room(place) > 0)
+            self._look_into(place)
 
     def _measure(self, most: int) -> None:
         """Spares that may be nearer than who is in their bucket."""

@@ -18,7 +18,7 @@ from opus_node.baselines.kademlia_table import Table
 from opus_node.baselines.peers import Peers
 from opus_node.core.context import Context
 from opus_node.core.messages import Told
-from opus_node.core.types import NodeId
+from opus_node.core.types import Nanos, NodeId
 
 ALPHA: Final = 3
 FRESH, ASKED, SLOW, ANSWERED, SILENT = range(5)
@@ -30,13 +30,15 @@ Ask = Callable[[NodeId, Callable[[NodeId, Told], None], Callable[[NodeId], None]
 class Shortlist:
     """The candidates of one search, by their distance from the key."""
 
-    __slots__ = ("_key", "_need", "_ranked", "depths", "states")
+    __slots__ = ("_delay", "_key", "_need", "_ranked", "_reach", "depths", "states")
 
-    def __init__(self, key: Identifier, need: int) -> None:
-        """`need` nearest are to answer."""
+    def __init__(self, key: Identifier, need: int, reach: int = 0, delay: Callable[[NodeId], Nanos] | None = None) -> None:
+        """`need` nearest are to answer. Those less than `reach` away serve alike: of them the least `delay` first."""
         self._key = key
         self._need = need
-        self._ranked: list[tuple[int, NodeId]] = []
+        self._reach = reach
+        self._delay = delay
+        self._ranked: list[tuple[int, Nanos, NodeId]] = []
         self.states: dict[NodeId, int] = {}
         self.depths: dict[NodeId, int] = {}
         """In how many hops each is asked: 1 for those that the searching node knew."""
@@ -45,12 +47,16 @@ class Shortlist:
         for node in nodes:
             if node not in self.states:
                 self.states[node], self.depths[node] = FRESH, depth
-                insort(self._ranked, (of_node(node) ^ self._key, node))
+                distance = of_node(node) ^ self._key
+                if self._delay is not None and distance < self._reach:
+                    insort(self._ranked, (0, self._delay(node), node))
+                else:
+                    insort(self._ranked, (distance, 0, node))
 
     def next(self) -> NodeId | None:
         """Whom to ask now: the first fresh one of the nearest, those left out that are slow or silent."""
         nearest = 0
-        for _, node in self._ranked:
+        for *_, node in self._ranked:
             state = self.states[node]
             if state == FRESH:
                 return node
@@ -62,7 +68,7 @@ class Shortlist:
     def over(self) -> bool:
         """Whether the nearest have answered, once there is nobody to ask. Who is slow is waited for only if nobody has."""
         nearest = 0
-        for _, node in self._ranked:
+        for *_, node in self._ranked:
             state = self.states[node]
             if state == ASKED:
                 return False
@@ -73,7 +79,8 @@ class Shortlist:
 
     def answered(self, count: int) -> tuple[NodeId, ...]:
         """The nearest that have."""
-        return tuple([node for _, node in self._ranked if self.states[node] == ANSWERED][:count])
+        answered = [node for *_, node in self._ranked if self.states[node] == ANSWERED]
+        return tuple(sorted(answered, key=lambda node: of_node(node) ^ self._key)[:count])
 
 
 class Lookup:
@@ -82,7 +89,15 @@ class Lookup:
     __slots__ = ("_ask", "_ctx", "_done", "_ended", "_flying", "_list", "_peers", "_usable")
 
     def __init__(
-        self, ctx: Context, peers: Peers, key: Identifier, need: int, ask: Ask, usable: Callable[[NodeId], bool], done: Done
+        self,
+        ctx: Context,
+        peers: Peers,
+        key: Identifier,
+        need: int,
+        reach: int,
+        ask: Ask,
+        usable: Callable[[NodeId], bool],
+        done: Done,
     ) -> None:
         """`usable(node)`: whether it may be alive, and is another one."""
         self._ctx = ctx
@@ -90,7 +105,7 @@ class Lookup:
         self._ask = ask
         self._usable = usable
         self._done = done
-        self._list = Shortlist(key, need)
+        self._list = Shortlist(key, need, reach, peers.delay)
         self._flying = 0
         """Asked, and not slow yet."""
         self._ended = False
