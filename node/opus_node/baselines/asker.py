@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from opus_node.baselines.ways import Ways
@@ -26,20 +27,24 @@ class Asker(Client):
         return 1 + self.depth
 
     def _round(self, pending: Pending) -> None:
-        if not self.cache(pending.event.app).entries:
-            self._attachment.nudge()
+        """Whoever is remembered is tried, and holders are looked up at the same time: they may all have fallen silent."""
+        self._attachment.nudge()
         super()._round(pending)
 
     def named(self, app: AppId, holders: Iterable[NodeId], depth: int) -> None:
         """Who holds `app` was looked up, the nearest first: requests that know no way go there at once, one after a silence to
-        several."""
+        several. Who was asked least often comes first: a set may be named again before its dead are known to be."""
         self.depth = depth
         found = [node for node in holders if node != self._ctx.me]
-        self.cache(app).suggest(found)
+        cache = self.cache(app)
+        cache.suggest(found)
+        struck = [entry.node for entry in cache.entries.values() if entry.strikes]
         for pending in list(self._pending.values()):
-            if any(flight.state != Flight.LOST for flight in pending.flights):
-                continue
-            width = self._ctx.config.wave if pending.flights else 1
-            for node in [node for node in found if node not in pending.tried][:width]:
+            flying = [flight.peer for flight in pending.flights if flight.state != Flight.LOST]
+            hopeful = [peer for peer in flying if peer not in struck]
+            width = (1 if len(hopeful) == len(pending.flights) else self._ctx.config.wave) - len(hopeful)
+            asked = Counter(flight.peer for flight in pending.flights)
+            others = sorted((node for node in found if node not in flying), key=lambda node: asked[node])
+            for node in others[: max(0, width)]:
                 self._fly(pending, node, DIRECT, self._attachment.rtt_of(node))
             self._watch(pending)
