@@ -44,21 +44,27 @@ HASTE: Final = 4
 """While neighbours change rounds are so many times as frequent; each quiet one is twice as long as the one before."""
 MISSED: Final = 1.5
 """Rounds without a question of the predecessor after which it is asked."""
+MEASURED: Final = 4
+"""Neighbours measured in one round, of those that were not yet."""
 MISSING: Final = 4
 """Missing fingers looked for in one round."""
-AGAIN: Final = 4
+AGAIN: Final = 8
 """Of so many visits of a finger one looks for a nearer one."""
 NEARER: Final = 0.9
 """A finger gives way to one at less than this share of its delay."""
 BETWEEN: Final = 4
 """Nodes told to one that takes this one for its successor, since they lie between."""
+RUN: Final = 3
+"""Where a neighbour fell silent so many of the next ones are asked at once: those that die together may stand in a row."""
 BURIED_FOR: Final[Nanos] = 30 * SECOND
 BURIED: Final = 1024
 """Silent nodes remembered, so that those who have not noticed do not bring them back."""
-AROUND: Final = 8
-"""Rounds between two look-ups of a node's own place."""
+AROUND: Final = 16
+"""Rounds between two look-ups of a node's own place, when nothing changes."""
+PLACES: Final = 2
+"""Nodes told to one who looks for its place: one of them is dead perhaps."""
 MOST_HOPS: Final = 64
-AFTER, FROM, GONE = "after", "from", "gone"
+AFTER, FROM, PLACE, GONE = "after", "from", "place", "gone"
 
 
 class Chord(Overlay):
@@ -103,7 +109,7 @@ class Chord(Overlay):
         """Who follows this node, by a look-up: to join, and then to notice a ring that is not one."""
         ways = (*self._seeds, *self.table.fingers.values())
         if ways:
-            self.peers.seek(self.ctx.rng.choice(ways), FROM, (of_node(self.ctx.me) + 1) % SPACE, self._found)
+            self.peers.seek(self.ctx.rng.choice(ways), PLACE, (of_node(self.ctx.me) + 1) % SPACE, self._found)
 
     def _found(self, source: NodeId, told: Told) -> None:
         self._approach(told.nodes)
@@ -134,12 +140,13 @@ class Chord(Overlay):
 
     def _tick(self, _: object) -> None:
         ctx = self.ctx
-        self._timer = ctx.timers.at(ctx.now + ctx.jitter(self._pace), self._tick)
+        changing = self._pace < self._round
         self._pace = min(self._round, 2 * self._pace)
+        self._timer = ctx.timers.at(ctx.now + ctx.jitter(self._pace), self._tick)
+        self._visit += 1
         self._forgive()
-        if not self.table.after:
+        if changing or not self.table.after or self._visit % AROUND == 0:
             self._look_around()
-            return
         self._stabilize()
         if ctx.now - self._heard_at > MISSED * self._round:
             for node in self.table.before[:1]:
@@ -149,7 +156,11 @@ class Chord(Overlay):
 
     def _hasten(self) -> None:
         """Neighbours are others than before: more is likely to change soon."""
+        ctx = self.ctx
         self._pace = self._round // HASTE
+        if self._timer is not None and self._timer.when > ctx.now + self._pace:
+            self._timer.cancel()
+            self._timer = ctx.timers.at(ctx.now + ctx.jitter(self._pace), self._tick)
         self.changed()
 
     def _stabilize(self) -> None:
@@ -208,7 +219,8 @@ class Chord(Overlay):
         last = table.before[0] if table.before else source
         if table.nearer_before(last, source):  # it does not know of `last`, perhaps since that one is gone
             if self.ctx.now - self._heard_at > self._round // 2:
-                self._check(last)
+                for node in [node for node in table.before if table.nearer_before(node, source)]:
+                    self._check(node)
         else:
             self._heard_at = self.ctx.now
             beyond = [node for node in before if table.nearer_before(source, node)] if before else table.before
@@ -223,11 +235,12 @@ class Chord(Overlay):
 
     def seek(self, source: NodeId, message: Seek) -> None:
         """Whoever knows the key's owner tells the origin; recursive, as requests are."""
-        if message.what != FROM or self._gone:
+        if message.what not in (FROM, PLACE) or self._gone:
             return
         owners = [node for node in self.table.owners(message.key) if node != message.origin]
         if owners:
-            self.ctx.send(message.origin, Told(message.nonce, tuple(owners[:SAMPLES]), final=True))
+            told = tuple(owners[: SAMPLES if message.what == FROM else PLACES])
+            self.ctx.send(message.origin, Told(message.nonce, told, final=True))
             return
         ways = self.table.ways(message.key, (message.origin, source), 1)
         if ways and message.hops < MOST_HOPS:
@@ -237,12 +250,17 @@ class Chord(Overlay):
 
     def silent(self, node: NodeId) -> None:
         table = self.table
-        followed = table.after[:1] == (node,)
+        followed, preceded = table.after[:1] == (node,), table.before[:1] == (node,)
         fingers = self._bury(node, False)
+        if preceded:
+            for other in table.before[:RUN]:
+                self._check(other)
         if followed:
             if not table.after and (found := table.next_known()):
                 table.follow((found,))
             self._stabilize()
+            for other in table.after[1:RUN]:
+                self._check(other)
         for k in fingers:
             self._seek_finger(k)
 
@@ -297,9 +315,6 @@ class Chord(Overlay):
             table.point(k, None)
         for k in [k for k in spans if k not in table.fingers and k not in self._seeking][:MISSING]:
             self._seek_finger(k)
-        self._visit += 1
-        if self._visit % AROUND == 0:
-            self._look_around()
         if spans:
             turn, place = divmod(self._visit, len(spans))
             k = spans[place]
@@ -366,13 +381,9 @@ class Chord(Overlay):
         return found + self.table.ways(key, (*without, *found), most - len(found))
 
     def _measure(self) -> None:
-        """Round trips to those who hold what somebody may ask for by way of this node: the nearest is to be known before."""
-        if not self.ctx.config.proximity:
-            return
-        for app in self.ctx.config.apps:
-            for node in self.holders(of_app(app.name), app.replicas):
-                if node != self.ctx.me and not self.peers.known(node):
-                    self._check(node)
+        """Round trips to neighbours: time-outs follow from them, and of a key's holders the nearest is to be known."""
+        for node in [node for node in (*self.table.before[:RUN], *self.table.after) if not self.peers.known(node)][:MEASURED]:
+            self._check(node)
 
     def entries(self) -> int:
         return self.table.entries()
