@@ -56,14 +56,13 @@ BETWEEN: Final = 4
 """Nodes told to one that takes this one for its successor, since they lie between."""
 RUN: Final = 3
 """Where a neighbour fell silent so many of the next ones are asked at once: those that die together may stand in a row."""
-BURIED_FOR: Final[Nanos] = 30 * SECOND
-BURIED: Final = 1024
-"""Silent nodes remembered, so that those who have not noticed do not bring them back."""
 AROUND: Final = 16
 """Rounds between two look-ups of a node's own place, when nothing changes."""
 PLACES: Final = 2
 """Nodes told to one who looks for its place: one of them is dead perhaps."""
 MOST_HOPS: Final = 64
+Lost = dict[NodeId, tuple[Nanos, bool]]
+"""Since when, and whether by their own word."""
 AFTER, FROM, PLACE, GONE = "after", "from", "place", "gone"
 
 
@@ -76,9 +75,10 @@ class Chord(Overlay):
         self._copies = {of_app(app.name): app.replicas for app in ctx.config.apps}
         self._round: Nanos = ctx.config.upkeep or UPKEEP
         self._pace: Nanos = self._round
-        self._buried_for = max(BURIED_FOR, (length + MARGIN) * self._round)
-        self._buried: dict[NodeId, tuple[Nanos, bool]] = {}
-        """Since when nodes are gone, and whether by their own word."""
+        self._lost_after: Lost = {}
+        """Neighbours that are gone, until the successor's list is without them ..."""
+        self._lost_before: Lost = {}
+        """... and the predecessor's."""
         self._asking: dict[NodeId, tuple[NodeId, ...]] = {}
         """Whom this node asks who follows, and the predecessors it has told each."""
         self._told: tuple[NodeId, tuple[NodeId, ...]] = ("", ())
@@ -129,9 +129,9 @@ class Chord(Overlay):
         followed, preceded = self.table.after[:1] == (source,), self.table.before[:1] == (source,)
         self._bury(source, True)
         if followed:
-            self.table.follow((*self.table.after, *self._living(message.nodes)))
+            self.table.follow((*self.table.after, *_strained(message.nodes, self._lost_after)))
         if preceded:
-            self.table.precede((*self.table.before, *self._living(message.nodes)))
+            self.table.precede((*self.table.before, *_strained(message.nodes, self._lost_before)))
         if followed or preceded:
             self._stabilize()
             self.changed()
@@ -144,10 +144,10 @@ class Chord(Overlay):
         self._pace = min(self._round, 2 * self._pace)
         self._timer = ctx.timers.at(ctx.now + ctx.jitter(self._pace), self._tick)
         self._visit += 1
-        self._forgive()
         if changing or not self.table.after or self._visit % AROUND == 0:
             self._look_around()
         self._stabilize()
+        self._ask_lost()
         if ctx.now - self._heard_at > MISSED * self._round:
             for node in self.table.before[:1]:
                 self._check(node)
@@ -186,17 +186,20 @@ class Chord(Overlay):
         self._told = ("", ()) if told.final else (source, before)
         table = self.table
         if not table.after or not table.nearer_after(table.after[0], source):
-            beyond = [node for node in told.nodes if table.nearer_after(source, node)] if told.nodes else table.after
+            beyond: Sequence[NodeId] = table.after
             if told.nodes:
                 self._held = (source, digest(told.nodes))
-            if table.follow((source, *self._living(beyond))):
+                beyond = [node for node in _strained(told.nodes, self._lost_after) if table.nearer_after(source, node)]
+            if table.follow((source, *beyond)):
                 self._hasten()
         self._approach((*told.more, *told.nodes))
 
     def _approach(self, nodes: Iterable[NodeId]) -> None:
         """The nearest of these is asked, if it would be the successor."""
         table, nearest = self.table, self.table.after[0] if self.table.after else None
-        for node in self._living(nodes):
+        for node in nodes:
+            if node == self.ctx.me or self._is_lost(node):
+                continue
             if nearest is None or table.nearer_after(node, nearest):
                 nearest = node
         if nearest is not None and table.after[:1] != (nearest,):
@@ -215,7 +218,8 @@ class Chord(Overlay):
     def _preceded(self, source: NodeId, before: tuple[NodeId, ...]) -> bool:
         """`source` takes this node for its successor; whether it is to tell again who comes before it."""
         table = self.table
-        self._buried.pop(source, None)
+        self._lost_after.pop(source, None)
+        self._lost_before.pop(source, None)
         last = table.before[0] if table.before else source
         if table.nearer_before(last, source):  # it does not know of `last`, perhaps since that one is gone
             if self.ctx.now - self._heard_at > self._round // 2:
@@ -223,9 +227,11 @@ class Chord(Overlay):
                     self._check(node)
         else:
             self._heard_at = self.ctx.now
-            beyond = [node for node in before if table.nearer_before(source, node)] if before else table.before
+            beyond: Sequence[NodeId] = table.before
+            if before:
+                beyond = [node for node in _strained(before, self._lost_before) if table.nearer_before(source, node)]
             self._untold = not before and (self._untold or source != last)
-            if table.precede((source, *self._living(beyond))):
+            if table.precede((source, *beyond)):
                 self._hasten()
         if not table.after or table.nearer_after(source, table.after[0]):
             table.follow((source, *table.after))
@@ -265,35 +271,31 @@ class Chord(Overlay):
             self._seek_finger(k)
 
     def _bury(self, node: NodeId, by_word: bool) -> list[int]:
-        """Which fingers it was."""
+        """Which fingers it was. Others may list it still: lists are to be told in full, since other names in them count now."""
         neighbour, fingers = self.table.remove(node)
-        self._buried[node] = (self.ctx.now, by_word)
-        if len(self._buried) > BURIED:
-            del self._buried[next(iter(self._buried))]
         if neighbour:
-            self._listen()
+            self._lost_after[node] = self._lost_before[node] = (self.ctx.now, by_word)
+            self._held, self._untold = ("", 0), True
             self._hasten()
         return fingers
 
-    def _listen(self) -> None:
-        """Lists are to be told in full, for names in them may count now that did not, or the other way round."""
-        self._held, self._untold = ("", 0), True
+    def _is_lost(self, node: NodeId) -> bool:
+        return node in self._lost_after or node in self._lost_before
 
     def heard(self, node: NodeId) -> None:
-        if node in self._buried and not self._buried[node][1]:
-            del self._buried[node]
-            self._listen()
+        for lost in (self._lost_after, self._lost_before):
+            if node in lost and not lost[node][1]:
+                del lost[node]
+                self._held, self._untold = ("", 0), True
 
-    def _forgive(self) -> None:
-        """Buried long enough: by now all others have noticed, too."""
-        old = [node for node, (since, _) in self._buried.items() if self.ctx.now - since > self._buried_for]
-        for node in old:
-            del self._buried[node]
-        if old:
-            self._listen()
-
-    def _living(self, nodes: Iterable[NodeId]) -> list[NodeId]:
-        return [node for node in nodes if node not in self._buried and node != self.ctx.me]
+    def _ask_lost(self) -> None:
+        """Of those that others list though they fell silent one is asked again: it may be back, or never have been away."""
+        for lost in (self._lost_after, self._lost_before):
+            again = [node for node, (since, by_word) in lost.items() if not by_word and self.ctx.now - since > self._round]
+            for node in again[:1]:
+                del lost[node]  # to the end: another one's turn comes next
+                lost[node] = (self.ctx.now, False)
+                self._check(node)
 
     def _check(self, node: NodeId) -> None:
         if node not in self._checking:
@@ -348,7 +350,7 @@ class Chord(Overlay):
     def _sift(self, k: int, nodes: Sequence[NodeId]) -> None:
         """Those of the first nodes of the interval that may be better than the finger are asked: they must be there."""
         held = self.table.fingers.get(k)
-        found = [node for node in self._living(nodes) if self.table.in_finger(k, node)]
+        found = [node for node in nodes if self.table.in_finger(k, node) and not self._is_lost(node)]
         for node in found[: SAMPLES if self.ctx.config.proximity else 1]:
             if node != held and (held is None or not self.peers.known(node) or self._is_better(k, node, held)):
                 self.peers.ask(node, "", partial(self._point, k), self.silent)
@@ -387,3 +389,11 @@ class Chord(Overlay):
 
     def entries(self) -> int:
         return self.table.entries()
+
+
+def _strained(nodes: Iterable[NodeId], lost: Lost) -> list[NodeId]:
+    """A neighbour's list without those that are lost. Who is not in it is forgotten: should it be listed again, it is back."""
+    listed = tuple(nodes)
+    for node in [node for node in lost if node not in listed]:
+        del lost[node]
+    return [node for node in listed if node not in lost]
