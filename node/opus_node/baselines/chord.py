@@ -2,24 +2,25 @@
 
 Stoica et al., "Chord: a scalable peer-to-peer lookup protocol for Internet applications", ToN 2003; requests are passed on from
 node to node and fingers are near ones, PNS(16), as in Dabek et al., "Designing a DHT for low latency and high throughput", NSDI
-2004; a key's copies are at its successors (DHash). Tables are in `chord_table`.
+2004; a key's copies are at its successors (DHash). Tables are in `chord_table`, how fingers are found in `chord_fingers`.
 
     each round    AFTER to the successor: I come before you (notify), this is who comes before me; who follows you?
                   a nearer one that it tells of is asked the same, and is the successor once it answers
                   a predecessor that does not ask any more is asked whether it is there
                   one finger is asked whether it is there, or looked for anew
     a silence     the node goes from all tables; the next successor is asked at once, a lost finger is looked for at once
-    joining       FROM to a seed: who follows me? Passed on like a request; whoever knows tells
+    joining       PLACE to a seed: who follows me? Passed on like a request; whoever knows tells
     leaving       GONE to predecessor and successor, with who is beyond
 
-What Zave has shown to be needed ("How to make Chord correct", 2015) is kept: nobody is taken for a successor before it has
-answered, a successor's list replaces this node's own, and a node that fell silent is not believed to live because others still
-list it. Besides the papers' tables a node knows some predecessors (as the implementation of MIT did): the last of a key's copies
+What Zave has shown to be needed ("How to make Chord correct", 2015) is kept: nobody new is taken for a successor before it
+has answered, a successor's list replaces this node's own, and a node that fell silent is not believed to live because others
+still list it. Besides the papers' tables a node knows some predecessors (as the implementation of MIT did): the last of a key's copies
 has to know that it is one. Lists are told only when they differ from what the other holds (`Table.digest`).
 
 Settings: `neighbours` is the length of the successor list (16), `upkeep` a round (3 s; the papers' simulations have 30 s, and
-deployments less), `proximity` chooses between PNS(16) and the first node of each interval. A look-up of a node's own place by way
-of a seed or finger, once for all fingers, finds rings that are wound or split (section IV of the paper, strong stabilization).
+deployments less), `proximity` chooses between PNS(16) and the first node of each interval. Rounds come sooner while neighbours
+change, as MIT's timers did. A look-up of a node's own place by way of a seed or finger, while neighbours change and now and then,
+makes a ring of nodes that all join at once, and finds one that is wound or split.
 Left out: virtual nodes, Vivaldi (round trips are measured instead), transfer of data.
 """
 
@@ -27,9 +28,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
+from opus_node.baselines.chord_fingers import FROM, Fingers
 from opus_node.baselines.chord_table import MARGIN, SAMPLES, SUCCESSORS, Table, digest
 from opus_node.baselines.ids import SPACE, Identifier, of_app, of_node
 from opus_node.baselines.overlay import Overlay
@@ -46,12 +47,6 @@ MISSED: Final = 1.5
 """Rounds without a question of the predecessor after which it is asked."""
 MEASURED: Final = 4
 """Neighbours measured in one round, of those that were not yet."""
-MISSING: Final = 4
-"""Missing fingers looked for in one round."""
-AGAIN: Final = 8
-"""Of so many visits of a finger one looks for a nearer one."""
-NEARER: Final = 0.9
-"""A finger gives way to one at less than this share of its delay."""
 BETWEEN: Final = 4
 """Nodes told to one that takes this one for its successor, since they lie between."""
 RUN: Final = 3
@@ -63,7 +58,7 @@ PLACES: Final = 2
 MOST_HOPS: Final = 64
 Lost = dict[NodeId, tuple[Nanos, bool]]
 """Since when, and whether by their own word."""
-AFTER, FROM, PLACE, GONE = "after", "from", "place", "gone"
+AFTER, PLACE, GONE = "after", "place", "gone"
 
 
 class Chord(Overlay):
@@ -91,9 +86,8 @@ class Chord(Overlay):
         """When the predecessor last asked."""
         self._checking: set[NodeId] = set()
         """Who is asked whether it is there; never iterated."""
-        self._seeking: set[int] = set()
-        """Fingers being looked for; never iterated."""
-        self._visit = 0
+        self._fingers = Fingers(ctx, peers, self.table, self._is_lost, self.silent)
+        self._rounds = 0
         self._seeds: tuple[NodeId, ...] = ()
         self._timer: Timer | None = None
         self._gone = False
@@ -143,22 +137,22 @@ class Chord(Overlay):
         changing = self._pace < self._round
         self._pace = min(self._round, 2 * self._pace)
         self._timer = ctx.timers.at(ctx.now + ctx.jitter(self._pace), self._tick)
-        self._visit += 1
-        if changing or not self.table.after or self._visit % AROUND == 0:
+        self._rounds += 1
+        if changing or not self.table.after or self._rounds % AROUND == 0:
             self._look_around()
         self._stabilize()
         self._ask_lost()
         if ctx.now - self._heard_at > MISSED * self._round:
             for node in self.table.before[:1]:
                 self._check(node)
-        self._keep_fingers()
+        self._fingers.keep()
         self._measure()
 
     def _hasten(self) -> None:
         """Neighbours are others than before: more is likely to change soon."""
         ctx = self.ctx
         self._pace = self._round // HASTE
-        if self._timer is not None and self._timer.when > ctx.now + self._pace:
+        if not self._gone and self._timer is not None and self._timer.when > ctx.now + self._pace:
             self._timer.cancel()
             self._timer = ctx.timers.at(ctx.now + ctx.jitter(self._pace), self._tick)
         self.changed()
@@ -268,7 +262,7 @@ class Chord(Overlay):
             for other in table.after[1:RUN]:
                 self._check(other)
         for k in fingers:
-            self._seek_finger(k)
+            self._fingers.seek(k)
 
     def _bury(self, node: NodeId, by_word: bool) -> list[int]:
         """Which fingers it was. Others may list it still: lists are to be told in full, since other names in them count now."""
@@ -308,62 +302,6 @@ class Chord(Overlay):
     def _not_there(self, node: NodeId) -> None:
         self._checking.discard(node)
         self.silent(node)
-
-    # Fingers
-
-    def _keep_fingers(self) -> None:
-        table, spans = self.table, self.table.spans()
-        for k in [k for k in table.fingers if k not in spans]:
-            table.point(k, None)
-        for k in [k for k in spans if k not in table.fingers and k not in self._seeking][:MISSING]:
-            self._seek_finger(k)
-        if spans:
-            turn, place = divmod(self._visit, len(spans))
-            k = spans[place]
-            if k in table.fingers and turn % AGAIN:
-                self._check(table.fingers[k])
-            elif k in table.fingers:
-                self._seek_finger(k)
-
-    def _seek_finger(self, k: int) -> None:
-        """By a look-up of where its interval begins."""
-        table, start = self.table, self.table.start(k)
-        if k in self._seeking or k not in table.spans():
-            return
-        owners = table.owners(start)
-        ways = table.ways(start)
-        if owners:
-            self._sift(k, owners)
-        elif ways:
-            self._seeking.add(k)
-            self.peers.seek(ways[0], FROM, start, partial(self._sought, k), partial(self._unsought, k))
-
-    def _sought(self, k: int, source: NodeId, told: Told) -> None:
-        self._seeking.discard(k)
-        self._sift(k, told.nodes)
-
-    def _unsought(self, k: int, node: NodeId) -> None:
-        """Somebody on the way is gone: most likely nobody has noticed, but this node can see to its own first hop."""
-        self._seeking.discard(k)
-        self._check(node)
-
-    def _sift(self, k: int, nodes: Sequence[NodeId]) -> None:
-        """Those of the first nodes of the interval that may be better than the finger are asked: they must be there."""
-        held = self.table.fingers.get(k)
-        found = [node for node in nodes if self.table.in_finger(k, node) and not self._is_lost(node)]
-        for node in found[: SAMPLES if self.ctx.config.proximity else 1]:
-            if node != held and (held is None or not self.peers.known(node) or self._is_better(k, node, held)):
-                self.peers.ask(node, "", partial(self._point, k), self.silent)
-
-    def _is_better(self, k: int, node: NodeId, held: NodeId) -> bool:
-        if self.ctx.config.proximity:
-            return self.peers.delay(node) < NEARER * self.peers.delay(held)
-        return self.table.nearer_after(node, held)
-
-    def _point(self, k: int, node: NodeId, told: Told) -> None:
-        held = self.table.fingers.get(k)
-        if k in self.table.spans() and (held is None or self._is_better(k, node, held)):
-            self.table.point(k, node)
 
     # Requests
 
