@@ -14,8 +14,8 @@ node to node and fingers are near ones, PNS(16), as in Dabek et al., "Designing 
 
 What Zave has shown to be needed ("How to make Chord correct", 2015) is kept: nobody new is taken for a successor before it
 has answered, a successor's list replaces this node's own, and a node that fell silent is not believed to live because others
-still list it. Besides the papers' tables a node knows some predecessors (as the implementation of MIT did): the last of a key's copies
-has to know that it is one. Lists are told only when they differ from what the other holds (`Table.digest`).
+still list it. Besides the papers' tables a node knows some predecessors (as the implementation of MIT did): the last of a key's
+copies has to know that it is one. Lists are told only when they differ from what the other holds (`Table.digest`).
 
 Settings: `neighbours` is the length of the successor list (16), `upkeep` a round (3 s; the papers' simulations have 30 s, and
 deployments less), `proximity` chooses between PNS(16) and the first node of each interval. Rounds come sooner while neighbours
