@@ -14,6 +14,7 @@ from opus_controller.claims.report import About, Chapter
 from opus_controller.claims.run import run, tasks_of
 from opus_controller.claims.setting import TINY, Setting
 from opus_controller.model.errors import ScenarioError
+from opus_controller.report.picture import write
 
 SETTING = setting()
 
@@ -91,7 +92,7 @@ def test_a_picture_has_the_same_bytes_each_time(tmp_path: Path) -> None:
         log_x=True,
     )
     for name in ("a.svg", "b.svg"):
-        report.write(tmp_path / name, "p", report._drawing(plot))
+        write(tmp_path / name, "p", report._drawing(plot))
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 

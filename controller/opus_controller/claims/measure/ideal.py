@@ -6,9 +6,11 @@ request goes from table to table as the relay would pass it on.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from random import Random
-from typing import Any
+from typing import Protocol
 
+from opus_node.baselines import chord_table, kademlia, kademlia_table, pastry, pastry_table
 from opus_node.baselines.ids import of_app, of_node
 from opus_node.core.types import CHORD, KADEMLIA, PASTRY
 
@@ -26,27 +28,25 @@ def ring_of(n: int) -> list[tuple[int, str]]:
 
 
 def routes(protocol: str, n: int, replicas: int, count: int, seed: int) -> Figures:
-    """Hops of `count` requests from random nodes to a holder of keys of as many applications, and entries of those nodes' "
-    "tables."""
+    """Hops of `count` requests from random nodes to a holder of as many applications' keys; entries of those nodes' tables."""
     ring, rng = ring_of(n), Random(f"{seed}/ideal/{protocol}/{n}")
-    make = maker(protocol)
-    tables: dict[str, Any] = {}
+    make = maker(protocol, ring, replicas, seed)
+    tables: dict[str, Converged] = {}
 
-    def table(node: str) -> Any:
+    def table(node: str) -> Converged:
         if node not in tables:
-            tables[node] = make(node, ring, Random(f"{seed}/{node}"))
+            tables[node] = make(node)
         return tables[node]
 
     hops, entries = [], []
     for k in range(count):
         source = ring[rng.randrange(n)][1]
-        key = of_app(f"{APP}-{k}")
         entries.append(table(source).entries())
-        hops.append(_hops(source, key, replicas, table))
+        hops.append(_hops(source, of_app(f"{APP}-{k}"), replicas, table))
     return {"n": n, "hops": spread(hops), "entries": spread(entries)}
 
 
-def _hops(node: str, key: int, replicas: int, table: Any) -> int:
+def _hops(node: str, key: int, replicas: int, table: Callable[[str], Converged]) -> int:
     for hops in range(MOST_HOPS):
         holders = table(node).holders(key, replicas)
         if node in holders:
@@ -60,18 +60,22 @@ def _hops(node: str, key: int, replicas: int, table: Any) -> int:
     return MOST_HOPS
 
 
-def maker(protocol: str) -> Any:
-    """The function (node, ring, rng) -> converged table of a protocol."""
+class Converged(Protocol):
+    def ways(self, key: int, without: Collection[str], most: int) -> Sequence[str]: ...
+
+    def holders(self, key: int, count: int) -> Sequence[str]: ...
+
+    def entries(self) -> int: ...
+
+
+def maker(protocol: str, ring: list[tuple[int, str]], replicas: int, seed: int) -> Callable[[str], Converged]:
+    """What makes a node's converged table, as long as the protocol's own settings for so many copies have it."""
     if protocol == CHORD:
-        from opus_node.baselines.chord_table import ideal as chord
-
-        return chord
+        longest = max(chord_table.SUCCESSORS, replicas + chord_table.MARGIN)
+        return chord_table.Ideal((node for _, node in ring), successors=longest, predecessors=replicas + chord_table.MARGIN).table
     if protocol == PASTRY:
-        from opus_node.baselines.pastry_table import ideal as pastry
-
-        return pastry
+        leaves = max(pastry_table.LEAVES, 2 * (replicas + pastry.MARGIN))
+        return lambda node: pastry_table.ideal(node, ring, Random(f"{seed}/{node}"), leaves=leaves)
     if protocol == KADEMLIA:
-        from opus_node.baselines.kademlia_table import ideal as kademlia
-
-        return kademlia
+        return lambda node: kademlia_table.ideal(node, ring, kademlia.K, Random(f"{seed}/{node}"))
     raise ValueError(f"{protocol} has no tables that could be made")

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from opus_node.baselines import chord, kademlia, pastry
+from opus_node.baselines.one_hop_table import SESSION, theta
 from opus_node.core.types import CHORD, KADEMLIA, ONE_HOP, OPUS, PASTRY, SECOND
 
 from opus_controller.bench.overlay.settings import Settings
@@ -34,16 +36,9 @@ class Overlay:
 
 
 def default_upkeep_s(protocol: str) -> float:
-    """As the protocol's module has it."""
-    if protocol == CHORD:
-        from opus_node.baselines.chord import UPKEEP
-    elif protocol == PASTRY:
-        from opus_node.baselines.pastry import UPKEEP
-    elif protocol == KADEMLIA:
-        from opus_node.baselines.kademlia import UPKEEP
-    else:
-        from opus_node.baselines.one_hop import UPKEEP
-    return float(UPKEEP) / SECOND
+    """As the protocol's module has it; of one-hop, which goes by n and the rate of events, what it is at rest among 500."""
+    rounds = {CHORD: chord.UPKEEP, PASTRY: pastry.UPKEEP, KADEMLIA: kademlia.UPKEEP}
+    return (rounds[protocol] if protocol in rounds else theta(500, SESSION)) / SECOND
 
 
 OURS = Overlay("opus", OPUS)
