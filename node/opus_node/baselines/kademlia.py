@@ -204,9 +204,10 @@ class Kademlia(Overlay):
         for spare in spares[: min(table.room(place), len(spares))]:
             self._ping(spare)
         self._check_oldest(place, self._round // 4, 2)
-        for fallen in range(table.depth, depth):  # kept whole from now on, and it was not
-            self._meet(tuple(table.spares.pop(fallen, {})))
-            self._look_into(fallen, whole=True)
+        for fallen in range(table.depth, depth):  # to be whole from now on; one that was never full is
+            if not table.sure[fallen] or len(table.buckets[fallen]) + (fallen == place) >= table.k:
+                self._meet(tuple(table.spares.pop(fallen, {})))
+                self._look_into(fallen, whole=True)
         self.changed()
 
     # Rounds

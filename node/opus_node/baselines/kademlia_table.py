@@ -186,9 +186,7 @@ class Table:
         return found[:count]
 
     def random_in(self, place: int, rng: Random) -> Identifier:
-        """An identifier that belongs into a bucket; at `depth` - 1 or less it is far from this node, BITS is its own."""
-        if place == BITS:
-            return self.identifier
+        """An identifier that belongs into a bucket."""
         low = BITS - 1 - place
         return ((self.identifier >> low ^ 1) << low) | rng.getrandbits(BITS) & ((1 << low) - 1)
 
