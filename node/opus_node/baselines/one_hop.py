@@ -64,8 +64,8 @@ LATE: Final[Nanos] = 15 * SECOND
 """Who takes a node for alive so shortly after its death has only not heard; later one of the two is mistaken."""
 WINDOW: Final[Nanos] = 300 * SECOND
 """Over one to two of these events are counted ..."""
-WINDOW_LEAST: Final[Nanos] = 60 * SECOND
-"""... or since the boot, and so much at least."""
+NEW: Final[Nanos] = 60 * SECOND
+"""... but not before a node is so old: those who come with it say nothing of how long others stay. Nor over less than this."""
 PASSED: Final = 4096
 """Events remembered, so that none is passed on twice."""
 HELD_HEX: Final = 6
@@ -185,7 +185,7 @@ class OneHop(Overlay):
         if self.ctx.config.upkeep:
             return self.ctx.config.upkeep
         n, events, now = len(self.table), sum(self._counts), self.ctx.now
-        span = max(WINDOW_LEAST, now - max(self.ctx.booted_at, self._counting_since - WINDOW))
+        span = max(NEW, now - max(self.ctx.booted_at + NEW, self._counting_since - WINDOW))
         return theta(n, 2 * n * span // events if events else SESSION)
 
     def _tick(self, _: object) -> None:
@@ -249,7 +249,7 @@ class OneHop(Overlay):
         if before >= length:
             return
         self._events.append((length, update))
-        if self._pause > DEEP:  # what comes while this node is new says nothing of how long others stay
+        if self.ctx.now - self.ctx.booted_at > NEW:
             self._counts[0] += before < 0
         if not self.ctx.config.upkeep and len(self._events) >= most_events(len(self.table)):
             self._hurry()
