@@ -327,3 +327,10 @@ def test_a_slow_question_waits_for_a_connection_and_does_not_count_as_a_round_tr
 def test_no_overlay_has_another_name() -> None:
     with pytest.raises(ValueError, match="no overlay is called 'ring'"):
         core_of("a", NodeConfig(protocol="ring"), Random(1))
+
+
+def test_scenarios_name_the_overlays_that_there_are() -> None:
+    from opus_controller.model import scenario_form
+    from opus_node.core import types
+
+    assert scenario_form.PROTOCOLS == types.PROTOCOLS

@@ -18,6 +18,7 @@ from opus_controller.model.document import KeyPath, Problems
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.expectations import PER_REQUEST, SPREAD
 from opus_controller.model.fields import listed, suggestion
+from opus_controller.model.overlays import check_overlay
 from opus_controller.model.plan import App, Expectation, Fault, OverlaySettings, Plan, Workload
 from opus_controller.model.scenario import Scenario
 from opus_controller.model.scenario_form import (
@@ -115,6 +116,7 @@ class _Compiler:
 
     def plan(self) -> Plan:
         self._check_apps()
+        check_overlay(self._problems, self._form)
         members = [self._members(k, app) for k, app in enumerate(self._form.applications)]
         services = ServiceCompiler(self._problems, self._form).compile()
         utilities = utilities_of(self._problems, self._form, len(self._topology.hosts))

@@ -5,7 +5,6 @@ One clock: every time is since the run's origin, the instant at which the first 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Final, Literal
 
@@ -520,20 +519,6 @@ Expected = Annotated[
 ]
 
 
-_OPUS_ONLY: Final[tuple[tuple[str, Callable[[AppForm], bool]], ...]] = (
-    ("service", lambda app: app.service is not None),
-    ("service_time", lambda app: bool(app.service_time)),
-    ("utility", lambda app: app.utility is not None),
-    ("consistency", lambda app: app.consistency != NONE),
-    ("spread", lambda app: app.spread is not None),
-    ("memory", lambda app: bool(app.memory)),
-    ("storage", lambda app: bool(app.storage)),
-    (f"replicas: {AUTO}", lambda app: app.replicas == AUTO),
-    ("policy", lambda app: app.policy != "best"),
-)
-"""What an application may ask of Opus only: of other overlays their keys' hashes say who serves."""
-
-
 class ScenarioForm(Form):
     """What to run on a topology, what to break, and what to expect."""
 
@@ -573,16 +558,3 @@ class ScenarioForm(Form):
     ] = "strict"
     """If the machine was too busy for a while: the run is invalid (exit code 4), the requests of that while count in no figure,
     or it is only marked."""
-
-    @model_validator(mode="after")
-    def _what_others_can(self) -> ScenarioForm:
-        protocol = self.overlay.protocol or OPUS
-        if protocol == OPUS:
-            return self
-        for app in self.applications:
-            for key, asked in _OPUS_ONLY:
-                if asked(app):
-                    raise ValueError(
-                        f"application {app.name} has {key}, which {protocol} does not know; allowed: overlay.protocol: {OPUS}"
-                    )
-        return self

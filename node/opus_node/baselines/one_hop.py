@@ -64,8 +64,8 @@ LATE: Final[Nanos] = 15 * SECOND
 """Who takes a node for alive so shortly after its death has only not heard; later one of the two is mistaken."""
 WINDOW: Final[Nanos] = 300 * SECOND
 """Over one to two of these events are counted ..."""
-WINDOW_LEAST: Final[Nanos] = 60 * SECOND
-"""... or since the boot, and so much at least."""
+NEW: Final[Nanos] = 60 * SECOND
+"""... but not before a node is so old: those who come with it say nothing of how long others stay. Nor over less than this."""
 PASSED: Final = 4096
 """Events remembered, so that none is passed on twice."""
 HELD_HEX: Final = 6
@@ -185,7 +185,7 @@ class OneHop(Overlay):
         if self.ctx.config.upkeep:
             return self.ctx.config.upkeep
         n, events, now = len(self.table), sum(self._counts), self.ctx.now
-        span = max(WINDOW_LEAST, now - max(self.ctx.booted_at, self._counting_since - WINDOW))
+        span = max(NEW, now - max(self.ctx.booted_at + NEW, self._counting_since - WINDOW))
         return theta(n, 2 * n * span // events if events else SESSION)
 
     def _tick(self, _: object) -> None:
@@ -249,7 +249,7 @@ class OneHop(Overlay):
         if before >= length:
             return
         self._events.append((length, update))
-        if self._pause > DEEP:  # what comes while this node is new says nothing of how long others stay
+        if self.ctx.now - self.ctx.booted_at > NEW:
             self._counts[0] += before < 0
         if not self.ctx.config.upkeep and len(self._events) >= most_events(len(self.table)):
             self._hurry()
@@ -282,27 +282,42 @@ class OneHop(Overlay):
             self.peers.ask(self._before, "", _nothing, self._dead)
 
     def _refute(self, update: MemberUpdate) -> None:
-        if update.state == DEAD and update.incarnation >= self.table.lives[self.ctx.me] and not self._leaving:
-            self.table.add(self.ctx.me, update.incarnation + 1)
+        me = self.ctx.me
+        if update.member != me or update.state != DEAD or self._leaving:
+            return
+        if update.incarnation >= self.table.lives[me]:
+            self.table.add(me, update.incarnation + 1)
             self._to_root(self._own())
 
-    def _add_all(self, updates: tuple[MemberUpdate, ...]) -> int:
-        """How many of them were news; they are no events, since others learn of them as this node has."""
-        found, lives = 0, self.table.lives
+    def _add_all(self, updates: tuple[MemberUpdate, ...]) -> tuple[int, tuple[MemberUpdate, ...]]:
+        """How many of them were news, and what this node has to say against the others: whom it has held for dead for some time
+        it asks itself. They are no events, since others learn of them as this node has."""
+        found, lives, dead = 0, self.table.lives, []
         for update in updates:
             if lives.get(update.member, -1) >= update.incarnation or update.member == self.ctx.me:
                 continue
             buried = self.table.buried.get(update.member)
             if self.table.add(update.member, update.incarnation):
                 found += 1
-            elif buried is not None and buried[0] >= update.incarnation and self.ctx.now - buried[1] > LATE:
+            elif buried is not None and self.ctx.now - buried[1] > LATE:
                 self.table.buried[update.member] = (buried[0], self.ctx.now)
-                dead = MemberUpdate(update.member, DEAD, buried[0], "")
-                self.peers.ask(update.member, MISTAKEN, self._mistaken, updates=(dead,), tries=2)
-        return found
+                dead.append(MemberUpdate(update.member, DEAD, buried[0], ""))
+                self.peers.ask(update.member, MISTAKEN, self._mistaken, updates=(dead[-1],), tries=2)
+        return found, tuple(dead)
 
     def _mistaken(self, source: NodeId, told: Told) -> None:
-        if self._add_all(told.updates):
+        if self._add_all(told.updates)[0]:
+            self.changed()
+
+    def _heard_dead(self, update: MemberUpdate) -> None:
+        """Outside of the rounds: asked before it is believed, and no event, since whoever says so has had it as one."""
+        if update.member == self.ctx.me:
+            self._refute(update)
+        elif self.table.lives.get(update.member, update.incarnation + 1) <= update.incarnation:
+            self.peers.ask(update.member, "", _nothing, lambda node: self._is_dead(update))
+
+    def _is_dead(self, update: MemberUpdate) -> None:
+        if self._take(update):
             self.changed()
 
     def _to_root(self, update: MemberUpdate) -> None:
@@ -345,13 +360,12 @@ class OneHop(Overlay):
             return self._on_events(source, ask)
         if word in (FOUND, JOIN):
             return self._on_found(source, ask)
-        if word in (TELL, MISTAKEN):
-            if word == TELL and self._add_all(ask.updates):
-                self.changed()
+        if word == TELL:
+            return Told(nonce, updates=self._on_tell(ask.updates))
+        if word == MISTAKEN:
             for update in ask.updates:
-                if update.member == self.ctx.me:
-                    self._refute(update)
-            return Told(nonce, updates=(self._own(),) if word == MISTAKEN else ())
+                self._refute(update)
+            return Told(nonce, updates=(self._own(),))
         if word == WHO:
             return self._on_who(source, ask)
         if word == LIST:
@@ -394,6 +408,15 @@ class OneHop(Overlay):
         if n < PACKET:
             return Told(ask.nonce, updates=self.table.told(""), final=True)
         return Told(ask.nonce, updates=(alive(source, self.table.lives[source]),))
+
+    def _on_tell(self, updates: tuple[MemberUpdate, ...]) -> tuple[MemberUpdate, ...]:
+        for update in updates:
+            if update.state == DEAD:
+                self._heard_dead(update)
+        found, dead = self._add_all(tuple(one for one in updates if one.state != DEAD))
+        if found:
+            self.changed()
+        return dead
 
     def _on_who(self, source: NodeId, ask: Ask) -> Told:
         """Somebody joins by way of this node. Whoever asks next is told of it too, before it has told its successor."""
@@ -473,12 +496,16 @@ class OneHop(Overlay):
             return
         known = {update.member: update.incarnation for update in told.updates}
         lacking = tuple(one for one in self.table.told(prefix) if one.incarnation > known.get(one.member, -1))
-        found = self._add_all(told.updates)
+        found, dead = self._add_all(told.updates)
         self._differ(alike * (found + len(lacking)))
-        if lacking:
-            self.peers.ask(source, TELL, _nothing, updates=lacking, slow=len(lacking) > PACKET)
+        if lacking or dead:
+            self.peers.ask(source, TELL, self._answered, updates=(*lacking, *dead), slow=len(lacking) + len(dead) > PACKET)
         if found:
             self.changed()
+
+    def _answered(self, source: NodeId, told: Told) -> None:
+        for update in told.updates:
+            self._heard_dead(update)
 
 
 def _nothing(source: NodeId, told: Told) -> None:
