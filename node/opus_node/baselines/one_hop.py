@@ -458,7 +458,7 @@ class OneHop(Overlay):
 
     def _partner(self) -> NodeId:
         ctx, table = self.ctx, self.table
-        if self._compared_times % STRANGERS == 0:
+        if self._compared_times % STRANGERS == 0 or len(table) < 2:
             strangers = [node for node in (*self._seeds, *table.buried) if node not in table.lives]
             if strangers:
                 return ctx.rng.choice(strangers)
