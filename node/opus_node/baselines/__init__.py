@@ -1,10 +1,12 @@
 """Other overlays behind the core's door: what Opus is compared with (docs/baselines.md).
 
     core.BaselineCore       the door: events in, Ready out; clients, caches, time-outs and retries are Opus' own classes
+      holders.Holders       who holds an application: the protocol's choice, or copies placed by the configuration
       overlay.Overlay       what a protocol adds: tables, their maintenance, next hops, who holds a key
         chord · pastry · kademlia · one_hop
 
-An application's key is the hash of its name; the m nodes that the protocol makes responsible for it are its replicas.
+An application's key is the hash of its name; the m nodes that the protocol makes responsible for it are its replicas, unless its
+`members` are given.
 """
 
 from __future__ import annotations

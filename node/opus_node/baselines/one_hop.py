@@ -21,9 +21,9 @@ theta is the paper's for f = 1% of stale entries, from n and the rate of events 
 sessions); an interval ends early when it has gathered the paper's maximum of events. `upkeep` fixes it instead.
 
 What the paper has not: anti-entropy, since events of joins at the same instant are told along rings that differ. A node compares
-digests of sections of the ring with a random node (`_compare`): each second after it has joined, half as often each time, down to
-every four rounds; and of a section that differs both learn what the other knows. Incarnations and refutation are SWIM's. The
-paper's Quarantine of young nodes is left out: here every node is to take part.
+digests of sections of the ring with a random node (`one_hop_compare`): a second after it has joined, half as often each time,
+down to every four rounds; of a section that differs both learn what the other knows. Incarnations and refutation are SWIM's.
+The paper's Quarantine of young nodes is left out: here every node is to take part.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from functools import partial
 from typing import Final
 
 from opus_node.baselines.ids import Identifier, clockwise, of_app, of_node
+from opus_node.baselines.one_hop_compare import DEEPLY, MISTAKEN, PACKET, SECTION, TELL, Comparison
 from opus_node.baselines.one_hop_table import DEAD, LEAST_ROUND, SESSION, Table, alive, levels, most_events, theta
 from opus_node.baselines.overlay import Overlay
 from opus_node.baselines.peers import Peers
@@ -41,45 +42,28 @@ from opus_node.core.messages import Ask, MemberUpdate, Told
 from opus_node.core.timers import Timer
 from opus_node.core.types import SECOND, Nanos, NodeId
 
-EVENTS, FOUND, TELL, WHO, JOIN, LIST, MISTAKEN, SECTION, DEEPLY = "m", "found", "tell", "who", "join", "list", "dead?", "=", "~"
-"""M(l); an event to its root; news for one node only; who is my successor; I am here; all nodes; you are said to be dead; a
-section and its digest, what is yours (the same of a node that wants to learn much)."""
+EVENTS, FOUND, WHO, JOIN, LIST = "m", "found", "who", "join", "list"
+"""M(l); an event to its root; who is my successor; I am here; all nodes. Further words are `one_hop_compare`'s."""
 SILENT_ROUNDS: Final = 2
 """T_detect: a predecessor that has not sent M(0) for so many rounds is asked whether it is there."""
 JOIN_AGAIN: Final[Nanos] = SECOND
-PACKET: Final = 60
-"""Members that fit a packet."""
-SHORT: Final = 32
-"""A section of at most so many members is told whole; otherwise the digests of its sixteen parts."""
-COMPARE_FIRST: Final[Nanos] = SECOND
 COMPARE_EVERY: Final = 4
 """Rounds between two comparisons in the end."""
-DEEP: Final[Nanos] = 2 * SECOND
-"""While comparisons are not farther apart than this, all that differs is looked at, otherwise one part of it."""
-MUCH: Final = 50
-"""If more than one in so many differ, or have died since the last comparison, comparisons begin anew."""
-STRANGERS: Final = 8
-"""Each so-manieth comparison is with a seed that is not in the table, or a node held for dead: after a cut all are one again."""
-LATE: Final[Nanos] = 15 * SECOND
-"""Who takes a node for alive so shortly after its death has only not heard; later one of the two is mistaken."""
 WINDOW: Final[Nanos] = 300 * SECOND
 """Over one to two of these events are counted ..."""
 NEW: Final[Nanos] = 60 * SECOND
 """... but not before a node is so old: those who come with it say nothing of how long others stay. Nor over less than this."""
 PASSED: Final = 4096
 """Events remembered, so that none is passed on twice."""
-HELD_HEX: Final = 6
-"""Hexadecimal digits of a part's digest."""
 
 
 class OneHop(Overlay):
     def __init__(self, ctx: Context, peers: Peers, changed: Callable[[], None]) -> None:
         super().__init__(ctx, peers, changed)
         self.table = Table(ctx.me)
+        self._comparison = Comparison(ctx, peers, self.table, self)
         self._copies = {of_app(app.name): app.replicas for app in ctx.config.apps}
         self._seeds: tuple[NodeId, ...] = ()
-        self._whole = False
-        """Whether this node has had a list of all."""
         self._mute: list[NodeId] = []
         """Named as successors of this joining node, and silent."""
         self._leaving = False
@@ -96,13 +80,6 @@ class OneHop(Overlay):
         self._counting_since: Nanos = 0
         self._round_began: Nanos = 0
         self._round: Timer | None = None
-        self._pause: Nanos = COMPARE_FIRST
-        self._comparison: Timer | None = None
-        self._differed = 0
-        """Since the last comparison."""
-        self._compared_times = 0
-        self._late_look_at: Nanos = 0
-        """When all that was under way at the join has arrived; 0: it was looked at since."""
 
     # Joining
 
@@ -113,7 +90,7 @@ class OneHop(Overlay):
         self._round_began = self._counting_since = ctx.booted_at
         self._round = ctx.timers.at(ctx.now + ctx.jitter(min(self._theta(), 3 * SECOND), 0.2, 1.0), self._tick)
         if not seeds:
-            self._begin()
+            self._comparison.begin(())
         self._join(None)
 
     def _join(self, _: object) -> None:
@@ -144,28 +121,24 @@ class OneHop(Overlay):
             self.peers.ask(source, LIST, self._listed, self._unwelcomed, slow=True)
 
     def _listed(self, source: NodeId, told: Told) -> None:
-        self._add_all(told.updates)
-        self._late_look_at = self.ctx.now + self._theta() * (16 + 3 * levels(len(self.table))) // 8
-        self._begin()
+        self._comparison.learn(told.updates)
+        self._comparison.look_deeply(self.ctx.now + self._theta() * (16 + 3 * levels(len(self.table))) // 8)
+        self._comparison.begin(self._seeds)
         self.changed()
-
-    def _begin(self) -> None:
-        """This node knows whom it can compare its table with, and what it holds."""
-        if not self._whole:
-            self._whole = True
-            self._compare_soon()
 
     def _own(self) -> MemberUpdate:
         return alive(self.ctx.me, self.table.lives[self.ctx.me])
 
     def leave(self) -> None:
         self._leaving = True
+        self._comparison.end()
         self._to_root(MemberUpdate(self.ctx.me, DEAD, self.table.lives[self.ctx.me], ""))
 
     # Who holds what
 
     def holders(self, key: Identifier, count: int) -> tuple[NodeId, ...]:
-        return self.table.successors(key, count) if self._whole else ()
+        """None as long as this node has had no list of all."""
+        return self.table.successors(key, count) if self._comparison.running or self._leaving else ()
 
     def ways(self, key: Identifier, without: Collection[NodeId], most: int) -> list[NodeId]:
         """Holders, the nearest first by measured round trips; then those who hold it after them; the doubtful last."""
@@ -187,6 +160,9 @@ class OneHop(Overlay):
         n, events, now = len(self.table), sum(self._counts), self.ctx.now
         span = max(NEW, now - max(self.ctx.booted_at + NEW, self._counting_since - WINDOW))
         return theta(n, 2 * n * span // events if events else SESSION)
+
+    def longest_pause(self) -> Nanos:
+        return COMPARE_EVERY * self._theta()
 
     def _tick(self, _: object) -> None:
         ctx, now = self.ctx, self.ctx.now
@@ -221,7 +197,7 @@ class OneHop(Overlay):
         if not told.final:
             return
         for update in told.updates:
-            self._refute(update)
+            self.refute(update)
         self.peers.ask(source, TELL, _nothing, updates=(self._own(),))
 
     def _watch(self) -> None:
@@ -260,14 +236,14 @@ class OneHop(Overlay):
             self._round.cancel()
             self._round = self.ctx.timers.at(at, self._tick)
 
-    def _take(self, update: MemberUpdate) -> bool:
+    def take(self, update: MemberUpdate) -> bool:
         """Whether the ring is another one."""
         table, n = self.table, len(self.table)
         if update.member == self.ctx.me:
-            self._refute(update)
+            self.refute(update)
         elif update.state == DEAD:
             if table.remove(update.member, update.incarnation, self.ctx.now):
-                self._differ(1)
+                self._comparison.differ(1)
                 if update.member == self._before:
                     self._look_before()
         else:
@@ -281,44 +257,13 @@ class OneHop(Overlay):
         if self._before != self.ctx.me:
             self.peers.ask(self._before, "", _nothing, self._dead)
 
-    def _refute(self, update: MemberUpdate) -> None:
+    def refute(self, update: MemberUpdate) -> None:
         me = self.ctx.me
         if update.member != me or update.state != DEAD or self._leaving:
             return
         if update.incarnation >= self.table.lives[me]:
             self.table.add(me, update.incarnation + 1)
             self._to_root(self._own())
-
-    def _add_all(self, updates: tuple[MemberUpdate, ...]) -> tuple[int, tuple[MemberUpdate, ...]]:
-        """How many of them were news, and what this node has to say against the others: whom it has held for dead for some time
-        it asks itself. They are no events, since others learn of them as this node has."""
-        found, lives, dead = 0, self.table.lives, []
-        for update in updates:
-            if lives.get(update.member, -1) >= update.incarnation or update.member == self.ctx.me:
-                continue
-            buried = self.table.buried.get(update.member)
-            if self.table.add(update.member, update.incarnation):
-                found += 1
-            elif buried is not None and self.ctx.now - buried[1] > LATE:
-                self.table.buried[update.member] = (buried[0], self.ctx.now)
-                dead.append(MemberUpdate(update.member, DEAD, buried[0], ""))
-                self.peers.ask(update.member, MISTAKEN, self._mistaken, updates=(dead[-1],), tries=2)
-        return found, tuple(dead)
-
-    def _mistaken(self, source: NodeId, told: Told) -> None:
-        if self._add_all(told.updates)[0]:
-            self.changed()
-
-    def _heard_dead(self, update: MemberUpdate) -> None:
-        """Outside of the rounds: asked before it is believed, and no event, since whoever says so has had it as one."""
-        if update.member == self.ctx.me:
-            self._refute(update)
-        elif self.table.lives.get(update.member, update.incarnation + 1) <= update.incarnation:
-            self.peers.ask(update.member, "", _nothing, lambda node: self._is_dead(update))
-
-    def _is_dead(self, update: MemberUpdate) -> None:
-        if self._take(update):
-            self.changed()
 
     def _to_root(self, update: MemberUpdate) -> None:
         root = self.table.after(update.member, 1)
@@ -345,7 +290,7 @@ class OneHop(Overlay):
         if incarnation is None or node == self.ctx.me:
             return
         update = MemberUpdate(node, DEAD, incarnation, "")
-        self._take(update)
+        self.take(update)
         self._to_root(update)
         self.changed()
 
@@ -361,17 +306,15 @@ class OneHop(Overlay):
         if word in (FOUND, JOIN):
             return self._on_found(source, ask)
         if word == TELL:
-            return Told(nonce, updates=self._on_tell(ask.updates))
+            return self._comparison.told(ask)
         if word == MISTAKEN:
-            for update in ask.updates:
-                self._refute(update)
-            return Told(nonce, updates=(self._own(),))
+            return self._comparison.mistaken(ask)
         if word == WHO:
             return self._on_who(source, ask)
         if word == LIST:
             return Told(nonce, updates=self.table.told(""))
         if word[0] in (SECTION, DEEPLY):
-            return self._on_section(word[1:], ask, PACKET if word[0] == DEEPLY else SHORT)
+            return self._comparison.answer(ask)
         return None
 
     def _on_events(self, source: NodeId, ask: Ask) -> Told:
@@ -379,7 +322,7 @@ class OneHop(Overlay):
         if source == self._before and ask.key == 0:
             self._heard_at = self.ctx.now
         for update in ask.updates:
-            changed |= self._take(update)
+            changed |= self.take(update)
             if ask.key:
                 self._event(update, ask.key)
             else:
@@ -398,7 +341,7 @@ class OneHop(Overlay):
             if ask.what == JOIN:  # one that has come back with the number of a life that was buried gets a greater one
                 least = max(self.table.buried.get(source, (-1, 0))[0] + 1, self.table.lives.get(source, 0))
                 update = alive(source, max(update.incarnation, least))
-            changed |= self._take(update)
+            changed |= self.take(update)
             if update.member != self.ctx.me:
                 self._event(update, levels(len(self.table)))
         if changed:
@@ -409,18 +352,9 @@ class OneHop(Overlay):
             return Told(ask.nonce, updates=self.table.told(""), final=True)
         return Told(ask.nonce, updates=(alive(source, self.table.lives[source]),))
 
-    def _on_tell(self, updates: tuple[MemberUpdate, ...]) -> tuple[MemberUpdate, ...]:
-        for update in updates:
-            if update.state == DEAD:
-                self._heard_dead(update)
-        found, dead = self._add_all(tuple(one for one in updates if one.state != DEAD))
-        if found:
-            self.changed()
-        return dead
-
     def _on_who(self, source: NodeId, ask: Ask) -> Told:
         """Somebody joins by way of this node. Whoever asks next is told of it too, before it has told its successor."""
-        self._begin()
+        self._comparison.begin(self._seeds)
         for node in ask.nodes:
             self.silent(node)
         after = next((node for node in self.table.successors(ask.key, len(self.table)) if node not in (source, *ask.nodes)), "")
@@ -428,84 +362,6 @@ class OneHop(Overlay):
             self.table.add(source, 0)
             self.changed()
         return Told(ask.nonce, (after,) if after else ())
-
-    # Anti-entropy
-
-    def _compare(self, _: object) -> None:
-        ctx = self.ctx
-        late = 0 < self._late_look_at <= ctx.now
-        if late:
-            self._late_look_at = 0
-        self._differed = 0
-        self._compared_times += 1
-        partner = self._partner()
-        if partner and not self._leaving:
-            self._ask_section(DEEPLY if late or self._pause <= DEEP else SECTION, "", 1, partner)
-        self._pause = min(2 * self._pause, COMPARE_EVERY * self._theta())
-        self._comparison = ctx.timers.at(ctx.now + ctx.jitter(self._pause, 0.75, 1.25), self._compare)
-
-    def _compare_soon(self) -> None:
-        if self._comparison is not None:
-            self._comparison.cancel()
-        self._pause = COMPARE_FIRST
-        self._comparison = self.ctx.timers.at(self.ctx.now + self.ctx.jitter(COMPARE_FIRST, 0.5, 1.5), self._compare)
-
-    def _differ(self, count: int) -> None:
-        """So many entries were other ones than they should have been."""
-        self._differed += count
-        if self._differed * MUCH > max(MUCH, len(self.table)) and self._pause > DEEP and self._whole:
-            self._compare_soon()
-
-    def _partner(self) -> NodeId:
-        ctx, table = self.ctx, self.table
-        if self._compared_times % STRANGERS == 0:
-            strangers = [node for node in (*self._seeds, *table.buried) if node not in table.lives]
-            if strangers:
-                return ctx.rng.choice(strangers)
-        if len(table) < 2:
-            return ""
-        return table.after(ctx.me, ctx.rng.randrange(1, len(table)))
-
-    def _ask_section(self, how: str, prefix: str, alike: int, partner: NodeId) -> None:
-        """A section that stands for so many `alike` ones, which differ too."""
-        silent = self.silent if partner in self.table.lives else None
-        digest = self.table.digest(prefix)
-        self.peers.ask(partner, how + prefix, partial(self._compared, how, prefix, alike), silent, key=digest, tries=2)
-
-    def _on_section(self, prefix: str, ask: Ask, short: int) -> Told:
-        """The same (`final`), or who lives there, or, of many, digests of the parts."""
-        if self.table.digest(prefix) == ask.key:
-            return Told(ask.nonce, final=True)
-        if len(self.table.section(prefix)) <= short:
-            return Told(ask.nonce, updates=self.table.told(prefix))
-        return Told(ask.nonce, tuple(self._part(prefix, k) for k in range(16)))
-
-    def _part(self, prefix: str, k: int) -> str:
-        return f"{self.table.digest(f'{prefix}{k:x}'):0{2 * HELD_HEX}x}"[-HELD_HEX:]
-
-    def _compared(self, how: str, prefix: str, alike: int, source: NodeId, told: Told) -> None:
-        if told.final:
-            return
-        if told.nodes:
-            differing = [k for k, digest in enumerate(told.nodes[:16]) if digest != self._part(prefix, k)]
-            if how == SECTION and differing:
-                alike *= len(differing)
-                differing = [self.ctx.rng.choice(differing)]
-            for k in differing:
-                self._ask_section(how, f"{prefix}{k:x}", alike, source)
-            return
-        known = {update.member: update.incarnation for update in told.updates}
-        lacking = tuple(one for one in self.table.told(prefix) if one.incarnation > known.get(one.member, -1))
-        found, dead = self._add_all(told.updates)
-        self._differ(alike * (found + len(lacking)))
-        if lacking or dead:
-            self.peers.ask(source, TELL, self._answered, updates=(*lacking, *dead), slow=len(lacking) + len(dead) > PACKET)
-        if found:
-            self.changed()
-
-    def _answered(self, source: NodeId, told: Told) -> None:
-        for update in told.updates:
-            self._heard_dead(update)
 
 
 def _nothing(source: NodeId, told: Told) -> None:
