@@ -13,6 +13,7 @@ import pytest
 from opus_controller.bench.overlay.churn import Comings
 from opus_controller.bench.overlay.lab import Lab
 from opus_controller.bench.worlds import SECOND, six_regions
+from opus_controller.model.network import Network
 from opus_controller.model.plan import OverlaySettings
 from opus_node.baselines.ids import SPACE, around, of_node
 from opus_node.baselines.pastry import Pastry
@@ -61,8 +62,8 @@ def walk(alive: dict[str, Table], start: str, key: int) -> tuple[list[str], int]
 
 
 def lookups(alive: dict[str, Table], count: int, seed: str, joining: Collection[str] = ()) -> Iterator[tuple[int, int, bool]]:
-    """Of each, from a node that has joined: hops, dead hops, whether it came to the numerically closest; one that is still joining
-    may be known already, or not yet."""
+    """Of each, from a node that has joined: hops, dead hops, whether it came to the numerically closest; who is still
+    joining may be known already, or not yet."""
     rng = Random(seed)
     joined = [node for node in sorted(alive) if node not in joining]
     for _ in range(count):
@@ -107,10 +108,9 @@ def test_entries_are_nearer_than_chance_would_have_them() -> None:
         lab = booted()
         lab.reconfigure(proximity=proximity)
         lab.run_until(45)
-        plan = {host.address: host.index for host in lab.plan.hosts}
-        paths = lab.plan.paths
+        hosts, network = {host.address: host for host in lab.plan.hosts}, Network.of(lab.plan)
         delays = [
-            paths.shapes[paths.index[plan[node]][plan[other]]].delay_ns
+            network.path(hosts[node], hosts[other]).delay_ns
             for node, table in tables(lab).items()
             for other in table.rows[0].values()
         ]
