@@ -169,5 +169,5 @@ def test_shorter_sessions_lose_more_lookups_and_acknowledged_ones_arrive() -> No
     """As MSPastry has it: a twentieth of the entries may be dead by its self-tuning, which acknowledgements then hide."""
     long, short = churned(600), churned(60)
     assert long[0] < short[0] < 0.25
-    assert long[1] <= short[1] < 0.1
+    assert max(long[1], short[1]) < 0.03
     assert short[2] < 0.01

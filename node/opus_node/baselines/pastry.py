@@ -61,6 +61,8 @@ PROBES: Final = 4
 PROBES_AT_FIRST: Final = 32
 BETTER: Final = 0.9
 """... by so much; otherwise two that are as near take turns."""
+EXCHANGES: Final = 6
+"""Of leaf sets, at a time: where hundreds boot at once, most who seem to be leaves are not for long."""
 CHECKS: Final = 8
 LONGEST_CHECK: Final = 48
 """Rounds in which everybody in a table is asked at least once, if nobody ever fails."""
@@ -95,7 +97,11 @@ class Pastry(Overlay):
         self._joined = False
         self._left = False
         self._asked: dict[NodeId, bool] = {}
-        """Who is being asked whether it lives, and whether to be a leaf."""
+        """Who is being asked whether it lives, and whether for its leaf set ..."""
+        self._waiting: dict[NodeId, None] = {}
+        """... which these are asked for when there is room ..."""
+        self._filling: dict[tuple[int, int], NodeId] = {}
+        """... and who for an empty place of the routing table."""
         self._heard: dict[NodeId, Nanos] = {}
         """When each node of the tables last showed that it lives."""
         self._suspects: dict[NodeId, Suspect] = {}
@@ -131,7 +137,7 @@ class Pastry(Overlay):
 
     def _settle(self) -> None:
         """Joined, once all have answered who may be leaves."""
-        if self._answered and not self._joined and not any(self._asked.values()):
+        if self._answered and not self._joined and not self._waiting and not any(self._asked.values()):
             self._joined = True
             self.changed()
 
@@ -199,29 +205,41 @@ class Pastry(Overlay):
         """Hearsay: those of `nodes` that may stand in a table are asked themselves."""
         table, me = self._table, self.ctx.me
         fresh = [node for node in nodes if node != me and node not in self._asked and node not in self._buried]
-        for node in table.wanted_leaves(fresh):
-            self._exchange(node)
-        filling: dict[tuple[int, int], None] = {}
+        self._waiting.update(dict.fromkeys(table.wanted_leaves(fresh)))
+        self._exchange_next()
         for node in fresh:
             if node in self._asked or table.has(node):
                 continue
             occupant, slot = table.occupant(node), table.slot(node)
-            if occupant is None and slot not in filling:
-                filling[slot] = None
-                self._measure(node)
+            if occupant is None:
+                if slot not in self._filling:
+                    self._filling[slot] = node
+                    self._measure(node)
             elif self.ctx.config.proximity and self._probes > 0 and (not self.peers.known(node) or self._wins(node, occupant)):
                 self._probes -= 1
                 self._measure(node)
 
-    def _wins(self, node: NodeId, occupant: NodeId | None) -> bool:
+    def _wins(self, node: NodeId, occupant: NodeId) -> bool:
         """One measured before: whether it would go into a table."""
         near = self._table.near
-        return occupant is None or self._nearer(node, occupant) or self.peers.delay(node) < near[-1][0]
+        return self._nearer(node, occupant) or not near or self.peers.delay(node) < near[-1][0]
 
     def _measure(self, node: NodeId) -> None:
         if node not in self._asked:
             self._asked[node] = False
             self.peers.ask(node, "", self._there, self._gone)
+
+    def _exchange_next(self) -> None:
+        """With those who may be leaves, the closest first: who is closer often makes others needless."""
+        room = EXCHANGES - sum(self._asked.values())
+        if room <= 0 or not self._waiting:
+            return
+        at = self._table.at
+        waiting = [node for node in self._waiting if node not in self._asked and node not in self._buried]
+        wanted = sorted(self._table.wanted_leaves(waiting), key=lambda node: (around(of_node(node), at), node))
+        self._waiting = dict.fromkeys(wanted[room:])
+        for node in wanted[:room]:
+            self._exchange(node)
 
     def _exchange(self, node: NodeId) -> None:
         """Leaf sets."""
@@ -244,13 +262,21 @@ class Pastry(Overlay):
             if node != source and node not in leaves and clockwise(first, of_node(node)) < span:
                 self._measure(node)
 
-    def _there(self, node: NodeId, told: Told) -> None:
+    def _answered_for(self, node: NodeId) -> None:
+        """Whether it lives is known."""
         self._asked.pop(node, None)
+        slot = self._table.slot(node)
+        if self._filling.get(slot) == node:
+            del self._filling[slot]
+
+    def _there(self, node: NodeId, told: Told) -> None:
+        self._answered_for(node)
         if self._meet(node) and self._probes > 0:  # what it knows is worth knowing, as long as this node learns its surroundings
             self._probes -= 1
             row, _ = self._table.slot(node)
             nearest = self._table.near and self._table.near[0][1] == node
             self.peers.ask(node, NEAR if nearest else ROW, self._told, self._gone, key=row)
+        self._exchange_next()
         self._settle()
 
     def _told(self, source: NodeId, told: Told) -> None:
@@ -279,7 +305,7 @@ class Pastry(Overlay):
 
     def _gone(self, node: NodeId) -> None:
         """It has not answered, not even the third time."""
-        self._asked.pop(node, None)
+        self._answered_for(node)
         self._take_out(node)
         self._buried[node] = self.ctx.now + BURIED_FOR
         suspect, rumour = self._suspects.pop(node, None), node in self._rumours
@@ -292,6 +318,7 @@ class Pastry(Overlay):
             if suspect.neighbour and not rumour:
                 for leaf in self._table.leaves():
                     self.peers.ask(leaf, GONE, self._there, self._gone, nodes=(node,))
+        self._exchange_next()
         self._settle()
 
     def _mend(self, row: int) -> None:
