@@ -12,10 +12,10 @@ is held by the m numerically closest nodes; who knows them all sends a request t
     beat     each round to the left neighbour, which is missed by both sides (MSPastry: Castro, Costa and Rowstron, "Performance
              and dependability of structured peer-to-peer overlays", DSN 2004); the answer names who else came between the two
     gone     a neighbour that was found silent is told of to all leaves, who ask it themselves before they believe it (MSPastry)
-    row      an entry of the routing table is asked for its row: it shows that it lives, and names others for the same places.
-             Who has not been heard for longest is asked; so often that one entry in twenty is dead, by the failures this node
-             has seen (MSPastry's self-tuning), but at most CHECKS a round. A place whose node is gone is filled by such a
-             question, too (lazy repair)
+    row      an entry is asked for the row that it has in common with this node: it shows that it lives, and names others for the
+             same places. Who has not been heard for longest is asked; so often that one entry in twenty is dead, by the failures
+             this node has seen (MSPastry's self-tuning), but at most CHECKS a round. A place whose node is gone is filled by
+             such a question, too (lazy repair)
     near     the same of the neighbourhood set and the first row of a node near by (of Pastry's second stage of joining)
 
 Proximity: of the candidates for a place the one with the shortest measured round trip; hearsay is measured, at most PROBES a
@@ -58,12 +58,14 @@ BURIED_FOR: Final[Nanos] = 30 * SECOND
 """For which hearsay of a node that was found dead, or has left, is not believed; a question of its own ends it."""
 PROBES: Final = 4
 """Round trips measured in a round to see whether somebody is nearer than who has the place ..."""
-PROBES_AT_FIRST: Final = 48
+PROBES_AT_FIRST: Final = 32
 BETTER: Final = 0.9
 """... by so much; otherwise two that are as near take turns."""
+EXCHANGES: Final = 6
+"""Of leaf sets, at a time: where hundreds boot at once, most who seem to be leaves are not for long."""
 CHECKS: Final = 8
 LONGEST_CHECK: Final = 48
-"""Rounds in which each entry of the routing table is asked at least once, if nobody ever fails."""
+"""Rounds in which everybody in a table is asked at least once, if nobody ever fails."""
 STALE: Final = 0.05
 """Share of the entries that may be dead."""
 FAILURES: Final = 16
@@ -95,7 +97,11 @@ class Pastry(Overlay):
         self._joined = False
         self._left = False
         self._asked: dict[NodeId, bool] = {}
-        """Who is being asked whether it lives, and whether to be a leaf."""
+        """Who is being asked whether it lives, and whether for its leaf set ..."""
+        self._waiting: dict[NodeId, None] = {}
+        """... which these are asked for when there is room ..."""
+        self._filling: dict[tuple[int, int], NodeId] = {}
+        """... and who for an empty place of the routing table."""
         self._heard: dict[NodeId, Nanos] = {}
         """When each node of the tables last showed that it lives."""
         self._suspects: dict[NodeId, Suspect] = {}
@@ -131,7 +137,7 @@ class Pastry(Overlay):
 
     def _settle(self) -> None:
         """Joined, once all have answered who may be leaves."""
-        if self._answered and not self._joined and not any(self._asked.values()):
+        if self._answered and not self._joined and not self._waiting and not any(self._asked.values()):
             self._joined = True
             self.changed()
 
@@ -199,43 +205,78 @@ class Pastry(Overlay):
         """Hearsay: those of `nodes` that may stand in a table are asked themselves."""
         table, me = self._table, self.ctx.me
         fresh = [node for node in nodes if node != me and node not in self._asked and node not in self._buried]
-        for node in table.wanted_leaves(fresh):
-            self._exchange(node)
-        filling: dict[tuple[int, int], None] = {}
+        self._waiting.update(dict.fromkeys(table.wanted_leaves(fresh)))
+        self._exchange_next()
         for node in fresh:
             if node in self._asked or table.has(node):
                 continue
             occupant, slot = table.occupant(node), table.slot(node)
-            if occupant is None and slot not in filling:
-                filling[slot] = None
-                self._measure(node)
+            if occupant is None:
+                if slot not in self._filling:
+                    self._filling[slot] = node
+                    self._measure(node)
             elif self.ctx.config.proximity and self._probes > 0 and (not self.peers.known(node) or self._wins(node, occupant)):
                 self._probes -= 1
                 self._measure(node)
 
-    def _wins(self, node: NodeId, occupant: NodeId | None) -> bool:
+    def _wins(self, node: NodeId, occupant: NodeId) -> bool:
         """One measured before: whether it would go into a table."""
         near = self._table.near
-        return occupant is None or self._nearer(node, occupant) or self.peers.delay(node) < near[-1][0]
+        return self._nearer(node, occupant) or not near or self.peers.delay(node) < near[-1][0]
 
     def _measure(self, node: NodeId) -> None:
         if node not in self._asked:
             self._asked[node] = False
             self.peers.ask(node, "", self._there, self._gone)
 
+    def _exchange_next(self) -> None:
+        """With those who may be leaves, the closest first: who is closer often makes others needless."""
+        room = EXCHANGES - sum(self._asked.values())
+        if room <= 0 or not self._waiting:
+            return
+        at = self._table.at
+        waiting = [node for node in self._waiting if node not in self._asked and node not in self._buried]
+        wanted = sorted(self._table.wanted_leaves(waiting), key=lambda node: (around(of_node(node), at), node))
+        self._waiting = dict.fromkeys(wanted[room:])
+        for node in wanted[:room]:
+            self._exchange(node)
+
     def _exchange(self, node: NodeId) -> None:
         """Leaf sets."""
         if node not in self._asked:
             self._asked[node] = True
-            self.peers.ask(node, LEAF, self._told, self._gone, nodes=tuple(self._table.leaves()))
+            self.peers.ask(node, LEAF, self._exchanged, self._gone, nodes=tuple(self._table.leaves()))
+
+    def _exchanged(self, source: NodeId, told: Told) -> None:
+        self._told(source, told)
+        self._doubt(source, told.nodes)
+
+    def _doubt(self, source: NodeId, leaves: Sequence[NodeId]) -> None:
+        """Leaves of this node that lie between those of `source`, from its first to its last, but are none of them: it may have
+        found them dead."""
+        if not leaves:
+            return
+        first = of_node(leaves[0])
+        span = clockwise(first, of_node(source)) + clockwise(of_node(source), of_node(leaves[-1]))
+        for node in self._table.leaves():
+            if node != source and node not in leaves and clockwise(first, of_node(node)) < span:
+                self._measure(node)
+
+    def _answered_for(self, node: NodeId) -> None:
+        """Whether it lives is known."""
+        self._asked.pop(node, None)
+        slot = self._table.slot(node)
+        if self._filling.get(slot) == node:
+            del self._filling[slot]
 
     def _there(self, node: NodeId, told: Told) -> None:
-        self._asked.pop(node, None)
+        self._answered_for(node)
         if self._meet(node) and self._probes > 0:  # what it knows is worth knowing, as long as this node learns its surroundings
             self._probes -= 1
             row, _ = self._table.slot(node)
             nearest = self._table.near and self._table.near[0][1] == node
             self.peers.ask(node, NEAR if nearest else ROW, self._told, self._gone, key=row)
+        self._exchange_next()
         self._settle()
 
     def _told(self, source: NodeId, told: Told) -> None:
@@ -264,7 +305,7 @@ class Pastry(Overlay):
 
     def _gone(self, node: NodeId) -> None:
         """It has not answered, not even the third time."""
-        self._asked.pop(node, None)
+        self._answered_for(node)
         self._take_out(node)
         self._buried[node] = self.ctx.now + BURIED_FOR
         suspect, rumour = self._suspects.pop(node, None), node in self._rumours
@@ -277,6 +318,7 @@ class Pastry(Overlay):
             if suspect.neighbour and not rumour:
                 for leaf in self._table.leaves():
                     self.peers.ask(leaf, GONE, self._there, self._gone, nodes=(node,))
+        self._exchange_next()
         self._settle()
 
     def _mend(self, row: int) -> None:
@@ -312,10 +354,18 @@ class Pastry(Overlay):
             return
         self._beat()
         self._check()
-        if self._rounds % EXCHANGE_EVERY == 0:
-            self._exchange(ctx.rng.choice(leaves))
+        self._even_out(leaves)
         if self._rounds % NEAR_EVERY == 0 and table.near:
             self.peers.ask(ctx.rng.choice(table.near)[1], NEAR, self._told, self._gone)
+
+    def _even_out(self, leaves: list[NodeId]) -> None:
+        """Leaf sets, with anybody; but a side that lacks somebody asks its last one, in each round."""
+        table = self._table
+        for side in (table.before, table.after):
+            if len(side) < table.half and not table.whole:
+                self._exchange(side[-1][1])
+        if self._rounds % EXCHANGE_EVERY == 0:
+            self._exchange(self.ctx.rng.choice(leaves))
 
     def _find(self) -> None:
         """Whoever is the closest to this node in another's eyes should know it."""
@@ -330,14 +380,14 @@ class Pastry(Overlay):
             self._measure(right)
 
     def _check(self) -> None:
-        """Ask the entries of the routing table that have not been heard for longest for their rows."""
-        placed = [(self._heard.get(node, 0), row, node) for row, some in enumerate(self._table.rows) for node in some.values()]
+        """Ask those who have not been heard for longest for the row that they and this node have in common."""
         since = self.ctx.now - self._check_span()
-        for heard_at, row, node in sorted(placed)[:CHECKS]:
-            if heard_at > since:
-                return
-            self._asked.setdefault(node, False)
-            self.peers.ask(node, ROW, self._told, self._gone, key=row)
+        late = [(heard_at, node) for node, heard_at in self._heard.items() if heard_at <= since and node not in self._asked]
+        for _, node in sorted(late)[:CHECKS]:
+            if self._table.has(node):
+                row, _ = self._table.slot(node)
+                self._asked[node] = False
+                self.peers.ask(node, ROW, self._told, self._gone, key=row)
 
     def _check_span(self) -> Nanos:
         """How long an entry may be silent before it is asked: the chance that one is dead, asked every T, is about T/2 times the

@@ -34,7 +34,7 @@ Side = list[tuple[int, NodeId]]
 class Table:
     """What one node knows of others. `leaves`: both sides together."""
 
-    __slots__ = ("_holders", "_routes", "after", "at", "before", "half", "me", "near", "rows", "width")
+    __slots__ = ("_holders", "_leaves", "_nearby", "_routes", "after", "at", "before", "half", "me", "near", "rows", "width")
 
     def __init__(self, me: NodeId, leaves: int = LEAVES, near: int = NEAR) -> None:
         self.me = me
@@ -47,6 +47,9 @@ class Table:
         """By the digit at the row's place."""
         self.near: list[tuple[float, NodeId]] = []
         """By their distance, the nearest first."""
+        self._leaves: dict[NodeId, None] = {}
+        """Both sides, each node once."""
+        self._nearby: frozenset[NodeId] = frozenset()
         self._routes: dict[Identifier, list[NodeId]] = {}
         self._holders: dict[tuple[Identifier, int], tuple[NodeId, ...]] = {}
 
@@ -54,32 +57,27 @@ class Table:
 
     def leaves(self) -> list[NodeId]:
         """From the farthest before this node to the farthest after it; in a small ring a node may be both, and is named once."""
-        return list(dict.fromkeys(node for _, node in (*reversed(self.before), *self.after)))
+        return list(self._leaves)
 
     def nodes(self) -> list[NodeId]:
         """Everybody, once, in an order that depends on the tables only."""
-        found = dict.fromkeys(self.leaves())
+        found = dict.fromkeys(self._leaves)
         for row in self.rows:
             found.update(dict.fromkeys(row.values()))
         found.update(dict.fromkeys(node for _, node in self.near))
         return list(found)
 
     def entries(self) -> int:
-        return len(self.leaves()) + self.routing_entries() + len(self.near)
+        return len(self._leaves) + self.routing_entries() + len(self.near)
 
     def routing_entries(self) -> int:
         return sum(len(row) for row in self.rows)
 
-    def is_leaf(self, node: NodeId) -> bool:
-        return _in(self.after, (clockwise(self.at, of_node(node)), node)) or _in(
-            self.before, (clockwise(of_node(node), self.at), node)
-        )
-
     def slot(self, node: NodeId) -> tuple[int, int]:
         """Row and digit of the one place in the routing table that another node may have."""
         other = of_node(node)
-        row = min(shared_digits(self.at, other), DIGITS - 1)
-        return row, digit(other, row)
+        row = min((BITS - (self.at ^ other).bit_length()) // DIGIT, DIGITS - 1)
+        return row, (other >> (BITS - DIGIT * (row + 1))) & (WIDTH - 1)
 
     def occupant(self, node: NodeId) -> NodeId | None:
         """Who has that place."""
@@ -87,72 +85,80 @@ class Table:
         return self.rows[row].get(place)
 
     def has(self, node: NodeId) -> bool:
-        return self.occupant(node) == node or self.is_leaf(node) or any(one == node for _, one in self.near)
+        return node in self._leaves or node in self._nearby or self.occupant(node) == node
 
     # Changing it
 
     def wanted_leaves(self, nodes: Iterable[NodeId]) -> list[NodeId]:
         """Which of `nodes` would be leaves if all of them lived."""
-        before, after = self.before.copy(), self.after.copy()
-        fresh = [node for node in dict.fromkeys(nodes) if node != self.me and not self.is_leaf(node)]
-        for node in fresh:
-            self._insert(before, clockwise(of_node(node), self.at), node)
-            self._insert(after, clockwise(self.at, of_node(node)), node)
-        return [
-            node
-            for node in fresh
-            if _in(after, (clockwise(self.at, of_node(node)), node)) or _in(before, (clockwise(of_node(node), self.at), node))
-        ]
+        fresh = [node for node in nodes if node not in self._leaves and self._fits(node)]
+        if len(fresh) <= 1:
+            return fresh
+        after = sorted([*self.after, *((clockwise(self.at, of_node(node)), node) for node in fresh)])[: self.half]
+        before = sorted([*self.before, *((clockwise(of_node(node), self.at), node) for node in fresh)])[: self.half]
+        best = {node for _, node in (*before, *after)}
+        return [node for node in fresh if node in best]
+
+    def _fits(self, node: NodeId) -> bool:
+        """Whether it is nearer on either side than somebody who is a leaf, or there is room."""
+        ahead = (of_node(node) - self.at) % SPACE
+        before, after, half = self.before, self.after, self.half
+        near = len(after) < half or len(before) < half or ahead < after[-1][0] or SPACE - ahead < before[-1][0]
+        return near and node != self.me
 
     def add_leaf(self, node: NodeId) -> bool:
         """Whether it is a leaf now, and was none."""
-        if node == self.me or self.is_leaf(node):
+        if node in self._leaves or not self._fits(node):
             return False
-        after = self._insert(self.after, clockwise(self.at, of_node(node)), node)
-        before = self._insert(self.before, clockwise(of_node(node), self.at), node)
-        return self._changed(after or before)
-
-    def _insert(self, side: Side, distance: int, node: NodeId) -> bool:
-        if len(side) >= self.half and side[-1] < (distance, node):
-            return False
-        insort(side, (distance, node))
-        del side[self.half :]
+        for side, distance in (
+            (self.after, clockwise(self.at, of_node(node))),
+            (self.before, clockwise(of_node(node), self.at)),
+        ):
+            insort(side, (distance, node))
+            del side[self.half :]
+        self._changed(leaves=True)
         return True
 
     def put(self, node: NodeId) -> None:
         """Into its place in the routing table, whoever has it."""
         row, place = self.slot(node)
         self.rows[row][place] = node
-        self._changed(True)
+        self._changed()
 
     def add_near(self, node: NodeId, distance: float) -> bool:
         """Into the neighbourhood set, or to its new place there; whether it is in now, and was not."""
         if len(self.near) >= self.width and distance >= self.near[-1][0] and self.near[-1][1] != node:
             return False
-        kept = [one for one in self.near if one[1] != node]
-        known = len(kept) < len(self.near)
+        known = node in self._nearby
+        kept = [one for one in self.near if one[1] != node] if known else self.near.copy()
         insort(kept, (distance, node))
         self.near = kept[: self.width]
-        return self._changed(not known)
+        if known:
+            return False
+        self._nearby = frozenset(one for _, one in self.near)
+        self._changed()
+        return True
 
     def remove(self, node: NodeId) -> bool:
         """From everywhere; whether it was a leaf."""
-        leaf = self.is_leaf(node)
+        leaf = node in self._leaves
         if leaf:
             self.before = [one for one in self.before if one[1] != node]
             self.after = [one for one in self.after if one[1] != node]
         row, place = self.slot(node)
         if self.rows[row].get(place) == node:
             del self.rows[row][place]
-        self.near = [one for one in self.near if one[1] != node]
-        self._changed(True)
+        if node in self._nearby:
+            self.near = [one for one in self.near if one[1] != node]
+            self._nearby = frozenset(one for _, one in self.near)
+        self._changed(leaves=leaf)
         return leaf
 
-    def _changed(self, really: bool) -> bool:
-        if really:
-            self._routes.clear()
+    def _changed(self, leaves: bool = False) -> None:
+        self._routes.clear()
+        if leaves:
             self._holders.clear()
-        return really
+            self._leaves = dict.fromkeys(node for _, node in (*reversed(self.before), *self.after))
 
     # Who holds a key
 
@@ -180,7 +186,7 @@ class Table:
         return found
 
     def _closest(self, key: Identifier, count: int) -> tuple[NodeId, ...]:
-        ranked = sorted((around(key, of_node(node)), node) for node in (self.me, *self.leaves()))[:count]
+        ranked = sorted((around(key, of_node(node)), node) for node in (self.me, *self._leaves))[:count]
         reach = ranked[-1][0]
         if not self.whole and (len(ranked) < count or not self._spans((key - reach) % SPACE, (key + reach) % SPACE)):
             return ()
@@ -201,7 +207,7 @@ class Table:
     def _route(self, key: Identifier) -> list[NodeId]:
         mine = (around(self.at, key), self.me)
         if self._spans(key, key):
-            closer = [(around(of_node(node), key), node) for node in self.leaves()]
+            closer = [(around(of_node(node), key), node) for node in self._leaves]
             return [node for _, node in sorted(one for one in closer if one < mine)]
         shared = shared_digits(self.at, key)
         ranked = []
@@ -213,11 +219,6 @@ class Table:
         ordered = [node for *_, node in sorted(ranked)]
         slot = self.rows[shared].get(digit(key, shared))
         return ordered if slot is None else [slot, *(node for node in ordered if node != slot)]
-
-
-def _in(side: Side, one: tuple[int, NodeId]) -> bool:
-    place = bisect_left(side, one)
-    return place < len(side) and side[place] == one
 
 
 # Converged tables
