@@ -27,7 +27,7 @@ from opus_controller.claims.measure.knowledge import DELAYS, DEMAND, HOSTS, STAL
 from opus_controller.claims.measure.networks import Network
 from opus_controller.claims.setting import Setting
 
-DRAWS, REGIONS = 6, 16
+DRAWS, REGIONS = 8, 16
 GOOD = 0.10
 """A choice that loses at most this is a good one."""
 STAY = str(knowledge.STAYS_S[0])
@@ -57,7 +57,7 @@ def _name(network: Network, setting: Setting) -> str:
 
 
 def tasks(setting: Setting) -> list[Task]:
-    hosts, draws, regions = setting.scale.hosts, setting.times(DRAWS, 2), setting.times(REGIONS, 4)
+    hosts, draws, regions = setting.scale.hosts, setting.times(DRAWS, 3), setting.times(REGIONS, 4)
     cost = draws * 16 * (hosts / 1000) ** 2 + hosts / 100
     return [
         Task(_name(one, setting), partial(knowledge.lost, one, hosts, setting.scale.replicas, draws, regions), cost)
