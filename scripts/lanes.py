@@ -84,7 +84,8 @@ class Lane:
 LANES = {
     lane.name: lane
     for lane in (
-        Lane("pure", "not netns and not netem and not docker and not qemu and not prometheus and not soak"),
+        Lane("pure", "not netns and not netem and not docker and not qemu and not prometheus and not claims and not soak"),
+        Lane("claims", "claims and not soak", ("tests/sim",)),
         Lane("netns", "netns and not soak", lacks=needs_root_and_tun),
         Lane("netem", "netem and not soak", lacks=needs_uml, prefix=("tests/netem/in-uml",)),
         Lane("docker", "docker and not soak", lacks=needs_docker),

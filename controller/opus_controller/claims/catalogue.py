@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from opus_controller.claims import collapse, growth, monitoring, rivals
 from opus_controller.claims.claim import Claim
 from opus_controller.model.errors import ScenarioError
 
+TOPICS = (growth, rivals, collapse, monitoring)
+"""Modules with CLAIMS."""
+
 
 def catalogue() -> tuple[Claim, ...]:
-    from opus_controller.claims import collapse, growth, monitoring, rivals
-
-    found = (*growth.CLAIMS, *rivals.CLAIMS, *collapse.CLAIMS, *monitoring.CLAIMS)
+    found = [claim for topic in TOPICS for claim in topic.CLAIMS]
     return tuple(sorted(found, key=lambda claim: claim.number))
 
 

@@ -73,9 +73,9 @@ def _head(setting: Setting, about: About) -> str:
     took = f"{about.seconds / 60:.0f} minutes of processor time"
     return f"""# The paper's claims, measured
 
-Made by `{about.command}` (Opus {about.version}; {took}; scale {setting.scale.name}; {seeds} of what differs from run to run). Every
-figure is of the simulator, in which the nodes' own code runs; its hop cost is that of the release. Verdicts follow from rules that
-were written down before the figures were looked at; each chapter says its own.
+Made by `{about.command}` (Opus {about.version}; {took}; scale {setting.scale.name}; {seeds} of what differs from run to
+run). Every figure is of the simulator, in which the nodes' own code runs; its hop cost is that of the release. Verdicts follow
+from rules that were written down before the figures were looked at; each chapter says its own.
 
 Networks:
 

@@ -43,7 +43,7 @@ def default_upkeep_s(protocol: str) -> float:
         from opus_node.baselines.kademlia import UPKEEP
     else:
         from opus_node.baselines.one_hop import UPKEEP
-    return UPKEEP / SECOND
+    return float(UPKEEP) / SECOND
 
 
 OURS = Overlay("opus", OPUS)
