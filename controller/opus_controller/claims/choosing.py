@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from opus_controller.bench.overlay import statistics
 from opus_controller.bench.overlay.statistics import Estimate
-from opus_controller.claims import words
+from opus_controller.claims import lives, words
 from opus_controller.claims.claim import CONDITIONS, FAILS, HOLDS, Claim, Figures, Finding, Found, Line, Plot, Table, Task
 from opus_controller.claims.measure.choices import FACTORS, TINY_MS
-from opus_controller.claims.measure.life import Life
 from opus_controller.claims.measure.networks import Network
 from opus_controller.claims.measure.overlays import OURS, RIVAL, Overlay
 from opus_controller.claims.setting import Setting
@@ -18,8 +17,6 @@ from opus_controller.claims.setting import Setting
 GOOD, POOR = 1.2, 3.0
 """Times as far as the best live replica."""
 GOOD_SHARE, POOR_SHARE = 0.90, 0.01
-ELSEWHERE = 240
-"""Hosts at most of networks besides the main one, with one seed."""
 FIRST, REPEAT = "first", "repeat"
 
 
@@ -44,17 +41,9 @@ class Case:
         return f"{self.which} requests on {self.network}"
 
 
-def _lives(overlay: Overlay, network: Network, setting: Setting) -> list[Life]:
-    main = network is setting.main
-    hosts = setting.scale.hosts if main else min(setting.scale.hosts, ELSEWHERE)
-    seeds = setting.seeds if main else setting.seeds[:1]
-    return [Life(network, overlay, hosts, setting.scale.replicas, seed, setting.scale) for seed in seeds]
-
-
 def tasks(setting: Setting) -> list[Task]:
-    return [
-        life.task() for network in setting.networks for overlay in (OURS, RIVAL) for life in _lives(overlay, network, setting)
-    ]
+    of = [lives.asked(setting, network, overlay) for network in setting.networks for overlay in (OURS, RIVAL)]
+    return lives.tasks([life for some in of for life in some])
 
 
 def judge(found: Found, setting: Setting) -> Finding:
@@ -95,7 +84,7 @@ def _cases(found: Found, setting: Setting) -> Iterator[Case]:
 
 
 def _requests(found: Found, overlay: Overlay, network: Network, setting: Setting) -> list[Figures]:
-    return [found[life.name]["requests"] for life in _lives(overlay, network, setting)]
+    return [found[life.name]["requests"] for life in lives.asked(setting, network, overlay)]
 
 
 def _case(network: Network, overlay: Overlay, which: str, choices: Sequence[Figures]) -> Case:
@@ -164,7 +153,7 @@ CLAIMS = (
         rule=f"Holds if on every network, of first and of repeated requests, at least {GOOD_SHARE:.0%} go to a replica within "
         f"{GOOD:g}x of the best (or {TINY_MS:g} ms) and at most {POOR_SHARE:.0%} to one over {POOR:g}x as far; under "
         "conditions if that "
-        "is so in at least half of these cases (the others are named).",
+        "is so in at least half of these cases (the others are named); else not.",
         tasks=tasks,
         judge=judge,
     ),

@@ -165,7 +165,7 @@ CLAIMS = (
         rule=f"Holds if on every network, for every m and live, at least {WORTH:g} times as many random replicas are "
         "needed for the "
         "same mean and for the same p95; under conditions if that is so of at least half of these cases (the others are "
-        "named).",
+        "named); else not.",
         tasks=tasks,
         judge=judge,
     ),

@@ -122,6 +122,9 @@ def _notes(main: Case) -> list[str]:
         f"as long; {MOST_HOPS} against the direct way are hardly another thing: for {_size(LARGE)} {overlapped:.2f}x in "
         "place of "
         f"{whole:.2f}x ({main.name}).",
+        f"At {LOOKUP} B nearly all of it is the way: its length, and the 0.5 ms that a message costs at each hop. What "
+        "larger objects "
+        "take beyond that is sending them whole once more at each hop.",
         "A host hands on what it has whole. One that hands on packet by packet would add less to large objects; none of "
         "the overlays "
         "here does.",
@@ -215,7 +218,7 @@ CLAIMS = (
         "question over "
         f"them makes a download of {_size(DOWNLOAD)} at most {UNNOTICED:g} times as long, and the way by an agent adds at most "
         f"{FEW_HOPS:.0%} of what they add to {_size(SMALL)}; under conditions if at least half of these hold (the others "
-        "are named).",
+        "are named); else not.",
         tasks=tasks,
         judge=judge,
     ),

@@ -205,7 +205,7 @@ CLAIMS = (
         f"demand {REQUIRED[STALE]:.0f} s old where crowds stay {int(STAY) // 60} min, and with what Opus' stewards are "
         "told. Under "
         f"conditions if with {LEAST[DELAYS]:.0%}, {LEAST[SUMS]:.0f} nodes and {LEAST[STALE]:.0f} s (and twice the loss "
-        "for the stewards).",
+        "for the stewards); else not.",
         tasks=tasks,
         judge=judge,
     ),

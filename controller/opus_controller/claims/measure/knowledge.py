@@ -87,7 +87,7 @@ def by_sums(delay: Floats, demand: Floats, m: int, each: int) -> list[int]:
     """Agents stand for the nodes nearest to them."""
     agents = np.array(local_search(delay, len(delay) // each, starts=1).chosen)
     of = delay[:, agents].argmin(axis=1)
-    return places(delay[agents], np.bincount(of, weights=demand, minlength=len(agents)), m)
+    return places(delay[agents], np.bincount(of, weights=demand, minlength=len(agents)).astype(np.float64), m)
 
 
 def by_pair(rng: np.random.Generator, count: int, error: float) -> Floats:
