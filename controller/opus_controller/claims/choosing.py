@@ -59,17 +59,13 @@ def judge(found: Found, setting: Setting) -> Finding:
         tables=[_table(cases)],
         plots=[_plot(found, network, setting) for network in setting.networks],
         notes=[
-            "Distances are one way by the matrix, from the client to the replica that answered, and to the best that "
-            "lived when the "
-            "request was issued; what the way by an agent adds is not in them. Clients that serve themselves are left "
-            "out; requests "
-            "without an answer count as neither good nor near.",
+            "Distances are one way by the matrix, from the client to the replica that answered, and to the best that lived "
+            "when the request was issued; what the way by an agent adds is not in them. Clients that serve themselves are left "
+            "out; requests without an answer count as neither good nor near.",
             f"Who is at most {TINY_MS:g} ms (one way) farther than the best counts as good, whatever the ratio: the table "
-            "gives the "
-            "share without that allowance, too.",
+            "gives the share without that allowance, too.",
             "At rest: nobody comes or goes. A host's first request knows no replica; its third, half a minute later, is a "
-            "repeat. "
-            f"{RIVAL.label} is for comparison: every host knows all members, but not how far they are.",
+            f"repeat. {RIVAL.label} is for comparison: every host knows all members, but not how far they are.",
         ],
     )
 
@@ -143,17 +139,14 @@ CLAIMS = (
     Claim(
         number=13,
         name="good-choices",
-        says="“It is not necessary to make optimal choices; rather, it is sufficient to make good choices in a majority "
-        "of cases and to "
-        "avoid poor decisions.” “The key is to make appropriate request routing decisions almost all of the time, without "
-        "global "
-        "state.”",
-        measured="Every host of a running overlay asks; who answered is held against the nearest replica that lived in "
-        "that instant.",
+        says="“It is not necessary to make optimal choices; rather, it is sufficient to make good choices in a majority of "
+        "cases and to avoid poor decisions.” “The key is to make appropriate request routing decisions almost all of the time, "
+        "without global state.”",
+        measured="Every host of a running overlay asks; who answered is held against the nearest replica that lived in that "
+        "instant.",
         rule=f"Holds if on every network, of first and of repeated requests, at least {GOOD_SHARE:.0%} go to a replica within "
         f"{GOOD:g}x of the best (or {TINY_MS:g} ms) and at most {POOR_SHARE:.0%} to one over {POOR:g}x as far; under "
-        "conditions if that "
-        "is so in at least half of these cases (the others are named); else not.",
+        "conditions if that is so in at least half of these cases (the others are named); else not.",
         tasks=tasks,
         judge=judge,
     ),

@@ -74,12 +74,10 @@ def judge(found: Found, setting: Setting) -> Finding:
         notes=[
             "Delays are one way to the nearest replica by the matrix, over all hosts, those that serve included (0 for them).",
             "*ideal*: k-median with all delays known. *stewards*: the core's own summaries and placement with round trips "
-            "measured as "
-            "nodes and agents measure them, hosts equally old. *live*: what stewards of a running overlay had chosen after "
-            f"{few.SETTLED_S:.0f} s, one seed.",
-            "This is about delay alone. Where hosts share a few places, as in clouds, delays take few values, so that the "
-            "mean of all "
-            "draws may need more replicas to come down to one than 95% of the draws do.",
+            "measured as nodes and agents measure them, hosts equally old. *live*: what stewards of a running overlay had "
+            f"chosen after {few.SETTLED_S:.0f} s, one seed.",
+            "This is about delay alone. Where hosts share a few places, as in clouds, delays take few values, so that the mean "
+            "of all draws may need more replicas to come down to one than 95% of the draws do.",
         ],
     )
 
@@ -155,17 +153,14 @@ CLAIMS = (
         number=5,
         name="few-replicas",
         says="“A primary goal of our work is to show the resource waste that comes from random distribution, i.e., the "
-        "inflation in "
-        "the number of randomly placed replicas required to deliver the same levels of performance and availability as a "
-        "smaller "
-        "number of ‘well-placed’ replicas.”",
-        measured="Hosts in random order, of which the first k serve, against m replicas that Opus places: the least k "
-        "whose mean, and "
-        "whose 95th percentile over clients, of the delay to the nearest replica is as low, on the mean of the draws.",
-        rule=f"Holds if on every network, for every m and live, at least {WORTH:g} times as many random replicas are "
-        "needed for the "
-        "same mean and for the same p95; under conditions if that is so of at least half of these cases (the others are "
-        "named); else not.",
+        "inflation in the number of randomly placed replicas required to deliver the same levels of performance and "
+        "availability as a smaller number of ‘well-placed’ replicas.”",
+        measured="Hosts in random order, of which the first k serve, against m replicas that Opus places: the least k whose "
+        "mean, and whose 95th percentile over clients, of the delay to the nearest replica is as low, on the mean of the "
+        "draws.",
+        rule=f"Holds if on every network, for every m and live, at least {WORTH:g} times as many random replicas are needed "
+        "for the same mean and for the same p95; under conditions if that is so of at least half of these cases (the others "
+        "are named); else not.",
         tasks=tasks,
         judge=judge,
     ),

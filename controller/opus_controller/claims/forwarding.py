@@ -94,9 +94,8 @@ def judge(found: Found, setting: Setting) -> Finding:
     return Finding(
         verdict,
         f"{MANY[0]} or {MANY[-1]} hops take {_range(many)}x as long as the direct way for {_size(SMALL)}, the way by an agent "
-        f"{_range(agent)}x; {MANY[-1]} hops add {_range(grown)}x as much to {_size(LARGE)}; a question over {MANY[-1]} "
-        "hops makes a "
-        f"download of {_size(DOWNLOAD)} {_range(downloads, 3)}x as long."
+        f"{_range(agent)}x; {MANY[-1]} hops add {_range(grown)}x as much to {_size(LARGE)}; a question over {MANY[-1]} hops "
+        f"makes a download of {_size(DOWNLOAD)} {_range(downloads, 3)}x as long."
         + (f" Not so: {words.listed(missed)}." if missed else ""),
         tables=[_table(cases[: len(RATES_BPS)]), _downloads(cases), _elsewhere(cases)],
         plots=[_plot(case) for case in cases[: len(RATES_BPS)]],
@@ -109,25 +108,18 @@ def _notes(main: Case) -> list[str]:
         sum(of[MOST_HOPS][LARGE]) / sum(of[DIRECT][LARGE]) for of in (main.overlapped_ms, main.ms)
     )  # fmt: skip
     return [
-        "Of each client the nearest of well-placed replicas, for all routes; the agent is the one nearest to the client; "
-        "the hosts "
-        "between are random ones, as a hash has them. Both access links of every host have the rate. Connections are "
-        "open, nothing "
-        f"else is under way. Intervals are over clients; {len(main.ms[DIRECT][SMALL])} of them.",
-        f"A message carries {_size(MAX_PAYLOAD)} at most (`sizes.MAX_PAYLOAD`). {_size(DOWNLOAD)} is computed from the "
-        "same path, as if "
-        "there were no such bound; for what can be sent the computation gives what was simulated, by test.",
-        "The simulator has an object pass both access links of a hop one after the other. Where packets overlap, a hop "
-        "takes up to half "
-        f"as long; {MOST_HOPS} against the direct way are hardly another thing: for {_size(LARGE)} {overlapped:.2f}x in "
-        "place of "
-        f"{whole:.2f}x ({main.name}).",
-        f"At {LOOKUP} B nearly all of it is the way: its length, and the 0.5 ms that a message costs at each hop. What "
-        "larger objects "
-        "take beyond that is sending them whole once more at each hop.",
-        "A host hands on what it has whole. One that hands on packet by packet would add less to large objects; none of "
-        "the overlays "
-        "here does.",
+        "Of each client the nearest of well-placed replicas, for all routes; the agent is the one nearest to the client; the "
+        "hosts between are random ones, as a hash has them. Both access links of every host have the rate. Connections are "
+        f"open, nothing else is under way. Intervals are over clients; {len(main.ms[DIRECT][SMALL])} of them.",
+        f"A message carries {_size(MAX_PAYLOAD)} at most (`sizes.MAX_PAYLOAD`). {_size(DOWNLOAD)} is computed from the same "
+        "path, as if there were no such bound; for what can be sent the computation gives what was simulated, by test.",
+        "The simulator has an object pass both access links of a hop one after the other. Where packets overlap, a hop takes "
+        f"up to half as long; {MOST_HOPS} against the direct way are hardly another thing: for {_size(LARGE)} "
+        f"{overlapped:.2f}x in place of {whole:.2f}x ({main.name}).",
+        f"At {LOOKUP} B nearly all of it is the way: its length, and the 0.5 ms that a message costs at each hop. What larger "
+        "objects take beyond that is sending them whole once more at each hop.",
+        "A host hands on what it has whole. One that hands on packet by packet would add less to large objects; none of the "
+        "overlays here does.",
     ]
 
 
@@ -204,21 +196,16 @@ CLAIMS = (
     Claim(
         number=16,
         name="store-and-forward",
-        says="“Application-layer store and forward delays can significantly impact end-to-end latency (even when only "
-        "O(lg n) such hops "
-        "are taken). While such inflation of latency is perhaps not noticeable when performing a lookup to download a "
-        "multi-megabyte "
-        "file, it can become the bottleneck for a more general class of applications.”",
-        measured="Objects of 100 B to 10 MB from clients to replicas in the simulator, directly, by an agent, and by 3 "
-        "and 4 hops, over "
-        "access links of 10 and 100 Mbit/s.",
-        rule=f"Holds if on every network and at every rate {MANY[0]} and {MANY[-1]} hops take at least {SIGNIFICANT:g} "
-        "times as long as "
-        f"the direct way for {_size(SMALL)}, {MANY[-1]} hops add at least {GROWTH:g} times as much to {_size(LARGE)}, a "
-        "question over "
-        f"them makes a download of {_size(DOWNLOAD)} at most {UNNOTICED:g} times as long, and the way by an agent adds at most "
-        f"{FEW_HOPS:.0%} of what they add to {_size(SMALL)}; under conditions if at least half of these hold (the others "
-        "are named); else not.",
+        says="“Application-layer store and forward delays can significantly impact end-to-end latency (even when only O(lg n) "
+        "such hops are taken). While such inflation of latency is perhaps not noticeable when performing a lookup to download "
+        "a multi-megabyte file, it can become the bottleneck for a more general class of applications.”",
+        measured="Objects of 100 B to 10 MB from clients to replicas in the simulator, directly, by an agent, and by 3 and 4 "
+        "hops, over access links of 10 and 100 Mbit/s.",
+        rule=f"Holds if on every network and at every rate {MANY[0]} and {MANY[-1]} hops take at least {SIGNIFICANT:g} times "
+        f"as long as the direct way for {_size(SMALL)}, {MANY[-1]} hops add at least {GROWTH:g} times as much to "
+        f"{_size(LARGE)}, a question over them makes a download of {_size(DOWNLOAD)} at most {UNNOTICED:g} times as long, and "
+        f"the way by an agent adds at most {FEW_HOPS:.0%} of what they add to {_size(SMALL)}; under conditions if at least "
+        "half of these hold (the others are named); else not.",
         tasks=tasks,
         judge=judge,
     ),

@@ -78,18 +78,14 @@ def judge(found: Found, setting: Setting) -> Finding:
         tables=[_table(losses, setting), _contrast(found, setting)],
         plots=[_errors(losses, setting), _staleness(found, setting)],
         notes=[
-            f"m = {setting.scale.replicas}. Loss: the demand's true mean delay to the nearest replica, over that of the "
-            "same search (the "
-            "core's k-median: greedy, then swaps) with exact delays and demand, less 1. Demand of hosts is lognormal "
-            f"(deviation of the logarithm {knowledge.UNEVEN:g}), other in each draw; intervals are over draws.",
-            "An error of 50% is a factor between 0.5 and 1.5, uniform; of 100%, between 0 and 2: the search then takes "
-            "what is far away "
-            "for near, as it looks for the least.",
-            f"A crowd is {knowledge.CROWD_HOSTS:.0%} of the hosts, those around one, with {knowledge.CROWD_DEMAND:.0%} of "
-            "all demand; it "
-            "moves at once to another place after an exponential stay. Placements follow at once, too: what moving costs "
-            "and how "
-            "long it takes is not in here.",
+            f"m = {setting.scale.replicas}. Loss: the demand's true mean delay to the nearest replica, over that of the same "
+            "search (the core's k-median: greedy, then swaps) with exact delays and demand, less 1. Demand of hosts is "
+            f"lognormal (deviation of the logarithm {knowledge.UNEVEN:g}), other in each draw; intervals are over draws.",
+            "An error of 50% is a factor between 0.5 and 1.5, uniform; of 100%, between 0 and 2: the search then takes what is "
+            "far away for near, as it looks for the least.",
+            f"A crowd is {knowledge.CROWD_HOSTS:.0%} of the hosts, those around one, with {knowledge.CROWD_DEMAND:.0%} of all "
+            "demand; it moves at once to another place after an exponential stay. Placements follow at once, too: what moving "
+            "costs and how long it takes is not in here.",
         ],
     )
 
@@ -195,17 +191,13 @@ CLAIMS = (
         number=12,
         name="approximate-knowledge",
         says="“Good (rather than optimal) choices require only approximate information: aggressive use of hierarchy and "
-        "aggregation "
-        "can limit the amount of state that any node must maintain.”",
+        "aggregation can limit the amount of state that any node must maintain.”",
         measured="The core's own placement on wrong, old or summed-up delays and demand, judged by the true ones.",
-        rule=f"A placement is good if it loses at most {GOOD:.0%} of mean delay. Holds if on every network it is good "
-        "with errors of "
-        f"up to {REQUIRED[DELAYS]:.0%} in delays (of pairs, of hosts) and in demand, with sums of {REQUIRED[SUMS]:.0f} "
-        "nodes, with "
-        f"demand {REQUIRED[STALE]:.0f} s old where crowds stay {int(STAY) // 60} min, and with what Opus' stewards are "
-        "told. Under "
-        f"conditions if with {LEAST[DELAYS]:.0%}, {LEAST[SUMS]:.0f} nodes and {LEAST[STALE]:.0f} s (and twice the loss "
-        "for the stewards); else not.",
+        rule=f"A placement is good if it loses at most {GOOD:.0%} of mean delay. Holds if on every network it is good with "
+        f"errors of up to {REQUIRED[DELAYS]:.0%} in delays (of pairs, of hosts) and in demand, with sums of "
+        f"{REQUIRED[SUMS]:.0f} nodes, with demand {REQUIRED[STALE]:.0f} s old where crowds stay {int(STAY) // 60} min, and "
+        f"with what Opus' stewards are told. Under conditions if with {LEAST[DELAYS]:.0%}, {LEAST[SUMS]:.0f} nodes and "
+        f"{LEAST[STALE]:.0f} s (and twice the loss for the stewards); else not.",
         tasks=tasks,
         judge=judge,
     ),

@@ -103,28 +103,20 @@ def judge(found: Found, setting: Setting) -> Finding:
         verdict,
         f"A first request by Opus crosses its links {_range(ours)} times on the mean, one by ideal multi-hop routes "
         f"{_range([case.of(route, 'mean').value for case, route in others])} times; those take "
-        f"{_range([case.against_ours(route) for case, route in others])} times as much of the network. Updates by the "
-        "mesh have "
-        f"{_range(relieved)} of unicast's greatest stress." + (f" Not so: {words.listed(told)}." if told else ""),
+        f"{_range([case.against_ours(route) for case, route in others])} times as much of the network. Updates by the mesh "
+        f"have {_range(relieved)} of unicast's greatest stress." + (f" Not so: {words.listed(told)}." if told else ""),
         tables=[_requests(cases), _updates(cases)],
         plots=[_plot(cases), _crowded(cases)],
         notes=[
-            "Stress: copies of one request (or update) over one link, in either direction, on the mean of the links that "
-            "carry any, and "
-            "the most; usage: the sum of delay x copies. A host's access link "
-            f"({stress.ACCESS_MS:g} ms) is a link: whoever hands on has two copies on it. Everything between two hosts "
-            "takes the "
-            "shortest way.",
-            f"About {setting.scale.hosts} hosts, as many at each site; m = {setting.scale.replicas}. Opus' replicas are "
-            "well placed and "
-            "the agent sends to the one nearest to itself; a repeated request goes directly, and its stress is 1. The "
-            "others' replicas "
-            "are random hosts. Their hops are ideal: converged tables, no retries; Pastry takes the nearest host at each "
-            "hop, Chord "
-            "anybody.",
-            f"Updates of {setting.times(SOURCES, 2)} sources among m placed members, and among {stress.WIDER}m random "
-            "ones, by the core's "
-            "own dissemination; needless copies count.",
+            "Stress: copies of one request (or update) over one link, in either direction, on the mean of the links that carry "
+            f"any, and the most; usage: the sum of delay x copies. A host's access link ({stress.ACCESS_MS:g} ms) is a link: "
+            "whoever hands on has two copies on it. Everything between two hosts takes the shortest way.",
+            f"About {setting.scale.hosts} hosts, as many at each site; m = {setting.scale.replicas}. Opus' replicas are well "
+            "placed and the agent sends to the one nearest to itself; a repeated request goes directly, and its stress is 1. "
+            "The others' replicas are random hosts. Their hops are ideal: converged tables, no retries; Pastry takes the "
+            "nearest host at each hop, Chord anybody.",
+            f"Updates of {setting.times(SOURCES, 2)} sources among m placed members, and among {stress.WIDER}m random ones, by "
+            "the core's own dissemination; needless copies count.",
         ],
     )
 
@@ -195,22 +187,17 @@ CLAIMS = (
     Claim(
         number=17,
         name="link-stress",
-        says="Massively decentralized overlays result in “small inflation in ‘network stress’ relative to IP”; “because "
-        "we have explicit "
-        "control over connectivity, hierarchy, and placement of functionality, we can ensure that requests from end hosts "
-        "are routed to "
-        "a nearby agent, which is in turn routed to an active replica”; “services running on Opus employ per-application "
-        "overlays to "
-        "disseminate their own service data and metadata among individual replica sites.”",
-        measured="Routes of requests and updates on the links of maps of the Topology Zoo: direct, by Opus' agents, by "
-        "ideal hops of Chord and Pastry; updates by Opus' mesh, by unicast, and as IP multicast would.",
-        rule=f"Holds if on every map a request by Opus' route crosses its links {OURS:g} times on the mean at most and "
-        f"takes {USAGE:g} "
-        f"times the direct way's usage at most; multi-hop routes cross theirs {SMALL:g} times at most (a small "
-        "inflation), but take at "
-        f"least {USAGE:g} times Opus' usage; and the mesh has {LESS:.0%} of unicast's greatest stress at most, with less "
-        "usage. Under conditions if at least half of this is so, on Cogent's map the first of it (what is not is named); "
-        "else not.",
+        says="Massively decentralized overlays result in “small inflation in ‘network stress’ relative to IP”; “because we "
+        "have explicit control over connectivity, hierarchy, and placement of functionality, we can ensure that requests from "
+        "end hosts are routed to a nearby agent, which is in turn routed to an active replica”; “services running on Opus "
+        "employ per-application overlays to disseminate their own service data and metadata among individual replica sites.”",
+        measured="Routes of requests and updates on the links of maps of the Topology Zoo: direct, by Opus' agents, by ideal "
+        "hops of Chord and Pastry; updates by Opus' mesh, by unicast, and as IP multicast would.",
+        rule=f"Holds if on every map a request by Opus' route crosses its links {OURS:g} times on the mean at most and takes "
+        f"{USAGE:g} times the direct way's usage at most; multi-hop routes cross theirs {SMALL:g} times at most (a small "
+        f"inflation), but take at least {USAGE:g} times Opus' usage; and the mesh has {LESS:.0%} of unicast's greatest stress "
+        "at most, with less usage. Under conditions if at least half of this is so, on Cogent's map the first of it (what is "
+        "not is named); else not.",
         tasks=tasks,
         judge=judge,
         networks=(COGENTCO,),

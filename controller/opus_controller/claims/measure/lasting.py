@@ -24,7 +24,7 @@ from opus_controller.model.compile import plan_of_topology
 RANDOM = "random"
 POLICIES = (RANDOM, OLDEST, BEST)
 STARTS = 4
-FAST = 10
+FAST = 20
 """Random members are chosen at once: so many times as many departures are waited for."""
 
 
