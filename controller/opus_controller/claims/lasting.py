@@ -67,8 +67,8 @@ def judge(found: Found, setting: Setting) -> Finding:
     aged = [f"{words.number(gains[law, OLDEST].value)}" for law in LAWS]
     return Finding(
         verdict,
-        f"Members that Opus chooses fail less often than random ones by a factor of {words.listed(told)}; those chosen by age "
-        f"alone, of {words.listed(aged)}.{why}",
+        f"Random members fail {words.listed(told)} times as often as those that Opus chooses, and {words.listed(aged)} times as "
+        f"often as the oldest.{why}",
         tables=[_table(arms, gains)],
         plots=[_plot(gains), _cost(arms)],
         notes=[
@@ -112,8 +112,8 @@ def _verdict(gains: dict[tuple[str, str], Estimate]) -> tuple[Verdict, str]:
 
 def _table(arms: dict[tuple[str, str], Arm], gains: dict[tuple[str, str], Estimate]) -> Table:
     head = (
-        *("sessions", "policy", "failures counted", "a member and 100 hours", "times less often than random"),
-        *("mean delay, times the ideal", "times less often than nodes"),
+        *("sessions", "policy", "failures counted", "a member and 100 hours", "random fail, times as often"),
+        *("mean delay, times the ideal", "nodes fail, times as often"),
     )
     rows = [
         (
@@ -133,7 +133,7 @@ def _plot(gains: dict[tuple[str, str], Estimate]) -> Plot:
         at = list(range(1, len(LAWS) + 1))
         lines.append(Line(NAMES[policy], at, [one.value for one in of], [one.low for one in of], [one.high for one in of]))
     where = ", ".join(f"{k} {law}" for k, law in enumerate(LAWS, start=1))
-    return Plot("gain", "How many times less often chosen members fail than random ones", where, "times less often", lines)
+    return Plot("gain", "How many times as often random members fail as chosen ones", where, "times as often", lines)
 
 
 def _cost(arms: dict[tuple[str, str], Arm]) -> Plot:
