@@ -65,6 +65,15 @@ def test_stewards_count_as_well() -> None:
     assert knowledge.judge(_found(stewards=0.25), SETTING).verdict == FAILS
 
 
+def test_where_there_are_few_agents_the_least_sums_count() -> None:
+    found = _found({measure.SUMS: 5})
+    for figures in found.values():
+        for level in ("22", "50", "100"):
+            del figures["lost"][measure.SUMS][level]
+
+    assert knowledge.judge(found, SETTING).verdict == FAILS
+
+
 @pytest.fixture
 def line() -> Floats:
     """Hosts in a row, 1 ms apart."""

@@ -101,18 +101,20 @@ def _losses(found: Found, setting: Setting) -> Iterator[Loss]:
 
 
 def _borne(losses: Sequence[Loss]) -> float:
-    """The greatest level up to which no network loses more than GOOD; 0: not even the least."""
-    found = 0.0
+    """The greatest level up to which no network loses more than GOOD, of those measured on all; 0: not even the least."""
+    found, networks = 0.0, {one.network for one in losses}
     for level in sorted({one.level for one in losses}):
-        if any(one.share.value > GOOD for one in losses if one.level == level):
+        there = [one for one in losses if one.level == level]
+        if any(one.share.value > GOOD for one in there) or len(there) < len(networks):
             return found
         found = level
     return found
 
 
 def _needs(losses: Sequence[Loss], wanted: dict[str, float]) -> dict[str, float]:
-    """As far as it was measured: few hosts have few agents."""
-    return {kind: least for kind, least in wanted.items() if any(one.kind == kind and one.level >= least for one in losses)}
+    """The same or, of few hosts, who have few agents, the most that could be measured."""
+    most = {kind: max((one.level for one in losses if one.kind == kind), default=0.0) for kind in wanted}
+    return {kind: min(level, most[kind]) for kind, level in wanted.items()}
 
 
 def _verdict(losses: Sequence[Loss], borne: dict[str, float], stewards: float) -> tuple[Verdict, str]:
@@ -121,7 +123,8 @@ def _verdict(losses: Sequence[Loss], borne: dict[str, float], stewards: float) -
         return HOLDS, ""
     if any(borne[kind] < least for kind, least in _needs(losses, LEAST).items()) or stewards > 2 * GOOD:
         return FAILS, ""
-    missed = [f"{KINDS[kind]} (asked for: {_level(kind, REQUIRED[kind])})" for kind in short]
+    asked = _needs(losses, REQUIRED)
+    missed = [f"{KINDS[kind]} (asked for: {_level(kind, asked[kind])})" for kind in short]
     missed += ["what stewards are told"] if stewards > GOOD else []
     return CONDITIONS, f" Less than asked for: {words.listed(missed)}."
 
