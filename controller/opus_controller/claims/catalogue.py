@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opus_controller.claims import collapse, growth, monitoring, rivals
+from opus_controller.claims import choosing, collapse, few, forwarding, growth, knowledge, lasting, monitoring, rivals, stress
 from opus_controller.claims.claim import Claim
 from opus_controller.model.errors import ScenarioError
 
-TOPICS = (growth, rivals, collapse, monitoring)
+TOPICS = (growth, rivals, collapse, monitoring, few, lasting, knowledge, choosing, forwarding, stress)
 """Modules with CLAIMS."""
 
 

@@ -58,6 +58,20 @@ NEIGHBOURS = 4
 """Measured by each node."""
 
 
+class Law(Protocol):
+    """Of how long hosts stay, in minutes."""
+
+    @property
+    def returns(self) -> bool:
+        """Whether who goes comes back at once and remembers; otherwise a newcomer follows."""
+
+    def draw(self, rng: Random, host: int) -> float:
+        """A session."""
+
+    def found(self, rng: Random, host: int) -> tuple[float, float]:
+        """(age, time left) of a session as an inspector finds it: longer ones oftener, at a uniform moment."""
+
+
 @dataclass(frozen=True)
 class Sessions:
     """Weibull's law, in minutes; shape 1 is exponential."""
@@ -70,13 +84,11 @@ class Sessions:
         return self.scale * gamma(1 + 1 / self.shape)
 
     returns = False
-    """Who dies is followed by a newcomer."""
 
     def draw(self, rng: Random, host: int) -> float:
         return rng.weibullvariate(self.scale, self.shape)
 
     def found(self, rng: Random, host: int) -> tuple[float, float]:
-        """(age, time left) of a session as an inspector finds it: longer ones oftener, at a uniform moment."""
         whole = self.scale * rng.gammavariate(1 + 1 / self.shape, 1.0) ** (1 / self.shape)
         age = whole * rng.random()
         return age, whole - age
@@ -84,7 +96,7 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Own:
-    """Exponential, of a mean that is the host's own and lognormal over hosts; minutes. It comes back at once, and remembers."""
+    """Exponential, of a mean that is the host's own and lognormal over hosts; minutes."""
 
     means: Sequence[float]
 
@@ -198,7 +210,7 @@ class Arm:
         return vars(self)
 
 
-def live(policy: Policy, sessions: Sessions | Own, delay: Floats, m: int, ideal_ms: float, rng: Random, departures: int) -> Arm:
+def live(policy: Policy, sessions: Law, delay: Floats, m: int, ideal_ms: float, rng: Random, departures: int) -> Arm:
     """Until so many members have died."""
     n = len(delay)
     found = [sessions.found(rng, host) for host in range(n)]
@@ -352,7 +364,7 @@ def arms(plan: Plan, delay: Floats, m: int, ideal_ms: float, settings: Settings,
     """Every policy under heavy-tailed sessions, the shipped one under exponential ones and among hosts that return too."""
     agents = places_of_agents(delay)
     own = Own.of(len(delay), Random(f"{seed}/stability/hosts"))
-    policies: dict[str, tuple[Sessions | Own, Callable[[], Policy]]] = {
+    policies: dict[str, tuple[Law, Callable[[], Policy]]] = {
         "random": (WEIBULL, lambda: AtRandom(m, Random(f"{seed}/stability/draws"))),
         "oldest": (WEIBULL, lambda: OfCore(plan, delay, m, settings, OLDEST, agents)),
         "shipped": (WEIBULL, lambda: OfCore(plan, delay, m, settings, BEST, agents)),

@@ -25,6 +25,7 @@ from opus_controller.bench.overlay.oracles import Floats, delays_ms, local_searc
 from opus_controller.bench.overlay.steady import control_bytes
 from opus_controller.bench.worlds import SECOND
 from opus_controller.claims.claim import Figures, Task
+from opus_controller.claims.measure.choices import choices
 from opus_controller.claims.measure.networks import Network
 from opus_controller.claims.measure.overlays import Overlay
 from opus_controller.claims.setting import Scale
@@ -187,11 +188,13 @@ def requests(lab: Lab, seed: int) -> Figures:
     by_host: dict[str, list[Record]] = {}
     for one in sorted(lab.requests, key=lambda one: one["issued_at"]):
         by_host.setdefault(one["host"], []).append(one)
+    first = [asked[0] for asked in by_host.values()]
+    repeat = [asked[2] for asked in by_host.values() if len(asked) > 2]
     return {
         "asked": len(names),
         "replicas": len(lab.replicas()),
-        "first": felt([asked[0] for asked in by_host.values()]),
-        "repeat": felt([asked[2] for asked in by_host.values() if len(asked) > 2]),
+        "first": felt(first) | {"choices": choices(lab, first)},
+        "repeat": felt(repeat) | {"choices": choices(lab, repeat)},
     }
 
 

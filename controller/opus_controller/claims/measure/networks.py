@@ -31,6 +31,8 @@ class Network:
     what: str
     """With its source, for the report."""
     make: Callable[[int], Topology]
+    map: Path | None = None
+    """The graph it is made of, if it is made of one."""
 
     def topology(self, hosts: int) -> Topology:
         """Of `hosts` hosts, or the nearest number that gives each place as many."""
@@ -73,7 +75,7 @@ def _cogentco(place: Path | None) -> Network:
     what = (
         "the routers of Cogent's backbone, delays by distance (Internet Topology Zoo, Knight et al., IEEE JSAC 2011, CC BY 4.0)"
     )
-    return Network(COGENTCO, what, lambda hosts: _spread(document, hosts))
+    return Network(COGENTCO, what, lambda hosts: _spread(document, hosts), path)
 
 
 def _spread(document: dict[str, Any], hosts: int) -> Topology:
