@@ -69,7 +69,7 @@ def judge_size(found: Found, setting: Setting) -> Finding:
     because = (
         f"E is {words.estimate(words.mean(one['e'] for one in every), 2)} at m = {CALIBRATED}; the m that it predicts for half "
         f"and twice the load is within one member or {NEAR:.0%} of the least that carries it in {sum(near)} of {len(near)}. "
-        f"worst: {worst.predicted} predicted, {worst.needed} needed."
+        f"The worst: {worst.predicted} predicted, {worst.needed} needed."
     )
     if verdict == CONDITIONS:
         off = sorted({case.load for ok, (_, case) in zip(near, of_seed, strict=True) if not ok})
@@ -172,7 +172,8 @@ def judge_serve(found: Found, setting: Setting) -> Finding:
             "as the steward decides",
             SHARES,
             [100 * one.value for one in serve.values()],
-            *([100 * bound(one) for one in serve.values()] for bound in (_low, _high)),
+            low=[100 * one.low for one in serve.values()],
+            high=[100 * one.high for one in serve.values()],
         ),
         Line("u/d (E = 1)", SHARES, [100 * max(load, LEAST / HOSTS) for load in SHARES]),
     ]
@@ -190,14 +191,6 @@ def judge_serve(found: Found, setting: Setting) -> Finding:
             "overload: that is why more serve than u/d.",
         ),
     )
-
-
-def _low(one: Estimate) -> float:
-    return one.low
-
-
-def _high(one: Estimate) -> float:
-    return one.high
 
 
 CLAIMS = (
