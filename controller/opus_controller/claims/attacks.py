@@ -93,9 +93,9 @@ def judge(found: Found, setting: Setting) -> Finding:
             f"Against {WHAT[PERSISTENT]}: {STRIKES} strikes, {EVERY_S:g} s apart, at whoever serves by then (at most m); struck "
             f"hosts "
             f"are back {BACK_S:g} s later, and the time is that after the last strike.",
-            "Where all hosts are alike, agents are any hosts that hold no copy: as many as m, or one in 15. In Opus the hosts "
-            "that "
-            "newcomers ask first are often agents, so they fall with them (column: seeds struck); elsewhere they fall by chance.",
+            "Where all hosts are alike, agents are any hosts that hold no copy: as many as m, or one in 15. In Opus the "
+            "hosts that newcomers ask first are agents from the beginning, so all of them fall where all agents do; elsewhere "
+            "they fall by chance.",
             "Nobody loses data here, because there are none: in the other overlays whoever is next in the ring answers at once "
             "for those "
             "who have fallen, with nothing to answer from.",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opus_controller.claims import adaptation, attacks, collapse, depths, growth, monitoring, rivals, sizes
+from opus_controller.claims import adaptation, attacks, collapse, depths, growth, monitoring, mutable, rivals, sizes
 from opus_controller.claims.claim import Claim
 from opus_controller.model.errors import ScenarioError
 
-TOPICS = (growth, rivals, collapse, monitoring, sizes, depths, adaptation, attacks)
+TOPICS = (growth, rivals, collapse, monitoring, sizes, depths, adaptation, attacks, mutable)
 """Modules with CLAIMS."""
 
 

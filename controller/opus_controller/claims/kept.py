@@ -24,8 +24,8 @@ from opus_controller.model.sources import digest_of, files_of
 
 ABOUT = "about.json"
 MAKERS = (
-    *("opus_node", "opus_controller.model", "opus_controller.runtimes.sim", "opus_controller.bench.overlay"),
-    *("opus_controller.planner", "opus_controller.claims.measure"),
+    *("opus_node", "opus_controller.model", "opus_controller.engine", "opus_controller.runtimes.sim", "opus_controller.planner"),
+    *("opus_controller.bench.overlay", "opus_controller.bench.availability", "opus_controller.claims.measure"),
 )
 
 
