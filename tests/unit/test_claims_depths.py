@@ -10,7 +10,7 @@ from opus_controller.bench.overlay.deep import LEVELS
 from opus_controller.claims.catalogue import chosen
 from opus_controller.claims.claim import CONDITIONS, FAILS, HOLDS, Figures, Finding
 
-SETTING = setting()
+SETTING = setting(effort=1.0)
 Of = Callable[[int, int], float]
 """A figure by depth and n."""
 

@@ -67,7 +67,7 @@ def _name(part: str, seed: int) -> str:
 
 
 def tasks(setting: Setting) -> list[Task]:
-    hosts, m = min(MOST_HOSTS, max(30, setting.scale.hosts // 2)), setting.scale.replicas
+    hosts, m = min(MOST_HOSTS, max(30, setting.scale.hosts // 3)), setting.scale.replicas
     of: dict[str, Callable[[int], Callable[[], Figures]]] = {
         "settled": lambda seed: partial(settled, setting.main, hosts, m, seed),
         GROWN: lambda seed: partial(grown, setting.main, hosts // 2, seed),

@@ -40,7 +40,7 @@ WITHIN_S = 5.0
 """99% of the live clients are to be served by then."""
 MARGIN_S = 0.5
 """By so much Opus may be later than the best of the others."""
-MOST_HOSTS = 200
+MOST_HOSTS = 160
 WHAT = {
     REPLICAS: "all replicas",
     AGENTS: "as many agents",
@@ -50,7 +50,7 @@ WHAT = {
 
 
 def _life(setting: Setting, overlay: Overlay, seed: int) -> Life:
-    hosts = min(MOST_HOSTS, max(30, setting.scale.hosts // 2))
+    hosts = min(MOST_HOSTS, max(30, setting.scale.hosts // 3))
     return Life(setting.main, overlay, hosts, setting.scale.replicas, seed, setting.scale, ("attacks",))
 
 

@@ -39,10 +39,12 @@ COUNT_S = 60.0
 
 def _sizes(setting: Setting, depth: int) -> list[int]:
     """Depth 4 is looked at once, at the size before the largest: for what it costs, not for what it brings."""
-    sizes = setting.scale.sizes
+    sizes, whole = setting.scale.sizes, setting.scale.effort >= 1
     if depth == 1:
         return [n for n in sizes if n <= MESHED]
-    return list(sizes) if depth <= THREE else [sizes[-2]]
+    if depth <= THREE:
+        return list(sizes) if whole else [sizes[0], sizes[-1]]
+    return [sizes[-2]] if whole else []
 
 
 def _name(setting: Setting, depth: int, n: int) -> str:

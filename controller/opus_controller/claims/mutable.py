@@ -22,7 +22,7 @@ COORDINATED = (WRITE_ALL, LINEARIZABLE, PRIMARY, BOUNDED)
 FORECAST = (1, 3, 5, 7, 9, 11, 13, 15)
 PLAYED, PLAYED_QUICK = (1, 3, 7, 15), (1, 5)
 DURATION_S, QUICK_S = 192.0, 72.0
-COURSES = 30
+COURSES = 24
 FAULTS = {"churn": "crashes", "cuts": "partitions"}
 """By family of instances; with crashes regions are cut off now and then, too."""
 

@@ -51,7 +51,7 @@ def _size_name(setting: Setting, seed: int) -> str:
 
 
 def size_tasks(setting: Setting) -> list[Task]:
-    hosts = min(MOST_HOSTS, max(2 * CALIBRATED, setting.scale.hosts // 2))
+    hosts = min(MOST_HOSTS, max(2 * CALIBRATED, setting.scale.hosts // 3))
     count_s = max(1.5, COUNT_S * min(1.0, setting.scale.effort + 0.125))
     return [
         Task(_size_name(setting, seed), partial(sized, setting.main, hosts, seed, count_s), 0.3 * hosts * (1 + count_s / 4))
@@ -138,17 +138,21 @@ def _serve_name(load: float, seed: int) -> str:
     return f"serving {load:g} {seed}"
 
 
+def _loads(setting: Setting) -> Sequence[float]:
+    return SHARES if setting.scale.effort >= 1 else SHARES[::2]
+
+
 def serve_tasks(setting: Setting) -> list[Task]:
     seconds = 90.0 + (SERVED_S - 90.0) * min(1.0, setting.scale.effort)
     return [
         Task(_serve_name(load, seed), partial(serving, setting.main, HOSTS, seed, load, seconds), 3 + 6 * load)
-        for load in SHARES
+        for load in _loads(setting)
         for seed in _seeds(setting)
     ]
 
 
 def judge_serve(found: Found, setting: Setting) -> Finding:
-    of = {load: [found[_serve_name(load, seed)] for seed in _seeds(setting)] for load in SHARES}
+    of = {load: [found[_serve_name(load, seed)] for seed in _seeds(setting)] for load in _loads(setting)}
     serve: dict[float, Estimate] = {load: words.mean(one["members"] / one["n"] for one in every) for load, every in of.items()}
     most, least = serve[SHARES[-1]].value, serve[SHARES[0]].value
     verdict: Verdict = FAILS if most < ALL else HOLDS if least <= FEW else CONDITIONS
@@ -170,12 +174,12 @@ def judge_serve(found: Found, setting: Setting) -> Finding:
     lines = [
         Line(
             "as the steward decides",
-            SHARES,
+            list(of),
             [100 * one.value for one in serve.values()],
             low=[100 * one.low for one in serve.values()],
             high=[100 * one.high for one in serve.values()],
         ),
-        Line("u/d (E = 1)", SHARES, [100 * max(load, LEAST / HOSTS) for load in SHARES]),
+        Line("u/d (E = 1)", list(of), [100 * max(load, LEAST / HOSTS) for load in of]),
     ]
     plot = Plot("serving", "Hosts that serve against what is asked for", "u/d", "hosts that serve, %", lines)
     return Finding(
