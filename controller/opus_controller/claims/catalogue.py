@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opus_controller.claims import choosing, collapse, few, forwarding, growth, knowledge, lasting, monitoring, rivals, stress
+from opus_controller.claims import (
+    adaptation,
+    attacks,
+    choosing,
+    collapse,
+    depths,
+    few,
+    forwarding,
+    growth,
+    knowledge,
+    lasting,
+    monitoring,
+    mutable,
+    rivals,
+    sizes,
+    stress,
+)
 from opus_controller.claims.claim import Claim
 from opus_controller.model.errors import ScenarioError
 
-TOPICS = (growth, rivals, collapse, monitoring, few, lasting, knowledge, choosing, forwarding, stress)
+TOPICS = (
+    *(growth, rivals, few, mutable, sizes, lasting, collapse, attacks, monitoring),
+    *(knowledge, choosing, depths, forwarding, stress, adaptation),
+)
 """Modules with CLAIMS."""
 
 

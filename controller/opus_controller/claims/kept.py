@@ -24,8 +24,9 @@ from opus_controller.model.sources import digest_of, files_of
 
 ABOUT = "about.json"
 MAKERS = (
-    *("opus_node", "opus_controller.model", "opus_controller.runtimes.sim", "opus_controller.bench.overlay"),
-    *("opus_controller.bench.spread", "opus_controller.report", "opus_controller.planner", "opus_controller.claims.measure"),
+    *("opus_node", "opus_controller.model", "opus_controller.engine", "opus_controller.runtimes.sim", "opus_controller.planner"),
+    *("opus_controller.report", "opus_controller.bench.overlay", "opus_controller.bench.availability"),
+    *("opus_controller.bench.spread", "opus_controller.claims.measure"),
 )
 
 

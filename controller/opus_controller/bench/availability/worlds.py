@@ -10,6 +10,7 @@ from pathlib import Path
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.plan import Plan
 from opus_controller.model.scenario import Scenario, load_scenario
+from opus_controller.model.settings import parse_setting
 
 HERE = Path(__file__).parent / "instances"
 FAMILIES = ("churn", "cuts")
@@ -25,12 +26,13 @@ class Size:
 
 
 @lru_cache(maxsize=1)
-def _scenario(family: str) -> Scenario:
-    return load_scenario(HERE / f"{family}.yaml")
+def _scenario(family: str, settings: tuple[str, ...]) -> Scenario:
+    return load_scenario(HERE / f"{family}.yaml", [parse_setting(text) for text in settings])
 
 
-def plan_of(family: str, seed: int) -> Plan:
-    return compile_plan(_scenario(family), seed)
+def plan_of(family: str, seed: int, *settings: str) -> Plan:
+    """`settings` as on the command line: "duration=72s"."""
+    return compile_plan(_scenario(family, settings), seed)
 
 
 def plans_of(family: str, seeds: Sequence[int]) -> list[Plan]:

@@ -17,25 +17,25 @@ LEVELS = ("node", "agent", "head", "top")
 """As many as a node may serve on; at depth 4 heads have heads."""
 
 
-def look(lab: Lab) -> Figures:
+def look(lab: Lab, count_s: float = COUNT_S, *, newcomers: bool = True) -> Figures:
     """Forwarded requests only: a node that knows its replicas needs no hierarchy."""
     lab.reconfigure(direct=False)
     lab.run_for(WARM_S)
     lab.forget()
     before = lab.samples()
-    lab.run_for(COUNT_S)
+    lab.run_for(count_s)
     after, snapshots = lab.samples(), lab.snapshots()
     found: Figures = {"hosts": len(snapshots), **_requests(lab)}
     for number, level in enumerate(LEVELS):
         names = [name for name, one in snapshots.items() if one.level == number and name in before]
         found[f"{level}s"] = len(names)
         entries = [snapshots[name].entries for name in names] or [0]
-        rates = [(steady.control_bytes(after[name]) - steady.control_bytes(before[name])) / COUNT_S for name in names] or [0.0]
+        rates = [(steady.control_bytes(after[name]) - steady.control_bytes(before[name])) / count_s for name in names] or [0.0]
         found[f"{level}_entries"] = float(np.median(entries))
         found[f"{level}_entries_max"] = int(max(entries))
         found[f"{level}_bytes"] = float(np.mean(rates))
     stewards = [one.entries for one in snapshots.values() if one.steward_of]
-    return {**found, "steward_entries": max(stewards, default=0), **steady.joins(lab)}
+    return {**found, "steward_entries": max(stewards, default=0), **(steady.joins(lab) if newcomers else {})}
 
 
 def _requests(lab: Lab) -> Figures:

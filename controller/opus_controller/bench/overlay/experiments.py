@@ -148,7 +148,7 @@ def all_experiments(scale: Scale) -> list[Experiment]:
         *(_churn(ten, scale, median) for median in MEDIANS_S),
         *(_entries(n, scale) for n in scale.sizes),
         *(_deep(depth, n, scale) for depth, n in scale.deep),
-        Experiment("sizing", _sized(scale), scale.settle_s, _sizing, asks_oracle=False),
+        Experiment("sizing", sized(scale.hosts), scale.settle_s, _sizing, asks_oracle=False),
         Experiment("stability", Base("membership", scale.hosts, 10, lives=False), 0.0, _stability),
     ]
 
@@ -244,9 +244,10 @@ def _deep(depth: int, hosts: int, scale: Scale) -> Experiment:
     )
 
 
-def _sized(scale: Scale) -> Base:
+def sized(hosts: int | None) -> Base:
+    """Ten members on hosts of unlike cores, requests that cost core time."""
     settings = (("app.service_time", sizing.SERVICE), ("app.choice", sizing.CHOICE), ("load_staleness", sizing.STALENESS))
-    return Base("sizing", scale.hosts, sizing.CALIBRATED, settings=settings, unlike=True)
+    return Base("sizing", hosts, sizing.CALIBRATED, settings=settings, unlike=True)
 
 
 def _sizing(lab: Lab, context: Context) -> Figures:

@@ -169,6 +169,24 @@ class Lab:
         self._network = replace(self._network, paths=PathTable.model_construct(shapes=shapes, index=paths.index))
         self.world.fabric.apply(self._network)
 
+    def lengthen(self, sites: Sequence[str], factor: float) -> None:
+        """From now on paths that begin or end at one of these sites take `factor` times what the topology says, those within
+        it, too; access links are as they were."""
+        some, between = set(sites), self._network.between
+        changed = {
+            (a, b): between(a, b).model_copy(update={"delay_ns": round(factor * between(a, b).delay_ns)})
+            for a in self.plan.sites
+            for b in self.plan.sites
+            if a in some or b in some
+        }
+        self._network = replace(self._network, overrides={**self._network.overrides, **changed})
+        self.world.fabric.apply(self._network)
+
+    @property
+    def network(self) -> Network:
+        """As it is now."""
+        return self._network
+
     def reconfigure(self, **node: Any) -> None:
         """Give every node other settings while it runs, as if it had been born with them: the rest of its state stays."""
         self._settings = self._settings.but(**node)

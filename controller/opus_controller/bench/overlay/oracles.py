@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from opus_controller.model.network import Network
 from opus_controller.model.plan import Plan
 from opus_controller.report.world import Geometry, Paths
 
@@ -28,10 +29,14 @@ class Placement:
     """Of the clients' delays to the nearest."""
 
 
-def delays_ms(plan: Plan) -> Floats:
-    """One way between all hosts of a plan, 0 to oneself."""
+def delays_ms(plan: Plan, network: Network | None = None) -> Floats:
+    """One way between all hosts of a plan, 0 to oneself; with the paths of `network` where it has other ones than the plan."""
     everyone = np.arange(len(plan.hosts), dtype=np.int64)
-    delay: Floats = Paths(Geometry(plan)).one_way(everyone) / 1e6
+    geometry = Geometry(plan)
+    site = geometry.index_of_site
+    overrides = network.overrides if network is not None else {}
+    changes = tuple((site[a], site[b], shape.delay_ns) for (a, b), shape in overrides.items())
+    delay: Floats = Paths(geometry, changes).one_way(everyone) / 1e6
     return delay
 
 

@@ -10,6 +10,7 @@ A load is carried, or not, in a branch of the world's future of its own, so that
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,8 @@ from opus_controller.bench.overlay.lab import Lab
 from opus_controller.bench.worlds import APP, SECOND
 
 Figures = dict[str, Any]
+Tried = list[tuple[float, float]]
+"""(what was tried: a fraction of what is provided, or m; share answered), in the order of trials."""
 
 CALIBRATED = 10
 """m."""
@@ -51,18 +54,23 @@ MOST = 4
 def sizing(lab: Lab, count_s: float, choices: int) -> Figures:
     cores = [host.abilities.cpu for host in lab.plan.hosts]
     provided = _provided(lab)
-    e = {(CHOICE, STALENESS): _bisected(lab, provided, count_s, CHOICE, STALENESS)}
+    found, tried = _bisected(lab, provided, count_s, CHOICE, STALENESS)
+    e = {(CHOICE, STALENESS): found}
     for choice, staleness in OTHERS[:choices]:
-        e[choice, staleness] = _bisected(lab, provided, count_s, choice, staleness)
+        e[choice, staleness], _ = _bisected(lab, provided, count_s, choice, staleness)
     figures: Figures = {
         "e": e[CHOICE, STALENESS],
         "e_by": {_name(choice, staleness): found for (choice, staleness), found in e.items()},
         "n": len(cores),
         "d": provided / len(lab.replicas()),
+        "tried_e": tried,
     }
     base = USED * CALIBRATED * sum(cores) / len(cores) * SECOND / SERVICE
     for name, times in LOADS:
-        figures[f"m_{name}"], figures[f"u_{name}"] = _needed(lab, times * base, count_s, figures["d"])
+        rate = times * base
+        figures[f"m_{name}"], figures[f"tried_{name}"] = _needed(lab, rate, count_s, figures["d"])
+        told: float = forks.call(partial(_told, lab, rate, min(TOLD_S, 6 * count_s)))
+        figures[f"u_{name}"] = told * SERVICE / SECOND / len(cores)
     return figures
 
 
@@ -70,17 +78,36 @@ def _name(choice: str, staleness: int) -> str:
     return f"{choice}, {staleness / CORE_SECOND:g} s"
 
 
-def errors(every: Sequence[Figures]) -> list[float]:
-    """For each seed and load: how far the m predicted is off, as a share; 0 for one replica. E is other seeds' mean."""
+@dataclass(frozen=True)
+class Case:
+    """One load under one seed."""
+
+    load: str
+    e: float
+    """The other seeds' mean; of a single seed its own."""
+    predicted: int
+    needed: int
+
+    @property
+    def off(self) -> float:
+        """How far the m predicted is off, as a share; 0 for one replica."""
+        apart = abs(self.predicted - self.needed)
+        return 0.0 if apart <= 1 else apart / self.needed
+
+
+def cases(every: Sequence[Figures]) -> list[Case]:
+    """Seed by seed, in the order of LOADS."""
     found = []
     for i, one in enumerate(every):
         others = [other["e"] for k, other in enumerate(every) if k != i] or [one["e"]]
         e = sum(others) / len(others)
         for name, _ in LOADS:
-            predicted = members_for(one["n"], one[f"u_{name}"], one["d"], e)
-            off = abs(predicted - one[f"m_{name}"])
-            found.append(0.0 if off <= 1 else off / one[f"m_{name}"])
+            found.append(Case(name, e, members_for(one["n"], one[f"u_{name}"], one["d"], e), one[f"m_{name}"]))
     return found
+
+
+def errors(every: Sequence[Figures]) -> list[float]:
+    return [case.off for case in cases(every)]
 
 
 def _provided(lab: Lab) -> float:
@@ -89,26 +116,30 @@ def _provided(lab: Lab) -> float:
     return sum(host.abilities.cpu for host in lab.plan.hosts if host.name in serving)
 
 
-def _bisected(lab: Lab, provided: float, count_s: float, choice: str, staleness: int) -> float:
+def _bisected(lab: Lab, provided: float, count_s: float, choice: str, staleness: int) -> tuple[float, Tried]:
+    """(E, what was tried)."""
     low, high = 0.1, 1.0
+    tried: Tried = []
     for _ in range(STEPS):
         middle = (low + high) / 2
         rate = middle * provided * SECOND / SERVICE
         share = forks.call(partial(_trial, lab, rate, count_s, None, choice, staleness))
+        tried.append((middle, share))
         low, high = (middle, high) if share >= ANSWERED else (low, middle)
-    return low
+    return low, tried
 
 
-def _needed(lab: Lab, rate: float, count_s: float, d: float) -> tuple[int, float]:
-    """(the least m that carries `rate`, by bisection; u as it is told)."""
+def _needed(lab: Lab, rate: float, count_s: float, d: float) -> tuple[int, Tried]:
+    """(the least m that carries `rate`, by bisection; what was tried)."""
     work = rate * SERVICE / SECOND
     low, high = max(0, int(work / d / 1.5)), min(len(lab.plan.hosts) // 2, int(MOST * work / d) + 1)
+    tried: Tried = []
     while high - low > 1:
         middle = (low + high) // 2
         share = forks.call(partial(_trial, lab, rate, count_s, middle, CHOICE, STALENESS))
+        tried.append((middle, share))
         low, high = (low, middle) if share >= ANSWERED else (middle, high)
-    told: float = forks.call(partial(_told, lab, rate, min(TOLD_S, 6 * count_s)))
-    return high, told * SERVICE / SECOND / len(lab.plan.hosts)
+    return high, tried
 
 
 def _trial(lab: Lab, rate: float, count_s: float, m: int | None, choice: str, staleness: int) -> float:

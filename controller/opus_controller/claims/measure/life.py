@@ -1,6 +1,6 @@
 """One life of one overlay: it grows up, is looked at, and then has several futures, each in a process of its own.
 
-    boot ─ settle ─ rest ─┬─ requests: every host asks, and asks again
+    boot ─ settle ─ rest ─┬─ requests: every host that has not asked yet asks, and asks again
                           ├─ newcomers: some go away and come back as strangers
                           └─ silence F, random or regional: a share F of the hosts falls silent, and every other one asks at once
 
@@ -32,6 +32,9 @@ from opus_controller.claims.setting import Scale
 from opus_controller.model.plan import Plan
 
 MS = 1e6
+OTHERS_RATE = 10.0
+"""Requests/s of every second host together, from the beginning on: a service that nobody has ever asked knows of no demand. First
+requests are those of the other half."""
 ASKED_OVER_S = 5.0
 """First requests of all hosts are spread over so long: they are not a flash crowd."""
 WARM_S = 15.0
@@ -86,6 +89,8 @@ class Life:
 def live(life: Life) -> Figures:
     """All figures of it. Latencies in ms, one way from issue to arrival at the replica that answers."""
     lab = born(life)
+    others = [host.name for host in lab.plan.hosts][::2]
+    lab.workload({name: OTHERS_RATE / len(others) for name in others}, label="others")
     booted_s = booted_over_s(life.hosts)
     lab.run_until(booted_s + (life.settle_s or life.scale.settle_s))
     found: Figures = {"tables": tables(lab), "rest": rest(lab, life.scale.rest_s)}
@@ -157,7 +162,7 @@ def spread(values: Sequence[float]) -> Figures:
 
 
 def rest(lab: Lab, seconds: float) -> Figures:
-    """Control bytes a second and node, sent and received, while nobody asks anything; and steps of the whole overlay."""
+    """Control bytes a second and node, sent and received, while only the others ask; and steps of the whole overlay."""
     before, steps = lab.samples(), lab.tally.steps
     lab.run_for(seconds)
     after = lab.samples()
@@ -176,8 +181,9 @@ def rest(lab: Lab, seconds: float) -> Figures:
 
 
 def requests(lab: Lab, seed: int) -> Figures:
-    """Every host asks three times; the first has no cache to help, the third has."""
-    names = [host.plan.name for host in lab.alive()]
+    """Every host that has not asked yet does so three times; the first has no cache to help, the third has."""
+    fresh = {host.name for host in lab.plan.hosts[1::2]}
+    names = [host.plan.name for host in lab.alive() if host.plan.name in fresh]
     rng = Random(f"{seed}/asked")
     began = lab.now
     for name in names:
@@ -187,7 +193,8 @@ def requests(lab: Lab, seed: int) -> Figures:
     lab.run_for(ASKED_OVER_S + 2 * WARM_S + DEADLINE_S + 1)
     by_host: dict[str, list[Record]] = {}
     for one in sorted(lab.requests, key=lambda one: one["issued_at"]):
-        by_host.setdefault(one["host"], []).append(one)
+        if one["host"] in fresh:
+            by_host.setdefault(one["host"], []).append(one)
     first = [asked[0] for asked in by_host.values()]
     repeat = [asked[2] for asked in by_host.values() if len(asked) > 2]
     return {
