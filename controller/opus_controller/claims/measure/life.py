@@ -117,11 +117,19 @@ def booted_over_s(hosts: int) -> float:
 def born(life: Life) -> Lab:
     """The lab of its hosts, nothing of which has happened yet."""
     topology = life.network.topology(life.hosts)
-    made = plan(topology, seed=life.seed, replicas=life.replicas, boot_over_s=booted_over_s(life.hosts))
+    made = readdressed(plan(topology, seed=life.seed, replicas=life.replicas, boot_over_s=booted_over_s(life.hosts)))
     settings = life.overlay.of()
     if life.overlay.placed:
         settings = settings.but(**{"app.members": best_places(made, life.replicas)})
     return Lab(made, settings)
+
+
+def readdressed(made: Plan) -> Plan:
+    """The same hosts under addresses dealt anew by the seed: which hosts hold a key by its hash is then another draw, too."""
+    addresses = [host.address for host in made.hosts]
+    Random(f"{made.seed}/addresses").shuffle(addresses)
+    hosts = (host.model_copy(update={"address": one}) for host, one in zip(made.hosts, addresses, strict=True))
+    return made.model_copy(update={"hosts": tuple(hosts)})
 
 
 def best_places(made: Plan, count: int) -> tuple[str, ...]:

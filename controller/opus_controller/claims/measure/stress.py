@@ -28,7 +28,7 @@ from opus_controller.bench.spread.table import BOUND
 from opus_controller.bench.spread.world import World
 from opus_controller.claims.claim import Figures
 from opus_controller.model.graph import distance_km, fibre_delay_ns
-from opus_controller.model.importing import import_topology
+from opus_controller.model.importers.table import import_topology
 
 ACCESS_MS = 0.5
 DIRECT, OPUS, CHORD, PASTRY = "direct", "opus, first request", "chord, ideal", "pastry, ideal"
