@@ -41,6 +41,8 @@ WITHIN_S = 5.0
 MARGIN_S = 0.5
 """By so much Opus may be later than the best of the others."""
 MOST_HOSTS = 160
+HOSTS_A_REPLICA = 8
+"""At least: three times m are away at once while strike follows strike, and most hosts should not be."""
 WHAT = {
     REPLICAS: "all replicas",
     AGENTS: "as many agents",
@@ -51,7 +53,8 @@ WHAT = {
 
 def _life(setting: Setting, overlay: Overlay, seed: int) -> Life:
     hosts = min(MOST_HOSTS, max(30, setting.scale.hosts // 3))
-    return Life(setting.main, overlay, hosts, setting.scale.replicas, seed, setting.scale, ("attacks",))
+    m = min(setting.scale.replicas, hosts // HOSTS_A_REPLICA)
+    return Life(setting.main, overlay, hosts, m, seed, setting.scale, ("attacks",))
 
 
 def tasks(setting: Setting) -> list[Task]:
