@@ -37,8 +37,8 @@ class Scale:
 
 FULL = Scale("full", 490, 2, (100, 300, 1000), (100, 1000, 10_000, 100_000, 1_000_000), 400)
 QUICK = Scale(
-    "quick", 120, 1, (60, 120, 240), (100, 1000, 10_000, 100_000, 1_000_000), 100,
-    settle_s=120.0, rest_s=20.0, fractions=(0.3, 0.5, 0.9), arms=(0.5,), effort=0.25,
+    "quick", 90, 1, (45, 90, 180), (100, 1000, 10_000, 100_000), 100,
+    settle_s=90.0, rest_s=20.0, fractions=(0.5, 0.9), arms=(0.5,), effort=0.25,
 )  # fmt: skip
 TINY = Scale(
     "tiny", 36, 1, (20, 40), (100, 1000), 20, replicas=4, settle_s=40.0, rest_s=10.0, fractions=(0.5,), arms=(), effort=0.05,
