@@ -45,8 +45,8 @@ SIZES = (100, 1000, 10_000, 100_000, 1_000_000, MAX_PAYLOAD, 10_000_000)
 RATES_BPS = (10_000_000, 100_000_000)
 """Of each access link, up and down."""
 STARTS = 4
-SPAN_S = 150.0
-"""In which anything arrives; shorter than idle connections live."""
+SPAN_S = 100.0
+"""In which anything arrives; so short that no connection is idle for three minutes, the last of a way not either."""
 MS = 1e6
 _NEVER: Nanos = 10**9 * SECOND
 
