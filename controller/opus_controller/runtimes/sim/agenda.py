@@ -27,6 +27,9 @@ class Agenda:
         self._number += 1
         heappush(self._heap, (t if t > self.now else self.now, self._number, handler, a, b, c))
 
+    def __len__(self) -> int:
+        return len(self._heap)
+
     def run(self, until: Nanos, most: int) -> bool:
         """Live up to and including `until`, at most so many entries; True when `until` is reached."""
         heap = self._heap

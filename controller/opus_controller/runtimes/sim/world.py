@@ -54,11 +54,13 @@ class World:
         self.trace = trace
         self.records: list[dict[str, Any]] = []
         self.died: dict[str, str] = {}
+        self.steps = 0
+        """Of all cores since the beginning."""
         self._plan = plan
         self._make_core = make_core
         self._sample_every = sample_every
         self._by_id = {host.id: host for host in self.hosts.values()}
-        self._seeds = tuple(self.hosts[name].id for name in plan.seeds)
+        self.seeds = tuple(self.hosts[name].id for name in plan.seeds)
         self._specs: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._flood: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._instant: Nanos = -1
@@ -90,7 +92,7 @@ class World:
         if host.clock is not None:
             host.core = ClockedCore(host.core, host.clock, host.id)
         self._start_clients(host, now)
-        self.step(host, Boot(self._seeds, incarnation), now)
+        self.step(host, Boot(self.seeds, incarnation), now)
         self.agenda.at(now + METER_EVERY, self._meter, host, incarnation)
 
     def _meter(self, now: Nanos, host: SimHost, incarnation: int, _c: None) -> None:
@@ -189,6 +191,7 @@ class World:
         """One event into a core that runs, and everything that comes out done."""
         core = host.core
         assert core is not None
+        self.steps += 1
         if now == self._instant:
             self._guard(host, now)
         else:
