@@ -2,7 +2,7 @@
 
     boots within a minute --> Weibull sessions end in crashes, their hosts come back after a while --> requests from live hosts
 
-Sessions that are under way at the start are drawn in equilibrium (`model.lifetimes`); seeds stay, somebody's address must be known.
+Sessions under way at the start are drawn in equilibrium (`model.lifetimes`); seeds stay: somebody's address must be known.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from opus_node.core.events import Request
 from opus_node.core.types import Nanos
 from opus_node.workload import Zipf
 
-from opus_controller.bench.scale.worlds import RAMP_S, Size, duration_of, plan_of
+from opus_controller.bench.scale.small import small
+from opus_controller.bench.scale.worlds import Size, duration_of, plan_of
 from opus_controller.bench.worlds import APP, SECOND
 from opus_controller.model import lifetimes
 from opus_controller.model.errors import InvalidRun
@@ -56,12 +57,13 @@ NEVER: Nanos = 10**9 * SECOND
 
 
 def play(size: Size, say: Say, *, trace: bool = False) -> Figures:
-    """Figures of one run; with `trace` the digest of all its steps, too. Raises InvalidRun where a core ended with an exception."""
+    """Figures of one run; with `trace` the digest of all its steps, too. Raises InvalidRun if a core ended with an exception."""
     before = rss()
     began = time.perf_counter()
     kept = Trace() if trace else None
     plan = plan_of(size)
     world = World(plan, _overlay, HopCost(), NEVER, kept)
+    world.make_random = small
     load = Load(world, size)
     built_s = time.perf_counter() - began
     with _no_garbage():
@@ -206,15 +208,16 @@ class Load:
         return {
             "issued": issued,
             "ok": ok,
-            "availability": ok / issued if issued else float("nan"),
+            "availability": ok / issued if issued else None,
             "first_hops": _mean(self._hops, True),
             "repeat_hops": _mean(self._hops, False),
         }
 
 
-def _mean(hops: Counter[tuple[bool, int]], first: bool) -> float:
+def _mean(hops: Counter[tuple[bool, int]], first: bool) -> float | None:
+    """None: there were no such requests."""
     found = {count: times for (one, count), times in hops.items() if one is first}
-    return sum(count * times for count, times in found.items()) / sum(found.values()) if found else float("nan")
+    return sum(count * times for count, times in found.items()) / sum(found.values()) if found else None
 
 
 def _overlay(node_id: str, config: Any, rng: Any) -> Any:

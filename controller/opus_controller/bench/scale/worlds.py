@@ -52,7 +52,7 @@ class Size:
     @property
     def nodes_per_agent(self) -> int:
         """The depth-th root of the number of hosts, as NodeConfig advises."""
-        return max(4, round(self.hosts ** (1 / max(2, self.depth))))
+        return max(4, round(float(self.hosts) ** (1 / self.depth)))
 
 
 def plan_of(size: Size) -> Plan:

@@ -55,7 +55,8 @@ class Datagrams:
             return False
         if is_control(message):
             source.control_sent += wire
-            source.control_by_kind[type(message).__name__] += wire
+            if source.control_by_kind is not None:
+                source.control_by_kind[type(message).__name__] += wire
         arrives = now + self._hop_ns
         if source.up is not None:
             left = source.up.enter(now, int(wire * source.up.byte_ns))
@@ -109,7 +110,8 @@ class Datagrams:
         message, wire = what
         if is_control(message):
             target.control_received += wire
-            target.control_by_kind[type(message).__name__] += wire
+            if target.control_by_kind is not None:
+                target.control_by_kind[type(message).__name__] += wire
         if hastened(message):
             target.called(source.id, now)
         self.delivered += 1
