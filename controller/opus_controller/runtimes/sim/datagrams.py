@@ -43,6 +43,8 @@ class Datagrams:
         self._step = step
         self._drops = drops
         self.delivered = 0
+        self._arriving = self._arrive
+        """Bound once, not with each message."""
 
     def changed(self) -> None:
         """The network is another."""
@@ -70,7 +72,7 @@ class Datagrams:
             return True
         arrives += path.base if path.plain else path.transit(1, self._random.random)
         takes = int(wire * target.down.byte_ns) if target.down is not None else 0
-        self._agenda.at(arrives + takes, self._arrive, source, target, (message, wire, takes))
+        self._agenda.at(arrives + takes, self._arriving, source, target, (message, wire, takes))
         return True
 
     def _between(self, source: SimHost, target: SimHost) -> Path:

@@ -78,6 +78,8 @@ class Fabric:
         self.dials = 0
         self.datagrams = Datagrams(agenda, random, hop, self._path, step, self.drops)
         self._delivered = 0
+        self._arriving = self._arrive
+        """Bound once, not with each message."""
 
     # What the runtime does
 
@@ -245,7 +247,7 @@ class Fabric:
         if arrives < channel.last:
             arrives = channel.last
         channel.last = arrives
-        self._agenda.at(arrives, self._arrive, channel, message, downloads)
+        self._agenda.at(arrives, self._arriving, channel, message, downloads)
 
     # Arriving
 
