@@ -52,7 +52,8 @@ class Size:
     @property
     def nodes_per_agent(self) -> int:
         """The depth-th root of the number of hosts, as NodeConfig advises."""
-        return max(4, round(float(self.hosts) ** (1 / self.depth)))
+        root: float = self.hosts ** (1 / self.depth)
+        return max(4, round(root))
 
 
 def plan_of(size: Size) -> Plan:
