@@ -3,7 +3,7 @@ SHELL := /bin/sh
 OPUS := .venv/bin/opus
 PY := .venv/bin/python
 
-.PHONY: demo test lint bench fast image proto dashboards soak setup dev clean
+.PHONY: demo test lint bench image proto dashboards soak setup dev clean
 .DEFAULT_GOAL := demo
 
 setup:
@@ -32,9 +32,6 @@ lint: dev
 
 bench: setup  ## speed and size, printed
 	@$(OPUS) bench all
-
-fast: dev  ## the core's arithmetic as machine code, for OPUS_FAST=1 (docs/adr/0062)
-	@$(PY) scripts/compile.py
 
 image: setup  ## the node's container image, for --runtime docker
 	@$(PY) scripts/image.py

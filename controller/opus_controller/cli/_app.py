@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import typer
 
 import opus_controller.cli
-from opus_controller import fast
 from opus_controller.model.errors import OpusError
 
 BAD_INPUT = 2
@@ -71,7 +70,6 @@ def run(arguments: Sequence[str]) -> int:
     """
     command = typer.main.get_command(build())
     try:
-        fast.use_if_asked()
         code = command.main(args=list(arguments) or ["--help"], prog_name="opus", standalone_mode=False)
     except OpusError as error:
         return _say(str(error), error.exit_code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opus_controller import fast
 from opus_controller.cli._choose import LinksName, LinksOption, RuntimeName
 from opus_controller.cli._output import JsonOption, need_writable, print_json, print_table
 
@@ -105,10 +103,6 @@ def register(app: typer.Typer) -> None:
         minutes: Annotated[float, typer.Option("--minutes", min=0.5, max=1440, help="For scale: virtual ones.")] = 10.0,
         depth: Annotated[int, typer.Option("--depth", min=2, max=4, help="For scale: levels of the hierarchy.")] = 3,
         seed: Annotated[int, typer.Option("--seed", min=0, help="For scale.")] = 1,
-        built: Annotated[
-            bool,
-            typer.Option("--fast", help="For scale: with the core's arithmetic as `make fast` has built it; as OPUS_FAST=1."),
-        ] = False,
         as_json: JsonOption = False,
     ) -> None:
         """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread, availability and
@@ -120,9 +114,6 @@ def register(app: typer.Typer) -> None:
         from opus_controller.bench import machine, stored
 
         if what is What.scale:
-            if built:
-                os.environ[fast.ASKED] = "1"
-                fast.use()
             _scale(hosts or "1000,3000,10000", replicas, minutes, depth, seed, into, as_json)
             return
         counts = _counts(hosts or "200,500,1000")

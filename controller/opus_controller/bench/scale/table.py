@@ -15,7 +15,6 @@ from math import log
 from multiprocessing import get_context
 from pathlib import Path
 
-from opus_controller import fast
 from opus_controller.bench.scale.run import Figures, play
 from opus_controller.bench.scale.worlds import Size
 from opus_controller.model.errors import PlatformError, ScenarioError
@@ -60,7 +59,7 @@ def measure(order: Order, say: Say) -> list[Figures]:
 def _apart(size: Size, say: Say) -> Figures:
     """In a new process, so that no run's memory counts as another's."""
     say(f"{size.hosts} nodes, {size.m} replicas, {size.minutes:g} min, depth {size.depth}")
-    with ProcessPoolExecutor(1, get_context("spawn"), fast.use_if_asked) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(play, size, say).result()
         except BrokenProcessPool:
