@@ -102,7 +102,7 @@ def row(one: Figures) -> tuple[str, ...]:
         f"{one['peak_bytes'] / 1e9:.2f}",
         f"{one['bytes_per_node'] / 1e3:.1f}",
         f"{100 * one['availability']:.2f}%" if one["issued"] else "",
-        ", ".join("" if hops is None else f"{hops:.2f}" for hops in (one["first_hops"], one["repeat_hops"])),
+        ", ".join(f"{hops:.2f}" for hops in (one["first_hops"], one["repeat_hops"]) if hops is not None),
         str(one["agents"]),
         str(one["heads"]),
         str(one["crashes"]),
