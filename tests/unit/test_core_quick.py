@@ -6,7 +6,6 @@ import pickle
 from dataclasses import dataclass, replace
 
 import pytest
-
 from opus_node.core.messages import Lease, Probe
 from opus_node.core.quick import quicken
 from opus_node.core.types import NOTHING
