@@ -70,9 +70,12 @@ def datagram_size(message: Message) -> int:
     return encoded_size(message) + UDP_IP_OVERHEAD
 
 
+_UNCOUNTED: Final = frozenset(REQUEST_TRAFFIC)
+
+
 def is_control(message: Message) -> bool:
     """Whether it counts as control bytes (DESIGN section 7): all but requests and replies."""
-    return not isinstance(message, REQUEST_TRAFFIC)
+    return type(message) not in _UNCOUNTED
 
 
 _VARINT: Final = tuple((bits + 6) // 7 or 1 for bits in range(65))

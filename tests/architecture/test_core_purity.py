@@ -30,6 +30,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "math": ANY,
     "operator": ANY,
     "random": frozenset({"Random"}),
+    "types": frozenset({"MappingProxyType"}),
     "typing": ANY,
 }
 """Module -> names that may be taken from it."""

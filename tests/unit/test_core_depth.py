@@ -253,7 +253,7 @@ def untold(net: CoreNet) -> list[str]:
     second, who has come and gone."""
     found = []
     for node, core in net.cores.items():
-        zone, agent = core._levels[1].role, core._levels[0].role
+        zone, agent = core._level(1).role, core._levels[0].role
         if zone is not None and agent is not None and set(agent.peers.counted()) != {node, *zone.leases.table}:
             found.append(node)
     return found

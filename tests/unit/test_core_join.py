@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from random import Random
 
+import pytest
 from helpers.corenet import APP, SIX, CoreNet, sites, six_regions
-from opus_node.core.events import AgentLost, Attached, Boot, Receive, RoleChanged, Wake
+from opus_node.core.events import AgentLost, Attached, Boot, Event, Ready, Receive, RoleChanged, Wake
 from opus_node.core.messages import FindAgents, Lease, Probe, Release
 from opus_node.core.node import NodeCore
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
@@ -178,20 +179,22 @@ def test_an_idle_agent_with_a_near_one_steps_down_and_its_node_finds_the_other()
     assert net.agents() == settled, "no flapping"
 
 
-def test_a_lease_costs_a_resting_node_no_more_than_three_steps() -> None:
+def test_a_lease_costs_a_resting_node_no_more_than_three_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     net = six_regions(config=NO_PROMOTION)
     net.run(180 * SECOND)
-    steps: list[object] = []
-    resting = next(node for node in net.live() if node not in net.replicas() + net.agents())
-    step = net.cores[resting].step
+    steps: list[Event] = []
+    resting = net.cores[next(node for node in net.live() if node not in net.replicas() + net.agents())]
+    step = NodeCore.step
 
-    def counted(event: object, now: int) -> object:
-        steps.append(event)
-        return step(event, now)  # type: ignore[arg-type]
+    def counted(core: NodeCore, event: Event, now: int) -> Ready:
+        if core is resting:
+            steps.append(event)
+        return step(core, event, now)
 
-    net.cores[resting].step = counted  # type: ignore[method-assign,assignment]
+    monkeypatch.setattr(NodeCore, "step", counted)
     net.run(240 * SECOND)
     leases = 60 / 5
+    assert len(steps) > leases
     assert len(steps) <= 3 * leases + 4, [type(one).__name__ for one in steps]
 
 

@@ -32,6 +32,7 @@ class What(StrEnum):
     spread = "spread"
     availability = "availability"
     survival = "survival"
+    scale = "scale"
     all = "all"
 
 
@@ -44,10 +45,16 @@ def register(app: typer.Typer) -> None:
                 help="hop: what a hop costs; hosts: start and memory; links: what they carry; overlay: its figures; "
                 "agree: 60 real hosts against the simulator; utility: hosts to applications against the exact optimum; "
                 "spread: updates among replicas; availability: what runs measure against m, and what the planner said; "
-                "survival: shards when hosts fail for good."
+                "survival: shards when hosts fail for good; scale: the simulator's time and memory against the number of nodes."
             ),
         ],
-        hosts: Annotated[str, typer.Option("--hosts", help="For hosts: how many, with commas between.")] = "200,500,1000",
+        hosts: Annotated[
+            str,
+            typer.Option(
+                "--hosts",
+                help="For hosts and scale: how many, with commas between; 200,500,1000 and 1000,3000,10000 unless given.",
+            ),
+        ] = "",
         runtime: Annotated[RuntimeName, typer.Option("--runtime", help="For hosts: netns or docker.")] = RuntimeName.netns,
         links: LinksOption = LinksName.auto,
         rows: Annotated[
@@ -74,8 +81,8 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 "--into",
-                help="For overlay and availability: a directory to keep figures in, or an earlier table's to go on with. For "
-                "agree: an earlier comparison's. What is there is not made again.",
+                help="For overlay, availability and scale: a directory to keep figures in, or an earlier table's to go on with. "
+                "For agree: an earlier comparison's. What is there is not made again.",
             ),
         ] = None,
         data: Annotated[
@@ -90,17 +97,26 @@ def register(app: typer.Typer) -> None:
         picture: Annotated[
             Path | None, typer.Option("--picture", help="For survival: also draw the curves: a .png or .svg file.")
         ] = None,
+        replicas: Annotated[
+            str, typer.Option("--replicas", help="For scale: how many, or auto: one for each 1000 hosts, three at least.")
+        ] = "auto",
+        minutes: Annotated[float, typer.Option("--minutes", min=0.5, max=1440, help="For scale: virtual ones.")] = 10.0,
+        depth: Annotated[int, typer.Option("--depth", min=2, max=4, help="For scale: levels of the hierarchy.")] = 3,
+        seed: Annotated[int, typer.Option("--seed", min=0, help="For scale.")] = 1,
         as_json: JsonOption = False,
     ) -> None:
         """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread, availability and
-        survival, which tell nothing of this machine, and agree, which takes two minutes a seed of half-kill or quickstart,
-        four of hot-spot and seven of churn.
+        survival, which tell nothing of this machine, agree, which takes two minutes a seed of half-kill or quickstart, four of
+        hot-spot and seven of churn, and scale, which takes an hour.
 
         Exit code: 0 whatever the figures are, 3 where this machine cannot run it.
         """
         from opus_controller.bench import machine, stored
 
-        counts = _counts(hosts)
+        if what is What.scale:
+            _scale(hosts or "1000,3000,10000", replicas, minutes, depth, seed, into, as_json)
+            return
+        counts = _counts(hosts or "200,500,1000")
         if runtime not in (RuntimeName.netns, RuntimeName.docker):
             raise typer.BadParameter(f"{runtime.value}; allowed: netns, docker", param_hint="--runtime")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # hosts are taken down then, too
@@ -200,6 +216,32 @@ def _survival(rows: list[str], seeds: int, data: Path | None, picture: Path | No
     if picture is not None:
         drawn.save(results, picture)
     _print_lines(order.told(), lines, results, as_json)
+
+
+def _scale(hosts: str, replicas: str, minutes: float, depth: int, seed: int, into: Path | None, as_json: bool) -> None:
+    from opus_controller.bench.scale import picture, table
+
+    if not all(word.isdigit() for word in hosts.split(",")):
+        raise typer.BadParameter(f"{hosts!r}; allowed: numbers with commas between, as 1000,10000", param_hint="--hosts")
+    if replicas != "auto" and not (replicas.isdigit() and int(replicas)):
+        raise typer.BadParameter(f"{replicas!r}; allowed: auto, or a number from 1", param_hint="--replicas")
+    counts = [int(word) for word in hosts.split(",")]
+    order = table.Order(counts, None if replicas == "auto" else int(replicas), minutes, depth, seed, into)
+    found = table.measure(order, _say_scale)
+    grows = table.trend(found)
+    drawn = picture.save(found, into) if into is not None and grows is not None else None
+    if as_json:
+        print_json({"runs": found, "trend": None if grows is None else vars(grows)})
+        return
+    print_table(table.COLUMNS, [table.row(one) for one in found])
+    for line in (None if grows is None else grows.told(), drawn):
+        if line is not None:
+            print(line)
+
+
+def _say_scale(news: str) -> None:
+    """Sent to the process that a run lives in."""
+    print(f"bench scale: {news}", file=sys.stderr, flush=True)
 
 
 def _print_lines(told: dict[str, object], lines: list[Line], results: Results, as_json: bool) -> None:

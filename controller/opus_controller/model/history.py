@@ -21,7 +21,7 @@ class History:
     away: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Past:
     is_up: bool
     since: int | None

@@ -10,7 +10,7 @@ for being worse than another when the table is full: after a total cut they are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from opus_node.core.brief import merged, shortened
@@ -131,7 +131,7 @@ class Attachment:
         self._asking: NodeId = ""
         self._since: Nanos = -1
         """When the search under way began; -1: none is."""
-        self._picked: list[NodeId] = []
+        self._picked: Sequence[NodeId] = ()
         self._recovering = False
         self._eager = False
         self._handed_from: Way | None = None
@@ -189,7 +189,7 @@ class Attachment:
         self._since = -1
         self._asking = ""
         self._recovering = False
-        self._picked = []
+        self._picked = ()
         self._lookout.stop()
 
     # Finding
@@ -332,7 +332,7 @@ class Attachment:
         self._since = -1
         self._asking = ""
         self._rounds = 0
-        self._picked = []
+        self._picked = ()
         if self._search_timer is not None:
             self._search_timer.cancel()
 
@@ -346,6 +346,9 @@ class Attachment:
         self._rest()
         if before and before != way.agent:
             ctx.send(before, Release())
+            former = self.ways.get(before)
+            if former is not None:
+                former.lease = former.told = None
         ctx.notices.append(Attached(way.agent, way.rtt.srtt))
         self._leases = 0
         self._lookout.attached(way)

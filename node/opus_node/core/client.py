@@ -40,7 +40,7 @@ from opus_node.core.replica import Replica
 from opus_node.core.rtt import Rtt
 from opus_node.core.siblings import mix
 from opus_node.core.timers import Timer
-from opus_node.core.types import MILLISECOND, PRIMARY, SECOND, AppId, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, NOTHING, PRIMARY, SECOND, AppId, Nanos, NodeId
 
 PENDING = 1024
 """Requests of local clients under way at most; more are refused at once and counted."""
@@ -141,8 +141,8 @@ class Client:
         self._prober = prober
         self._attachment = attachment
         self._replica = replica
-        self._pending: dict[int, Pending] = {}
-        self.caches: dict[AppId, AppCache] = {}
+        self._pending: dict[int, Pending] = NOTHING
+        self.caches: dict[AppId, AppCache] = NOTHING
         self.relay: Relay | None = None
         """Of this node's own agent, if it is one: its clients use the agent's table."""
         self.refused = 0
@@ -168,6 +168,8 @@ class Client:
     def cache(self, app: AppId) -> AppCache:
         found = self.caches.get(app)
         if found is None:
+            if self.caches is NOTHING:
+                self.caches = {}
             found = self.caches[app] = AppCache(self._ctx, self._prober, app)
         return found
 
@@ -196,6 +198,8 @@ class Client:
             self.refused += 1
             self._finish(pending, "refused")
         else:
+            if self._pending is NOTHING:
+                self._pending = {}
             self._pending[event.request] = pending
             self._first_try(pending, cache)
             self._watch(pending)
@@ -606,6 +610,8 @@ class Client:
             pending.timer.cancel()
         if self._pending.get(event.request) is pending:
             del self._pending[event.request]
+            if not self._pending:
+                self._pending = NOTHING
         if not via:
             via = self._via(pending.flights[-1]) if pending.flights else AGENT
         done = RequestDone(

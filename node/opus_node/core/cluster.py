@@ -44,6 +44,10 @@ class Cluster:
         """Its nodes are as they were; how much they ask for is told anew."""
         self.summary = refreshed(self.summary, summary)
 
+    def forget(self) -> None:
+        """It has been replaced: two that remember each other would outlive that, where nobody collects cycles."""
+        self._guessed.clear()
+
     def _between(self, nodes: Sequence[Candidate]) -> list[list[float]]:
         """ms, by positions in the summary."""
         where = [unpacked(one.at) if one.at else None for one in nodes]

@@ -18,6 +18,8 @@ LAG_LEAST: Nanos = 20 * MILLISECOND
 """Less is scheduling, which the time-outs' slack covers."""
 JITTER: Nanos = 10 * MILLISECOND
 """So much later than its round trip an answer is not late yet."""
+REFUTATIONS = 20
+"""Bits of an agent's incarnation left for refutations within one life of its process."""
 LAG_MAX: Nanos = 2 * SECOND
 """Also after a pause of the whole process, which says nothing of the peers."""
 
@@ -45,7 +47,7 @@ class Context:
         "timers",
     )
 
-    def __init__(self, me: NodeId, config: NodeConfig, rng: Random) -> None:
+    def __init__(self, me: NodeId, config: NodeConfig, rng: Random, position: Position | None = None) -> None:
         self.me = me
         self.config = config
         self.rng = rng
@@ -56,7 +58,7 @@ class Context:
         """As SWIM counts it: above all of earlier processes of this host, and growing with each refutation."""
         self._late: Nanos = 0
         self._late_at: Nanos = 0
-        self.position = Position()
+        self.position = position or Position(config.known_agents)
         self.budget = Budget(config)
         self.timers = Timers()
         self.sends: list[Send] = []
@@ -72,10 +74,13 @@ class Context:
 
     def above(self, level: int) -> Context:
         """The same host as a part of a higher relation of the hierarchy: its messages bear that level, and of what happens there
-        observers hear only whom its heads hold for alive. `now` and what is set at boot are set for each."""
-        other = Context(self.me, self.config, self.rng)
+        observers hear only whom its heads hold for alive. `now` is set for each."""
+        other = Context(self.me, self.config, self.rng, self.position)
         other.level = level
-        other.position, other.timers, other.budget = self.position, self.timers, self.budget
+        other.now, other.booted_at = self.now, self.booted_at
+        other.incarnation, other.agent_incarnation = self.incarnation, (self.incarnation << REFUTATIONS) + 1
+        other._late, other._late_at = self._late, self._late_at
+        other.timers, other.budget = self.timers, self.budget
         other.sends, other.replies, other.serves = self.sends, self.replies, self.serves
         other.notices = Muted(self.notices)
         return other

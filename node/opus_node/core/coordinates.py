@@ -35,7 +35,12 @@ HEIGHT_LEAST = 0.1
 FILTER = 3
 """Round trips of one peer whose median counts."""
 FILTERED = 32
-"""Peers whose last round trips are kept."""
+"""Peers whose last round trips are kept, with KNOWN_AGENTS ways in; with fewer, fewer: these are who is measured often."""
+KNOWN_AGENTS = 14
+_RTT_BITS = 40
+"""Of a round trip in `Position._recent`: up to 18 minutes."""
+_RTT = (1 << _RTT_BITS) - 1
+_FILTER_BITS = _RTT_BITS * FILTER
 
 _STEP = 0.5
 _AXIS_BITS, _HEIGHT_BITS, _ERROR_BITS = 11, 7, 5
@@ -49,9 +54,10 @@ _ERROR_STEP = 0.05
 class Position:
     """This node's own."""
 
-    __slots__ = ("_at", "_recent", "_where", "error", "height", "samples")
+    __slots__ = ("_at", "_most", "_recent", "_where", "error", "height", "samples")
 
-    def __init__(self) -> None:
+    def __init__(self, known_agents: int = KNOWN_AGENTS) -> None:
+        self._most = max(FILTER, FILTERED * known_agents // KNOWN_AGENTS)
         self._where = [0.0] * DIMENSIONS
         """ms."""
         self.height = HEIGHT_LEAST
@@ -60,7 +66,8 @@ class Position:
         """Relative error that this node expects of guesses from here."""
         self.samples = 0
         self._at: Place = 0
-        self._recent: dict[NodeId, list[Nanos]] = {}
+        self._recent: dict[NodeId, int] = {}
+        """By peer, its last round trips, FILTER at most, one beside the other in one integer, the latest in the lowest bits."""
 
     @property
     def at(self) -> Place:
@@ -94,13 +101,16 @@ class Position:
         self.samples += 1
 
     def _filtered(self, peer: NodeId, rtt: Nanos) -> Nanos:
-        recent = self._recent.pop(peer, [])
-        recent.append(rtt)
-        del recent[:-FILTER]
-        self._recent[peer] = recent
-        if len(self._recent) > FILTERED:
+        kept = (self._recent.pop(peer, 0) << _RTT_BITS | min(rtt, _RTT)) & ((1 << _FILTER_BITS) - 1)
+        self._recent[peer] = kept
+        if len(self._recent) > self._most:
             del self._recent[next(iter(self._recent))]
-        return sorted(recent)[(len(recent) - 1) // 2]
+        recent = []
+        while kept:
+            recent.append(kept & _RTT)
+            kept >>= _RTT_BITS
+        recent.sort()
+        return recent[(len(recent) - 1) // 2]
 
 
 def _direction(peer: NodeId) -> list[float]:

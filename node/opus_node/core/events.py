@@ -7,9 +7,10 @@ real network, the simulator, a test) does everything in `Ready` in order, and ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from opus_node.core.messages import Message
+from opus_node.core.quick import quicken
 from opus_node.core.types import SECOND, AppId, Nanos, NodeId
 
 
@@ -522,3 +523,6 @@ class Snapshot:
     """On how many levels it is an agent: 0 as a node, 1 as an agent, 2 as the head of a zone of agents, and so on."""
     spreads: tuple[Spreading, ...] = ()
     """Of the applications whose updates it spreads, or has."""
+
+
+quicken(*get_args(Event), *get_args(Notice), Ready, Send, ClientReply)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opus_node.core.coordinates import Place
 from opus_node.core.messages import AppDelay, Demand, KeyRate, Lease
-from opus_node.core.types import AppId, Nanos, NodeId
+from opus_node.core.types import NOTHING, AppId, Nanos, NodeId
 
 
 class Held:
@@ -56,9 +56,9 @@ class Held:
         self.memory = 0
         self.storage = 0
         self.bandwidth = 0
-        self.rates: dict[AppId, float] = {}
-        self.keys: dict[AppId, tuple[KeyRate, ...]] = {}
-        self.nearest: dict[AppId, Nanos] = {}
+        self.rates: dict[AppId, float] = NOTHING
+        self.keys: dict[AppId, tuple[KeyRate, ...]] = NOTHING
+        self.nearest: dict[AppId, Nanos] = NOTHING
         """Round trips to the nearest replicas it has measured."""
         self.spare: Nanos = 0
         self.agents = 0
@@ -104,6 +104,9 @@ class Held:
         self._ask(lease.demand)
 
     def _ask(self, demand: tuple[Demand, ...]) -> None:
+        if not demand:
+            self.rates = self.keys = self.nearest = NOTHING
+            return
         self.rates = {one.app: one.rate for one in demand}
-        self.keys = {one.app: one.keys for one in demand if one.keys}
-        self.nearest = {one.app: one.nearest for one in demand if one.nearest}
+        self.keys = {one.app: one.keys for one in demand if one.keys} or NOTHING
+        self.nearest = {one.app: one.nearest for one in demand if one.nearest} or NOTHING

@@ -16,6 +16,7 @@ from opus_node.core.roster import Roster
 from opus_node.core.siblings import TOWARDS_REPLICAS, Siblings, mix
 from opus_node.core.swim import Member
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+from opus_node.core.ways import delay_of
 
 HARD_CAP = 32
 """An agent accepts up to this many times `nodes_per_agent` (while others are promoted), then refuses: its tables are bounded."""
@@ -165,7 +166,7 @@ class Leases:
     def _cost(self, held: Held, member: Member, share: dict[AppId, float], trust: float = 1.0) -> Nanos:
         delay = 0.0
         for app, part in share.items():
-            delay += part * member.delays.get(app, 0)
+            delay += part * (delay_of(member.delays, app) or 0)
         return int(trust * _guess(held, member) + TOWARDS_REPLICAS * delay)
 
     def offer(self, member: Member) -> None:

@@ -14,7 +14,7 @@ from opus_node.core.context import Context
 from opus_node.core.messages import LeaseReply, Measured, ProbeReply
 from opus_node.core.prober import OnReply, Prober
 from opus_node.core.timers import Timer
-from opus_node.core.types import MILLISECOND, SECOND, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, NOTHING, SECOND, Nanos, NodeId
 from opus_node.core.ways import Way, Ways
 
 MOVE_SHARE = 0.08
@@ -51,14 +51,14 @@ class Lookout:
         self._answer_timer: Timer | None = None
         self._look_at: Nanos = 0
         self._pause: Nanos = 0
-        self._measured: dict[NodeId, Nanos] = {}
+        self._measured: dict[NodeId, Nanos] = NOTHING
         """What the agent asked to be measured, until the next lease."""
 
     def stop(self) -> None:
         for timer in (self._timer, self._answer_timer):
             if timer is not None:
                 timer.cancel()
-        self._measured = {}
+        self._measured = NOTHING
 
     # Agents
 
@@ -125,6 +125,8 @@ class Lookout:
 
     def _sibling(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         if node in self._measured or len(self._measured) < ASKED_MOST:
+            if self._measured is NOTHING:
+                self._measured = {}
             self._measured[node] = rtt
 
     def _answer(self, _: object) -> None:
@@ -133,6 +135,8 @@ class Lookout:
 
     def measured(self) -> tuple[Measured, ...]:
         """For the lease that is about to go."""
+        if not self._measured:
+            return ()
         told = tuple(Measured(node, rtt) for node, rtt in self._measured.items())
-        self._measured = {}
+        self._measured = NOTHING
         return told

@@ -16,9 +16,11 @@ heads of their zones, and so on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from opus_node.core.coordinates import Place
 from opus_node.core.data.cells import Ballot, Config, Key, Peer, Tag, Value
+from opus_node.core.quick import quicken
 from opus_node.core.types import AppId, Nanos, NodeId
 
 # Records carried inside messages
@@ -809,3 +811,5 @@ def hastened(message: Message) -> bool:
 
 DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport, MeshHello)
 """Repeated anyway, so a full queue may drop the oldest of these (and counts it)."""
+
+quicken(*get_args(Message), AgentHint, AppDelay, Candidate, Demand, KeyRate, Measured, MemberUpdate)

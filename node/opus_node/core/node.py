@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from opus_node.core import levels
 from opus_node.core.agent import AgentRole, Links
 from opus_node.core.attach import Attachment
 from opus_node.core.client import Client
-from opus_node.core.context import Context
+from opus_node.core.context import REFUTATIONS, Context
 from opus_node.core.departure import LINGER, Departure
 from opus_node.core.events import (
     Boot,
@@ -101,8 +101,6 @@ Levelled = (
     | Sync
     | Summary
 )
-REFUTATIONS = 20
-"""Bits of an agent's incarnation left for refutations within one life of its process."""
 SLEPT: Nanos = 3 * SECOND // 2
 """A wake so late means that the process stood still (paused, swapped out), not that others were silent."""
 KNOWN_TOLD = 8
@@ -112,6 +110,11 @@ ENTRY_BYTES = 40
 
 class NodeCore:
     """One node of the overlay. Not thread-safe; `now` must never go backward (an earlier one is taken for the last)."""
+
+    __slots__ = (
+        *("_attachment", "_booted", "_client", "_ctx", "_departure", "_levels", "_links", "_once", "_prober", "_replica"),
+        *("_replies", "_routed", "_seeds", "_shed", "_spreads"),
+    )
 
     def __init__(self, node_id: NodeId, config: NodeConfig, rng: Random) -> None:
         ctx = self._ctx = Context(node_id, config, rng)
@@ -127,51 +130,10 @@ class NodeCore:
         self._replies = Replies()
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
         self._levels = [Level(ctx, self._prober, self._attachment)]
-        for _ in range(1, levels.count(config)):
-            self._levels.append(levels.above(self._levels[-1], ctx))
-        self._links = Links(
-            once=self._once,
-            learn=self._learn,
-            demand=self._demand_for,
-            hopeless=self._replica.programs.hopeless,
-            registers=self._replica.registers,
-            silent=self._silent,
-            surveyed=self._surveyed,
-            retire=self._step_down,
-            rise=self._rise,
-        )
-        self._handlers: dict[type, Callable[[NodeId, Any], None]] = {
-            RouteRequest: self._on_route_request,
-            Reply: self._client.on_reply,
-            RouteAck: self._on_route_ack,
-            RouteRefuse: self._on_route_refuse,
-            Lease: self._on_lease,
-            LeaseReply: self._on_lease_reply,
-            Release: self._on_release,
-            Probe: self._on_probe,
-            ProbeReply: self._on_probe_reply,
-            FindAgents: self._on_find_agents,
-            AgentsKnown: self._on_agents_known,
-            Promote: self._on_promote,
-            Ping: self._on_ping,
-            PingReq: self._on_ping_req,
-            Ack: self._on_ack,
-            Nack: self._on_nack,
-            Sync: self._on_sync,
-            Summary: self._on_summary,
-            SummaryWanted: self._on_summary_wanted,
-            Appoint: self._on_appoint,
-            AppointReply: self._on_appoint_reply,
-            ReplicaBeat: self._on_beat,
-            BeatReply: self._on_beat_reply,
-            ReplicaSilent: self._on_replica_silent,
-            Survey: self._on_survey,
-            Surveyed: self._on_surveyed,
-            AgentReport: self._on_agent_report,
-            AgentOrder: self._on_agent_order,
-            Data: self._replica.registers.on,
-            **dict.fromkeys(get_args(AmongReplicas), self._spreads.on),
-        }
+        """The lowest, and those above it as soon as anything is to be done there: most nodes have none."""
+        self._links: Links | None = None
+        self._routed = self._shed = 0
+        """Requests, of roles that have ended."""
 
     # The door
 
@@ -184,9 +146,9 @@ class NodeCore:
         if self._booted:
             kind = event.__class__
             if kind is Receive:
-                handler = self._handlers.get(event.message.__class__)  # type: ignore[union-attr]
+                handler = _HANDLERS.get(event.message.__class__)  # type: ignore[union-attr]
                 if handler is not None:
-                    handler(event.source, event.message)  # type: ignore[union-attr]
+                    handler(self, event.source, event.message)  # type: ignore[union-attr]
             elif kind is Wake:
                 self._wake()
             elif kind is Request:
@@ -225,15 +187,14 @@ class NodeCore:
         ctx = self._ctx
         self._booted = True
         self._seeds = event.seeds
-        for level in self._levels:
-            level.ctx.booted_at = ctx.now
-            level.ctx.incarnation = event.incarnation
-            level.ctx.agent_incarnation = (event.incarnation << REFUTATIONS) + 1
+        ctx.booted_at = ctx.now
+        ctx.incarnation = event.incarnation
+        ctx.agent_incarnation = (event.incarnation << REFUTATIONS) + 1
         self._replica.registers.boot(event.seeds)
         if ctx.me in event.seeds or ctx.config.depth == 1:
             others = tuple(MemberUpdate(seed, ALIVE, 0, "") for seed in event.seeds if seed != ctx.me)
-            for level in self._levels:
-                self._become_agent(level, others, (), ())
+            for number in range(levels.count(ctx.config)):
+                self._become_agent(self._level(number), others, (), ())
         else:
             self._attachment.start(event.seeds)
 
@@ -305,9 +266,6 @@ class NodeCore:
 
     # Small links between the parts
 
-    _routed = 0
-    _shed = 0
-
     def _demand(self) -> tuple[Demand, ...]:
         self._client.tend(self._ctx.now + self._ctx.budget.lease_interval() * 12 // 10)
         return self._client.demand()
@@ -359,15 +317,40 @@ class NodeCore:
 
     def _top(self) -> AgentRole | None:
         """That of the highest: stewards are there."""
-        return self._levels[-1].role
+        return self._levels[-1].role if len(self._levels) == levels.count(self._ctx.config) else None
+
+    def _level(self, number: int) -> Level:
+        """One of those that exist at this depth."""
+        while len(self._levels) <= number:
+            self._levels.append(levels.above(self._levels[-1], self._ctx))
+        return self._levels[number]
 
     def _at(self, message: Levelled) -> Level | None:
         """A peer of another depth may speak of levels that do not exist here."""
-        return self._levels[message.level] if 0 <= message.level < len(self._levels) else None
+        number = message.level
+        if not number:
+            return self._levels[0]
+        return self._level(number) if 0 < number < levels.count(self._ctx.config) else None
 
     def _role_at(self, message: Levelled) -> AgentRole | None:
         level = self._at(message)
         return None if level is None else level.role
+
+    def _linked(self) -> Links:
+        """What roles ask of the rest of this node."""
+        if self._links is None:
+            self._links = Links(
+                once=self._once,
+                learn=self._learn,
+                demand=self._demand_for,
+                hopeless=self._replica.programs.hopeless,
+                registers=self._replica.registers,
+                silent=self._silent,
+                surveyed=self._surveyed,
+                retire=self._step_down,
+                rise=self._rise,
+            )
+        return self._links
 
     def _become_agent(
         self, level: Level, agents: tuple[MemberUpdate, ...], replica_sets: tuple[ReplicaSet, ...], above: tuple[NodeId, ...]
@@ -378,9 +361,9 @@ class NodeCore:
         known = [*level.attachment.ways.by_agent, *self._seeds]
         level.attachment.stop(ctx.me)
         below = self._levels[number - 1].role if number else None
-        upper = self._levels[number + 1] if number + 1 < len(self._levels) else None
+        upper = self._level(number + 1) if number + 1 < levels.count(ctx.config) else None
         upward = None if upper is None else levels.upward(upper)
-        role = level.role = AgentRole(level.ctx, level.prober, self._links, self._seeds, below, upward, ctx)
+        role = level.role = AgentRole(level.ctx, level.prober, self._linked(), self._seeds, below, upward, ctx)
         if not number:
             self._client.relay = role.relay
         ctx.notices.append(RoleChanged(_name(number), True))
@@ -431,9 +414,10 @@ class NodeCore:
 
     def _rise(self, number: int) -> None:
         """There is no head to attach to: this node is one, until there are others."""
-        if self._levels[number].role is None and self._levels[number - 1].role is not None:
-            self._levels[number].ctx.agent_incarnation += 1
-            self._become_agent(self._levels[number], (), (), ())
+        level = self._level(number)
+        if level.role is None and self._levels[number - 1].role is not None:
+            level.ctx.agent_incarnation += 1
+            self._become_agent(level, (), (), ())
 
     def _on_promote(self, source: NodeId, message: Promote) -> None:
         level = self._at(message)
@@ -572,9 +556,18 @@ class NodeCore:
         if level.role.stewards is not None:
             level.role.stewards.on_summary(source, message)
             return
-        head = self._levels[message.level + 1].role
+        head = self._level(message.level + 1).role
         if head is not None:
             head.aggregate.take(source, message)
+
+    def _on_reply(self, source: NodeId, message: Reply) -> None:
+        self._client.on_reply(source, message)
+
+    def _on_data(self, source: NodeId, message: Data) -> None:
+        self._replica.registers.on(source, message)
+
+    def _on_among_replicas(self, source: NodeId, message: AmongReplicas) -> None:
+        self._spreads.on(source, message)
 
     def _on_summary_wanted(self, source: NodeId, message: SummaryWanted) -> None:
         for level in self._levels:
@@ -688,6 +681,41 @@ class NodeCore:
             self._client.on_refuse(source, message)
         elif self._role is not None:
             self._role.relay.on_refuse(source, message)
+
+
+_HANDLERS: Final[dict[type, Callable[[NodeCore, NodeId, Any], None]]] = {
+    RouteRequest: NodeCore._on_route_request,
+    Reply: NodeCore._on_reply,
+    RouteAck: NodeCore._on_route_ack,
+    RouteRefuse: NodeCore._on_route_refuse,
+    Lease: NodeCore._on_lease,
+    LeaseReply: NodeCore._on_lease_reply,
+    Release: NodeCore._on_release,
+    Probe: NodeCore._on_probe,
+    ProbeReply: NodeCore._on_probe_reply,
+    FindAgents: NodeCore._on_find_agents,
+    AgentsKnown: NodeCore._on_agents_known,
+    Promote: NodeCore._on_promote,
+    Ping: NodeCore._on_ping,
+    PingReq: NodeCore._on_ping_req,
+    Ack: NodeCore._on_ack,
+    Nack: NodeCore._on_nack,
+    Sync: NodeCore._on_sync,
+    Summary: NodeCore._on_summary,
+    SummaryWanted: NodeCore._on_summary_wanted,
+    Appoint: NodeCore._on_appoint,
+    AppointReply: NodeCore._on_appoint_reply,
+    ReplicaBeat: NodeCore._on_beat,
+    BeatReply: NodeCore._on_beat_reply,
+    ReplicaSilent: NodeCore._on_replica_silent,
+    Survey: NodeCore._on_survey,
+    Surveyed: NodeCore._on_surveyed,
+    AgentReport: NodeCore._on_agent_report,
+    AgentOrder: NodeCore._on_agent_order,
+    Data: NodeCore._on_data,
+    **dict.fromkeys(get_args(AmongReplicas), NodeCore._on_among_replicas),
+}
+"""By class of message; one table for all nodes."""
 
 
 def _name(level: int) -> str:

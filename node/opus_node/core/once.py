@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from opus_node.core.context import Context
 from opus_node.core.messages import SMALL, Reply, RouteAck, RouteRefuse, RouteRequest
-from opus_node.core.types import SECOND, Nanos, NodeId
+from opus_node.core.types import NOTHING, SECOND, Nanos, NodeId
 
 REMEMBERED: Nanos = 5 * SECOND
 """At least, and twice this at most: no message waits longer for a connection and on it."""
@@ -33,9 +33,10 @@ class Once:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._younger: dict[Key, Said] = {}
-        self._older: dict[Key, Said] = {}
-        self._began: Nanos = 0
+        self._younger: dict[Key, Said] = NOTHING
+        self._older: dict[Key, Said] = NOTHING
+        self._began: Nanos = -2 * REMEMBERED
+        """So that the first request makes generations of its own."""
 
     def __len__(self) -> int:
         return len(self._younger) + len(self._older)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from opus_node.core.context import Context
 from opus_node.core.messages import Probe, ProbeReply
 from opus_node.core.timers import Timer
-from opus_node.core.types import MILLISECOND, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, NOTHING, Nanos, NodeId
 
 OnReply = Callable[[NodeId, Nanos, ProbeReply], None]
 """(node, measured round trip, reply)."""
@@ -42,7 +42,7 @@ class Prober:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._nonce = 0
-        self._pending: dict[int, Asked] = {}
+        self._pending: dict[int, Asked] = NOTHING
 
     def ask(self, node: NodeId, on_reply: OnReply) -> None:
         """Measure the round trip to `node`. Silence calls nobody."""
@@ -56,6 +56,8 @@ class Prober:
         ctx = self._ctx
         if len(self._pending) >= PENDING:
             self._forget(next(iter(self._pending)))
+        if self._pending is NOTHING:
+            self._pending = {}
         self._nonce += 1
         self._pending[self._nonce] = asked
         asked.sent_at = ctx.now
@@ -65,14 +67,21 @@ class Prober:
             asked.timer = ctx.timers.at(ctx.now + AGAIN * asked.tries + 2 * ctx.lag, self._silent, self._nonce)
 
     def _silent(self, nonce: int) -> None:
-        asked = self._pending.pop(nonce)
+        asked = self._taken(nonce)
         if asked.tries < TRIES:
             self._send(asked)
 
     def _forget(self, nonce: int) -> None:
-        asked = self._pending.pop(nonce)
+        asked = self._taken(nonce)
         if asked.timer is not None:
             asked.timer.cancel()
+
+    def _taken(self, nonce: int) -> Asked:
+        """Who was asked under this number, which nobody is any more."""
+        asked = self._pending.pop(nonce)
+        if not self._pending:
+            self._pending = NOTHING
+        return asked
 
     def on_reply(self, source: NodeId, reply: ProbeReply) -> None:
         asked = self._pending.get(reply.nonce)

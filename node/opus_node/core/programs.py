@@ -12,7 +12,7 @@ from opus_node.core.context import Context
 from opus_node.core.events import CONSUMED_EVERY, Consumed, Serve, Served, ServiceChanged, ServiceHealth
 from opus_node.core.load import PER_CENT
 from opus_node.core.messages import Load, RouteRequest
-from opus_node.core.types import SECOND, AppId, Nanos
+from opus_node.core.types import NONE_OF_THEM, NOTHING, SECOND, AppId, Nanos
 
 ASKED = 1024
 """Requests that programs of one host have before them at most; more are refused ("busy") and counted."""
@@ -60,12 +60,12 @@ class Programs:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._names = frozenset(app.name for app in ctx.config.apps if app.program)
-        self._accounts = {app: Account() for app in sorted(self._names)}
-        self._ready: dict[AppId, bool] = {}
-        self._since: dict[AppId, Nanos] = {}
+        self._names = frozenset(app.name for app in ctx.config.apps if app.program) or NONE_OF_THEM
+        self._accounts: dict[AppId, Account] = {app: Account() for app in sorted(self._names)} or NOTHING
+        self._ready: dict[AppId, bool] = {} if self._names else NOTHING
+        self._since: dict[AppId, Nanos] = {} if self._names else NOTHING
         """Since when an unready one has told of no progress."""
-        self._asked: dict[int, Asked] = {}
+        self._asked: dict[int, Asked] = {} if self._names else NOTHING
         self._last = 0
         self.busy = 0
 
@@ -79,7 +79,7 @@ class Programs:
 
     def wanted(self, app: AppId) -> None:
         """The role begins; the program's time to become ready with it."""
-        if not self._ready.get(app, False):
+        if not self.ready(app):
             self._since[app] = self._ctx.now
 
     def hopeless(self, app: AppId) -> bool:

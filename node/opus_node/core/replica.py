@@ -37,7 +37,7 @@ from opus_node.core.once import Once
 from opus_node.core.programs import Programs
 from opus_node.core.sets import claimed
 from opus_node.core.timers import Timer
-from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, NONE_OF_THEM, NOTHING, SECOND, AppId, Nanos, NodeId
 from opus_node.core.work import MILLICORES, Work
 
 BEAT: Nanos = 1 * SECOND
@@ -83,9 +83,9 @@ class Replica:
         self._deliver = deliver
         self._agent = agent
         self._divided = tuple(app.name for app in ctx.config.apps if app.divided)
-        self._measured = frozenset(app.name for app in ctx.config.apps if app.measured)
+        self._measured = frozenset(app.name for app in ctx.config.apps if app.measured) or NONE_OF_THEM
         self._wrote = wrote
-        self.serving: dict[AppId, Serving] = {}
+        self.serving: dict[AppId, Serving] = NOTHING
         self.served = 0
         self._leaving = False
         self._beat_timer: Timer | None = None
@@ -130,6 +130,8 @@ class Replica:
         if role is None:
             if not member:
                 return
+            if self.serving is NOTHING:
+                self.serving = {}
             role = self.serving[new.app] = Serving(new)
         role.replica_set = new
         role.unanswered = 0

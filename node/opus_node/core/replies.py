@@ -24,14 +24,19 @@ class Replies:
     __slots__ = ("_sent",)
 
     def __init__(self) -> None:
-        self._sent: deque[tuple[Nanos, Reply]] = deque(maxlen=MOST)
+        self._sent: deque[tuple[Nanos, Reply]] | None = None
+        """None: none yet, as most nodes never serve."""
 
     def sent(self, reply: Reply, now: Nanos) -> None:
         if len(reply.content) <= LARGEST:
+            if self._sent is None:
+                self._sent = deque(maxlen=MOST)
             self._sent.append((now, reply))
 
     def lost_with(self, client: NodeId, now: Nanos) -> list[Reply]:
         """What was sent to `client` just before its connection broke; once only: whoever is not reached again is gone."""
+        if not self._sent:
+            return []
         lost = [reply for at, reply in self._sent if reply.client == client and now - at <= REMEMBERED]
         if lost:
             self._sent = deque((one for one in self._sent if one[1].client != client), maxlen=MOST)

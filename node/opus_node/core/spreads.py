@@ -11,7 +11,7 @@ from opus_node.core.events import Request, Spreading, UpdateDelivered
 from opus_node.core.messages import Have, MeshAnswer, MeshAsk, MeshHello, MeshNews, ReplicaSet, RouteRequest, Update, Want
 from opus_node.core.prober import Prober
 from opus_node.core.spread import Spread
-from opus_node.core.types import AppId, NodeId
+from opus_node.core.types import NOTHING, AppId, NodeId
 
 KEY = 8
 """Bytes of an update that name the key that was written."""
@@ -25,8 +25,8 @@ class Spreads:
     def __init__(self, ctx: Context, prober: Prober) -> None:
         self._ctx = ctx
         self._prober = prober
-        self._bounds = {app.name: app.spread for app in ctx.config.apps if app.spread}
-        self._by_app: dict[AppId, Spread] = {}
+        self._bounds: dict[AppId, float] = {app.name: app.spread for app in ctx.config.apps if app.spread} or NOTHING
+        self._by_app: dict[AppId, Spread] = {} if self._bounds else NOTHING
 
     def learn(self, replica_set: ReplicaSet) -> None:
         """A greater set than any known before. Who leaves it keeps what it has heard: it may come back."""

@@ -331,7 +331,7 @@ class Stewards:
         """What live agents have told of their nodes, no longer ago than `age`."""
         now = self._ctx.now
         for agent in [agent for agent, (at, _) in desk.summaries.items() if now - at > SUMMARY_KEPT]:
-            del desk.summaries[agent]
+            desk.summaries.pop(agent)[1].forget()
         return {
             agent: cluster
             for agent, (at, cluster) in desk.summaries.items()
@@ -387,6 +387,8 @@ class Stewards:
         elif not summary.candidates:
             self._ctx.send(source, SummaryWanted(summary.app, summary.agent))
         elif cluster is not None or len(desk.summaries) < SUMMARIES:
+            if cluster is not None:
+                cluster.forget()
             desk.summaries[agent] = (self._ctx.now, Cluster(agent, summary))
 
     # Publishing
@@ -659,7 +661,9 @@ class Stewards:
         for node in lost:
             desk.excluded[node] = now + EXCLUDED
             if not desk.watched[node].proven and home.get(node) != self._ctx.me:
-                desk.summaries.pop(home.get(node, ""), None)  # its agent has nothing to say until it speaks again
+                dropped = desk.summaries.pop(home.get(node, ""), None)  # its agent has nothing to say until it speaks again
+                if dropped is not None:
+                    dropped[1].forget()
         keep = tuple(node for node in known.members if node not in lost)
         # On the wrong side of a cut only agents heard from since the silence began have candidates.
         age = max(doubtful) - (0 if unheard else SILENCE_MARGIN)

@@ -23,7 +23,7 @@ from opus_node.core.prober import Prober
 from opus_node.core.rtt import Rtt
 from opus_node.core.sets import ReplicaSets
 from opus_node.core.timers import Timer
-from opus_node.core.types import SECOND, AppId, Nanos, NodeId
+from opus_node.core.types import SECOND, Nanos, NodeId
 from opus_node.core.ways import DELAYS
 
 ALIVE, SUSPECT, DEAD, LEFT = "alive", "suspect", "dead", "left"
@@ -66,7 +66,7 @@ class Member:
         self.since = now
         self.rtt = Rtt()
         self.at: Place = 0
-        self.delays: dict[AppId, Nanos] = {}
+        self.delays: tuple[AppDelay, ...] = ()
         """To the replicas it would choose, as it says."""
         self.suspicion: Timer | None = None
         self.confirmed: list[NodeId] = []
@@ -347,7 +347,7 @@ class Swim:
         member = self.members.get(source)
         if sent is not None and sent[0] == source and member is not None:
             self._sample(member, self._ctx.now - sent[1], message.at)
-            member.delays = {one.app: one.rtt for one in message.delays[:DELAYS]}
+            member.delays = message.delays[:DELAYS]
         if was_lost and member is not None and member.state != LEFT:
             self._sync(member)
         probing = self._probing
@@ -451,7 +451,7 @@ class Swim:
         if member is not None:
             member.rtt.sample(rtt)
             member.at = reply.at
-            member.delays = {one.app: one.rtt for one in reply.delays[:DELAYS]}
+            member.delays = reply.delays[:DELAYS]
             self._measured(member)
 
     # The state table

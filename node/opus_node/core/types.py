@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, cast
 
 from opus_node.core.utility import Utility
 
@@ -21,6 +22,15 @@ Nanos = int
 MICROSECOND: Final[Nanos] = 1_000
 MILLISECOND: Final[Nanos] = 1_000_000
 SECOND: Final[Nanos] = 1_000_000_000
+
+
+NOTHING: Final[dict[Any, Any]] = cast(dict[Any, Any], MappingProxyType({}))
+"""In place of a table of one's own while nothing is in it: of most parts of most nodes that is always, and one for all takes no
+room. Whoever writes replaces it first; who forgets that gets a TypeError."""
+
+
+NONE_OF_THEM: Final[frozenset[str]] = frozenset()
+"""The same for names of applications."""
 
 
 @dataclass(frozen=True, slots=True)

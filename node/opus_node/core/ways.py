@@ -35,6 +35,14 @@ WORSE_SHARE = 0.1
 """An agent whose delay to the replicas has grown by more is perhaps no longer the best."""
 
 
+def delay_of(delays: tuple[AppDelay, ...], app: AppId) -> Nanos | None:
+    """To the replicas of an application, as somebody told; None: nothing was said of it."""
+    for one in delays:
+        if one.app == app:
+            return one.rtt
+    return None
+
+
 class Way:
     """One way in: an agent and how far it is."""
 
@@ -65,8 +73,8 @@ class Way:
         self.rtt = Rtt()
         self.at: Place = 0
         """Where it is, as far as it, or somebody else, has told."""
-        self.delays: dict[AppId, Nanos] = {}
-        """From there to the replicas, as it tells ..."""
+        self.delays: tuple[AppDelay, ...] = ()
+        """From there to the replicas, as it tells (the message's own tuple, which all that were told it share) ..."""
         self.dated = False
         """... or told before replicas moved: what may be better by now is no reason not to measure."""
         self.wanted = True
@@ -150,7 +158,7 @@ class Ways:
     def told(self, way: Way, delays: tuple[AppDelay, ...]) -> bool:
         """How far the agent is from the replicas; whether that has become notably worse."""
         before = self._beyond(way) if way.delays else 0
-        way.delays = {one.app: one.rtt for one in delays[:DELAYS]}
+        way.delays = delays if len(delays) <= DELAYS else delays[:DELAYS]
         way.dated = False
         return bool(before) and self._beyond(way) > before + max(WORSE_LEAST, int(WORSE_SHARE * before))
 
@@ -166,9 +174,9 @@ class Ways:
             self._shared, self._shared_at = self._shares(), self._ctx.now
         delay = 0.0
         for app, share in self._shared.items():
-            told = way.delays.get(app)
+            told = delay_of(way.delays, app)
             if told is None:
-                told = max((other.delays.get(app, 0) for other in self), default=0)
+                told = max((delay_of(other.delays, app) or 0 for other in self), default=0)
             delay += share * told
         return int(TOWARDS_REPLICAS * delay)
 

@@ -9,13 +9,12 @@ is computed meanwhile: the emulation costs no real processor, so it is the same 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from opus_node.core.context import Context
 from opus_node.core.load import PER_CENT, Meter
 from opus_node.core.messages import Load, RouteRequest
-from opus_node.core.types import AppConfig, AppId, Nanos
+from opus_node.core.types import NOTHING, AppConfig, AppId, Nanos
 
 LINE = 4096
 """Requests in the line at most, whatever their sizes."""
@@ -31,18 +30,22 @@ class Work:
     def __init__(self, ctx: Context, done: Done) -> None:
         self._ctx = ctx
         self._done = done
-        self._apps: dict[AppId, AppConfig] = {app.name: app for app in ctx.config.apps if app.service_time and not app.program}
+        emulated = {app.name: app for app in ctx.config.apps if app.service_time and not app.program}
+        self._apps: dict[AppId, AppConfig] = emulated or NOTHING
         self._free_at: Nanos = 0
         self.waiting = 0
         """Requests in the line."""
         self._meter = Meter(0) if self._apps else None
         self.shed = 0
         """Turned away since boot."""
-        self.turned_away: Counter[AppId] = Counter()
-        self.answered: Counter[AppId] = Counter()
+        self.turned_away = self._count()
+        self.answered = self._count()
         """Since boot ..."""
-        self.spent: Counter[AppId] = Counter()
+        self.spent = self._count()
         """... and the nanoseconds of a core that it took."""
+
+    def _count(self) -> dict[AppId, int]:
+        return dict.fromkeys(self._apps, 0) or NOTHING
 
     def has(self, app: AppId) -> bool:
         return app in self._apps

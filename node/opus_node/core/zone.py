@@ -216,7 +216,7 @@ class Zone:
             self._set(node, ALIVE)
         member.rtt.sample(rtt)
         member.at = reply.at
-        member.delays = {one.app: one.rtt for one in reply.delays[:DELAYS]}
+        member.delays = reply.delays[:DELAYS]
         if new:
             self._measured(member)
 

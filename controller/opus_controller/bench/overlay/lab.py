@@ -80,6 +80,7 @@ class Lab:
         self._network = Network.of(plan)
         self._bytes_of_dead = 0
         self.world = World(plan, self._core, self.hop, _NEVER, self.tally)
+        self.world.by_kind = True
 
     def _core(self, node: NodeId, config: NodeConfig, rng: Random) -> Core:
         config = self._settings.of(config)
@@ -223,7 +224,7 @@ class Lab:
 
     def control_by_kind(self) -> dict[str, Counter[str]]:
         """The same by kind of message, of every live host since its process began."""
-        return {host.plan.name: Counter(host.control_by_kind) for host in self.alive()}
+        return {host.plan.name: Counter(host.control_by_kind or ()) for host in self.alive()}
 
     def replicas(self) -> list[str]:
         return [name for name, one in self.snapshots().items() if APP in one.replica_of]

@@ -17,6 +17,7 @@ What a channel does is in `fabric.py`; this is its state.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -62,8 +63,8 @@ class Channel:
         """The other end has given it up without this one's knowing."""
         self.opened_at: Nanos = 0
         self.state = State.CONNECTING
-        self.queue: deque[tuple[Nanos, Message]] = deque()
-        """Since when each message waits, and it."""
+        self.queue: deque[tuple[Nanos, Message]] | None = None
+        """Since when each message waits, and it; None: nothing does."""
         self.incarnation = -1
         """The process at the far end that the connection is with."""
         self.used_at: Nanos = 0
@@ -95,7 +96,7 @@ class Channel:
 
     def enqueue(self, now: Nanos, message: Message) -> bool:
         """Let `message` wait. Full: the oldest goes that can be dropped, or else the newcomer; then False."""
-        queue = self.queue
+        queue = self.queue or deque()
         fits = len(queue) < QUEUE_MESSAGES
         if not fits:
             place = next((i for i, (_, waiting) in enumerate(queue) if isinstance(waiting, DROPPABLE)), None)
@@ -103,12 +104,24 @@ class Channel:
                 return False
             del queue[place]
         queue.append((now, message))
+        self.queue = queue
         return fits
+
+    def keep(self, since: Nanos, message: Message) -> None:
+        """Let it wait on, after all that does, however many those are."""
+        if self.queue is None:
+            self.queue = deque()
+        self.queue.append((since, message))
 
     def expire(self, now: Nanos) -> int:
         """Drop what has waited too long; how many."""
-        dropped = 0
-        while self.queue and self.queue[0][0] + EXPIRY <= now:
-            self.queue.popleft()
+        dropped, queue = 0, self.queue
+        while queue and queue[0][0] + EXPIRY <= now:
+            queue.popleft()
             dropped += 1
         return dropped
+
+    def taken(self) -> Sequence[tuple[Nanos, Message]]:
+        """What waits, which then waits no more."""
+        queue, self.queue = self.queue, None
+        return queue or ()

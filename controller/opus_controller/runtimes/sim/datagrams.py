@@ -43,6 +43,8 @@ class Datagrams:
         self._step = step
         self._drops = drops
         self.delivered = 0
+        self._arriving = self._arrive
+        """Bound once, not with each message."""
 
     def changed(self) -> None:
         """The network is another."""
@@ -55,7 +57,8 @@ class Datagrams:
             return False
         if is_control(message):
             source.control_sent += wire
-            source.control_by_kind[type(message).__name__] += wire
+            if source.control_by_kind is not None:
+                source.control_by_kind[type(message).__name__] += wire
         arrives = now + self._hop_ns
         if source.up is not None:
             left = source.up.enter(now, int(wire * source.up.byte_ns))
@@ -69,7 +72,7 @@ class Datagrams:
             return True
         arrives += path.base if path.plain else path.transit(1, self._random.random)
         takes = int(wire * target.down.byte_ns) if target.down is not None else 0
-        self._agenda.at(arrives + takes, self._arrive, source, target, (message, wire, takes))
+        self._agenda.at(arrives + takes, self._arriving, source, target, (message, wire, takes))
         return True
 
     def _between(self, source: SimHost, target: SimHost) -> Path:
@@ -109,7 +112,8 @@ class Datagrams:
         message, wire = what
         if is_control(message):
             target.control_received += wire
-            target.control_by_kind[type(message).__name__] += wire
+            if target.control_by_kind is not None:
+                target.control_by_kind[type(message).__name__] += wire
         if hastened(message):
             target.called(source.id, now)
         self.delivered += 1

@@ -78,6 +78,8 @@ class Fabric:
         self.dials = 0
         self.datagrams = Datagrams(agenda, random, hop, self._path, step, self.drops)
         self._delivered = 0
+        self._arriving = self._arrive
+        """Bound once, not with each message."""
 
     # What the runtime does
 
@@ -118,7 +120,7 @@ class Fabric:
                 channel.twin.orphan = True
         host.channels.clear()
         host.accepted.clear()
-        host.reached.clear()
+        host.reached = ()
         host.calling.clear()
 
     @property
@@ -179,7 +181,7 @@ class Fabric:
     def _new_channel(self, source: SimHost, target: SimHost) -> Channel:
         channels = source.channels
         while len(channels) >= (MAX_LINKS_SERVING if source.serving else MAX_LINKS):
-            self._close(min(channels.values(), key=lambda one: (len(one.queue) > 0, one.quiet_since())), "evicted")
+            self._close(min(channels.values(), key=lambda one: (bool(one.queue), one.quiet_since())), "evicted")
         channel = Channel(source, target, self._path(source, target), self._version)
         channels[target.id] = channel
         return channel
@@ -218,9 +220,9 @@ class Fabric:
             source.control_received += ACK_OVERHEAD
             target.control_sent += ACK_OVERHEAD
             target.control_received += wire
-            kind = type(message).__name__
-            source.control_by_kind[kind] += wire + ACK_OVERHEAD
-            target.control_by_kind[kind] += wire + ACK_OVERHEAD
+            for by_kind in (source.control_by_kind, target.control_by_kind):
+                if by_kind is not None:
+                    by_kind[type(message).__name__] += wire + ACK_OVERHEAD
         arrives = now + self._hop_ns
         up = source.up
         if up is not None:
@@ -245,7 +247,7 @@ class Fabric:
         if arrives < channel.last:
             arrives = channel.last
         channel.last = arrives
-        self._agenda.at(arrives, self._arrive, channel, message, downloads)
+        self._agenda.at(arrives, self._arriving, channel, message, downloads)
 
     # Arriving
 
@@ -363,7 +365,8 @@ class Fabric:
             return
         self._refresh(channel)
         channel.number += 1
-        channel.source.reached.add(channel.target.id)
+        if channel.target.id not in channel.source.reached:
+            channel.source.reached += (channel.target.id,)
         channel.backoff = BACKOFF_FIRST
         self._open(now, channel, incarnation)
         twin = self._accept(now, channel)
@@ -373,7 +376,8 @@ class Fabric:
         ):
             end.control_sent += sent
             end.control_received += received
-            end.control_by_kind[DIALS] += sent + received
+            if end.control_by_kind is not None:
+                end.control_by_kind[DIALS] += sent + received
         self.drops["expired"] += channel.expire(now)
         self._flush(channel, now)
         self._flush(twin, now)
@@ -399,8 +403,8 @@ class Fabric:
         host.accepted[peer.id] = twin
         for end in (earlier, dialled):
             if end is not None:
-                twin.queue.extend(end.queue)
-                end.queue.clear()
+                for since, message in end.taken():
+                    twin.keep(since, message)
         if earlier is not None:
             earlier.state = State.CLOSED
         # It would have answered on a connection that it knew of; but a young one may be this one's twin by chance.
@@ -410,11 +414,9 @@ class Fabric:
 
     def _flush(self, channel: Channel, now: Nanos) -> None:
         """Send what waited, in order, as far as the path carries it."""
-        waited = list(channel.queue)
-        channel.queue.clear()
-        for since, message in waited:
+        for since, message in channel.taken():
             if channel.state is State.STALLED:
-                channel.queue.append((since, message))
+                channel.keep(since, message)
             elif channel.path.dialable:
                 self._transmit(channel, message, now)
             else:
@@ -513,9 +515,9 @@ class Fabric:
             self._ended(now, channel, True, None)
 
     def _lose(self, channel: Channel, why: str) -> None:
-        if channel.queue:
-            self.drops[why] += len(channel.queue)
-            channel.queue.clear()
+        lost = channel.taken()
+        if lost:
+            self.drops[why] += len(lost)
 
     def _close(self, channel: Channel, why: str) -> None:
         """In good order: both ends know."""

@@ -22,6 +22,8 @@ from opus_controller.runtimes.sim.processor import Processor
 DIALS = "connecting"
 """Among kinds of control bytes: TCP's and HTTP/2's beginnings."""
 
+NONE_SERVED: frozenset[tuple[str, str]] = frozenset()
+
 
 class Core(Protocol):
     """The core's one door, as `opus_node.core.node.NodeCore` and the baselines have it."""
@@ -87,8 +89,8 @@ class SimHost:
     """Those that peers dialled, by peer."""
     calling: dict[str, Nanos] = field(default_factory=dict)
     """Peers that have sent something ahead of their dial, and when; the latest last."""
-    reached: set[str] = field(default_factory=set)
-    """Peers that a dial of the running process has reached; never iterated."""
+    reached: tuple[str, ...] = ()
+    """Peers that a dial of the running process has reached."""
     up: Rate | None = None
     down: Rate | None = None
     """None: no limit."""
@@ -105,9 +107,9 @@ class SimHost:
     skew: Skew = RIGHT
     """What its clock is to be."""
     clients: list[Arrivals] = field(default_factory=list)
-    stored: set[str] = field(default_factory=set)
+    stored: frozenset[str] = frozenset()
     """Digests of services' files that it keeps, through restarts; never iterated."""
-    serving: set[tuple[str, str]] = field(default_factory=set)
+    serving: frozenset[tuple[str, str]] = NONE_SERVED
     """Roles it has told of that need many channels: (agent or replica, application)."""
     requests: int = 0
     """Issued by the running process."""
@@ -116,8 +118,9 @@ class SimHost:
     control_sent: int = 0
     control_received: int = 0
     """Bytes, since the process started."""
-    control_by_kind: Counter[str] = field(default_factory=Counter)
-    """The two together, by class of message; DIALS for what connecting takes besides."""
+    control_by_kind: Counter[str] | None = None
+    """The two together, by class of message, where somebody wants to know (`World.by_kind`); DIALS for what connecting takes
+    besides."""
 
     def called(self, peer: str, now: Nanos) -> None:
         """Something came ahead of its dial."""

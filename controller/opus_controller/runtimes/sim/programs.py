@@ -87,7 +87,7 @@ class Programs:
         for service in self._services.values():
             if service.files is not None:
                 for name in plan.seeds:
-                    world.hosts[name].stored.add(service.files.digest)
+                    world.hosts[name].stored |= {service.files.digest}
 
     def _of(self, host: SimHost, app: str) -> _Program:
         """A new process of the host has no program yet."""
@@ -161,7 +161,7 @@ class Programs:
         if self._room(host) < COPIES * files.size:  # it has become full meanwhile
             self._full(now, host, (app, life, since), incarnation)
             return
-        host.stored.add(files.digest)
+        host.stored |= {files.digest}
         self._tell(now, host, Shipped(app, source, files.size, now - since))
         self._start(now, host, (app, life, since), incarnation)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -19,13 +21,13 @@ from opus_node.workload import Arrival, Arrivals, WorkloadSpec
 from opus_controller.model.history import Histories
 from opus_controller.model.history import History as Past
 from opus_controller.model.network import Network
-from opus_controller.model.plan import App, Host, Plan
+from opus_controller.model.plan import App, Host, HostAbilities, Plan
 from opus_controller.model.plan import Utility as Worth
 from opus_controller.model.shapes import AccessLink, HostChange
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost, StartCost
 from opus_controller.runtimes.sim.fabric import Fabric
-from opus_controller.runtimes.sim.host import Core, SimHost
+from opus_controller.runtimes.sim.host import NONE_SERVED, Core, SimHost
 from opus_controller.runtimes.sim.processor import Processor
 from opus_controller.runtimes.sim.programs import Programs
 from opus_controller.runtimes.sim.trace import Trace
@@ -54,11 +56,20 @@ class World:
         self.trace = trace
         self.records: list[dict[str, Any]] = []
         self.died: dict[str, str] = {}
+        self.by_kind = False
+        """Whether hosts that boot from now on keep control bytes by class of message."""
+        self.make_random: Callable[[str], Random] = Random
+        """A core's own source of randomness, from its seed."""
+        self._metering, self._waking = self._meter, self._wake
+        """Bound once: each binding that waits on the agenda would be an object of its own."""
+        self.steps = 0
+        """Of all cores since the beginning."""
         self._plan = plan
         self._make_core = make_core
         self._sample_every = sample_every
         self._by_id = {host.id: host for host in self.hosts.values()}
-        self._seeds = tuple(self.hosts[name].id for name in plan.seeds)
+        self.seeds = tuple(self.hosts[name].id for name in plan.seeds)
+        self._configs: dict[HostAbilities, NodeConfig] = {}
         self._specs: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._flood: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._instant: Nanos = -1
@@ -83,21 +94,30 @@ class World:
             return
         host.incarnation = incarnation
         host.control_sent = host.control_received = host.requests = 0
-        host.control_by_kind.clear()
-        rng = Random(f"{self._plan.seed}/{host.id}" if incarnation == 0 else f"{self._plan.seed}/{host.id}/{incarnation}")
+        host.control_by_kind = Counter() if self.by_kind else None
+        seed = f"{self._plan.seed}/{host.id}" if incarnation == 0 else f"{self._plan.seed}/{host.id}/{incarnation}"
         history = self._histories.began(host.plan.name, now)
-        host.core = self._make_core(host.id, config_of(self._plan, host.plan, history), rng)
+        host.core = self._make_core(host.id, self._told(host.plan, history), self.make_random(seed))
         if host.clock is not None:
             host.core = ClockedCore(host.core, host.clock, host.id)
         self._start_clients(host, now)
-        self.step(host, Boot(self._seeds, incarnation), now)
-        self.agenda.at(now + METER_EVERY, self._meter, host, incarnation)
+        self.step(host, Boot(self.seeds, incarnation), now)
+        self.agenda.at(now + METER_EVERY, self._metering, host, incarnation)
+
+    def _told(self, host: Host, history: Past) -> NodeConfig:
+        """Hosts that are alike are told the same, and but one copy of it is kept; what a host has lived is its own."""
+        shared = self._configs.get(host.abilities)
+        if shared is None:
+            shared = self._configs[host.abilities] = config_of(self._plan, host, Past())
+        if history == Past():
+            return shared
+        return replace(shared, history=History(history.age, history.sessions, history.up, history.away))
 
     def _meter(self, now: Nanos, host: SimHost, incarnation: int, _c: None) -> None:
         """As a process's event loop does: not while it is paused, and then a moment later."""
         if host.core is None or host.incarnation != incarnation:
             return
-        self.agenda.at(now + METER_EVERY, self._meter, host, incarnation)
+        self.agenda.at(now + METER_EVERY, self._metering, host, incarnation)
         if not host.paused:
             self.step(host, Metered(host.control_sent + host.control_received), now)
 
@@ -113,7 +133,7 @@ class World:
         host.waiting.clear()
         host.wake_at = host.woken_at = None
         host.clients = []
-        host.serving.clear()
+        host.serving = NONE_SERVED
         if powered and left:
             self.fabric.left(host, now)
         elif powered:
@@ -153,7 +173,7 @@ class World:
         """Of a dead host, or one that is leaving, which goes now: what its node, kernel and clients hold dies with it."""
         if host.leaving:
             self.kill(host, powered=True)
-        host.stored.clear()
+        host.stored = frozenset()
         self._histories.lost(host.plan.name)
 
     def strain(self, host: SimHost, strain: HostChange) -> None:
@@ -189,6 +209,7 @@ class World:
         """One event into a core that runs, and everything that comes out done."""
         core = host.core
         assert core is not None
+        self.steps += 1
         if now == self._instant:
             self._guard(host, now)
         else:
@@ -218,7 +239,7 @@ class World:
             host.wake_at = wake_at
             if wake_at is not None and (host.woken_at is None or wake_at < host.woken_at):
                 host.woken_at = wake_at
-                self.agenda.at(wake_at, self._wake, host, wake_at, host.incarnation)
+                self.agenda.at(wake_at, self._waking, host, wake_at, host.incarnation)
 
     def _wake(self, now: Nanos, host: SimHost, asked_for: Nanos, incarnation: int) -> None:
         """Wishes change with nearly every step, so one entry is kept, and passed on if it is for an older, earlier wish."""
@@ -233,7 +254,7 @@ class World:
             return
         if wake_at > now:
             host.woken_at = wake_at
-            self.agenda.at(wake_at, self._wake, host, wake_at, incarnation)
+            self.agenda.at(wake_at, self._waking, host, wake_at, incarnation)
             return
         host.wake_at = None
         self.step(host, Wake(), now)
@@ -310,7 +331,8 @@ class World:
 def _note_role(host: SimHost, notice: RoleChanged) -> None:
     """An agent or a replica may keep more channels."""
     if notice.role in ("agent", "replica"):
-        (host.serving.add if notice.active else host.serving.discard)((notice.role, notice.app))
+        role = {(notice.role, notice.app)}
+        host.serving = host.serving | role if notice.active else host.serving - role
 
 
 def sample_of(now: Nanos, host: SimHost, core: Core) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from opus_node.core.data.sharded import Sharded
 from opus_node.core.data.wire import unpacked
 from opus_node.core.events import RegisterDone, Request, RequestDone
 from opus_node.core.messages import Data, ReplicaSet, RouteRequest
-from opus_node.core.types import EVENTUAL, AppConfig, AppId, NodeId
+from opus_node.core.types import EVENTUAL, NOTHING, AppConfig, AppId, NodeId
 
 
 class Registers:
@@ -30,7 +30,7 @@ class Registers:
         self._place = place
         self._done = done
         self._apps = tuple(app for app in ctx.config.apps if keeps(app))
-        self._by_app: dict[AppId, Keeper | Eventual | Sharded] = {}
+        self._by_app: dict[AppId, Keeper | Eventual | Sharded] = {} if self._apps else NOTHING
 
     def boot(self, seeds: tuple[NodeId, ...]) -> None:
         founders = Config(0, tuple(Peer(seed, 0) for seed in sorted(set(seeds))))
