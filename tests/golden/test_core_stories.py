@@ -180,7 +180,7 @@ def heads(net: CoreNet) -> list[str]:
 
 
 def zone_of(net: CoreNet, head: str, level: int = 1) -> list[str]:
-    role = net.cores[head]._levels[level].role
+    role = net.cores[head]._level(level).role
     return [] if role is None else sorted(role.leases.table)
 
 

@@ -191,14 +191,14 @@ def disagreement(net: CoreNet) -> str:
     """On who is an agent: at the top all see each other, below each hangs on a head that lists it."""
     top = len(net.cores[SEEDS[0]]._levels) - 1
     for number in range(top + 1):
-        roles = {node: role for node in net.live() if (role := net.cores[node]._levels[number].role) is not None}
+        roles = {node: role for node in net.live() if (role := net.cores[node]._level(number).role) is not None}
         for node, role in roles.items():
             if number == top:
                 if sorted(role.peers.agents()) != sorted(roles):
                     return f"{node} sees {role.peers.agents()} on level {number}, live are {sorted(roles)}"
                 continue
-            head = net.cores[node]._levels[number + 1].attachment.agent
-            above = net.cores[head]._levels[number + 1].role if head in net.live() else None
+            head = net.cores[node]._level(number + 1).attachment.agent
+            above = net.cores[head]._level(number + 1).role if head in net.live() else None
             if above is None or (head != node and node not in above.leases.table):
                 return f"{node} hangs on {head!r} on level {number + 1}"
     return ""

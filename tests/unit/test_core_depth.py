@@ -268,7 +268,7 @@ def test_three_levels_stand_each_bounded(settled: CoreNet) -> None:
     agents = [node for node, level in levels.items() if level]
     heads = [node for node, level in levels.items() if level == 2]
     assert 3 <= len(heads) < len(agents) < len(levels) / 3
-    listed = [node for head in heads for node in settled.cores[head]._levels[1].role.leases.table]  # type: ignore[union-attr]
+    listed = [node for head in heads for node in settled.cores[head]._level(1).role.leases.table]  # type: ignore[union-attr]
     assert sorted(listed) == sorted(set(agents) - set(heads)), "each agent leases at one head"
     for node in agents:
         if levels[node] == 1:

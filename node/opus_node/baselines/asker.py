@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from opus_node.baselines.ways import Ways
 from opus_node.core.client import DIRECT, Client, Flight, Pending
 from opus_node.core.context import Context
+from opus_node.core.messages import RouteRequest
 from opus_node.core.prober import Prober
 from opus_node.core.replica import Replica
 from opus_node.core.types import AppId, NodeId
@@ -23,8 +25,9 @@ class Asker(Client):
         self.depth = 0
         """In how many hops its holders were looked up, as long as no reply has come from one."""
 
-    def hops_to_first(self) -> int:
-        return 1 + self.depth
+    def _message(self, pending: Pending, flight: Flight, *, again: bool = False) -> RouteRequest:
+        message = super()._message(pending, flight, again=again)
+        return replace(message, hops=message.hops + self.depth, ahead=True) if self.depth and message.hops else message
 
     def _round(self, pending: Pending) -> None:
         """Whoever is remembered is tried, and holders are looked up at the same time: they may all have fallen silent."""

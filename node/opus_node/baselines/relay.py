@@ -65,7 +65,7 @@ class Relay:
             self.shed += 1
             self._once.answer(source, RouteRefuse(*key, NO_WAY))
             return
-        relayed = Relayed(source, replace(message, hops=message.hops + 1, again=False), self._ctx.now)
+        relayed = Relayed(source, replace(message, hops=message.hops + 1, again=False, ahead=True), self._ctx.now)
         target = self._next(relayed)
         if target is None:
             self._once.answer(source, RouteRefuse(*key, NO_WAY))

@@ -173,10 +173,6 @@ class Client:
             found = self.caches[app] = AppCache(self._ctx, self._prober, app)
         return found
 
-    def hops_to_first(self) -> int:
-        """Overlay hops that a message is under way once it has come to whom it is sent."""
-        return 1
-
     # A request begins
 
     def request(self, event: Request) -> None:
@@ -291,7 +287,7 @@ class Client:
             flight.number,
             event.key,
             event.write,
-            0 if flight.via is SELF else self.hops_to_first(),
+            0 if flight.via is SELF else 1,
             flight.via is DIRECT,
             event.deadline - self._ctx.now,
             event.reply_bytes,

@@ -510,6 +510,8 @@ class RouteRequest:
     """At most one, of a write to a register: under which it is to be committed. Without one a tag is wanted for it."""
     again: bool = False
     """The same as before, sent once more since no answer has come when one was due; it is answered alike, by a datagram."""
+    ahead: bool = False
+    """Passed on by an overlay whose nodes have connections with few of those to whom they pass requests on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -799,14 +801,16 @@ _REQUESTING = frozenset((RouteRequest, *_ANSWERS))
 
 def hastened(message: Message) -> bool:
     """Whether it goes by a datagram *as well* where the connection that carries it must first be made, which takes two round
-    trips that a user would wait for: a request (agents have connections with their replicas; hosts of other overlays have none
-    with most of those to whom they pass requests on), and whatever answers one; an appointment, by which a steward also asks who
-    is silent. So it may come twice: who is answered waits no more, a request is taken once (`once`), an appointment twice is one.
-    Not what is sent `again`: it has no connection to wait for."""
+    trips that a user would wait for: a client's own request (agents have connections with their replicas; other overlays say
+    `ahead`), and whatever answers one; an appointment, by which a steward also asks who is silent. So it may come twice: who is
+    answered waits no more, a request is taken once (`once`), an appointment twice is one. Not what is sent `again`: it has no
+    connection to wait for."""
     kind = type(message)
     if kind in _APPOINTING:
         return True
-    return kind in _REQUESTING and not message.again  # type: ignore[union-attr]
+    if kind is RouteRequest:
+        return (message.hops == 1 or message.ahead) and not message.again  # type: ignore[union-attr]
+    return kind in _ANSWERS and not message.again  # type: ignore[union-attr]
 
 
 DROPPABLE = (Probe, Ping, PingReq, Sync, Summary, Lease, ReplicaBeat, Survey, Surveyed, AgentReport, MeshHello)

@@ -7,15 +7,16 @@ step makes half a dozen objects. What it guards against is an assignment that th
 from __future__ import annotations
 
 from dataclasses import MISSING, field, fields, make_dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 
 def quicken(*records: type) -> None:
     """Gives frozen dataclasses with slots an `__init__` that assigns; they stay frozen to the type checker only."""
     for record in records:
-        given: list[tuple[str, Any, Any]] = [
-            (one.name, Any, field() if one.default is MISSING else field(default=one.default)) for one in fields(record)
-        ]
+        hints = get_type_hints(record)
+        given: list[tuple[str, Any, Any]] = []
+        for one in fields(record):
+            given.append((one.name, hints[one.name], field() if one.default is MISSING else field(default=one.default)))
         plain = make_dataclass(record.__name__, given, eq=False, repr=False)
         record.__init__ = plain.__init__  # type: ignore[misc]
         del record.__setattr__, record.__delattr__

@@ -1060,6 +1060,7 @@ class RouteRequest(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     AGAIN_FIELD_NUMBER: _builtins.int
+    AHEAD_FIELD_NUMBER: _builtins.int
     app: _builtins.str
     client: _builtins.str
     request: _builtins.int
@@ -1073,6 +1074,7 @@ class RouteRequest(_message.Message):
     payload: _builtins.bytes
     content: _builtins.bytes
     again: _builtins.bool
+    ahead: _builtins.bool
     @_builtins.property
     def tags(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tag]: ...
     def __init__(
@@ -1092,10 +1094,11 @@ class RouteRequest(_message.Message):
         content: _builtins.bytes = ...,
         tags: _abc.Iterable[Global___Tag] | None = ...,
         again: _builtins.bool = ...,
+        ahead: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "app", b"app", "attempt", b"attempt", "client", b"client", "content", b"content", "direct", b"direct", "hops", b"hops", "key", b"key", "left", b"left", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "tags", b"tags", "write", b"write"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "ahead", b"ahead", "app", b"app", "attempt", b"attempt", "client", b"client", "content", b"content", "direct", b"direct", "hops", b"hops", "key", b"key", "left", b"left", "payload", b"payload", "reply_bytes", b"reply_bytes", "request", b"request", "tags", b"tags", "write", b"write"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
