@@ -29,7 +29,8 @@ def _found(placed_ms: float, live_ms: float, m: int = 10) -> dict[str, Figures]:
     random = dict.fromkeys(("mean", "p95", "mean_sure", "p95_sure"), CURVE)
     figures = {"hosts": 120, "random": random, "ideal": felt, "stewards": felt}
     live = {str(m): {"mean": live_ms, "p95": live_ms, "replicas": m}}
-    return {"few-replicas here 120": figures, "few-replicas there 120": figures, "few-replicas live here 120 1": live}
+    n = QUICK.hosts
+    return {f"few-replicas here {n}": figures, f"few-replicas there {n}": figures, f"few-replicas live here {n} 1": live}
 
 
 def test_it_holds_where_many_more_random_ones_are_needed() -> None:

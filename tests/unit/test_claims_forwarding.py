@@ -30,7 +30,7 @@ def _found(latency: Latency) -> dict[str, Figures]:
     found = {}
     for rate in measure.RATES_BPS:
         ms = {route: {str(size): [latency(count, size, rate)] * 3 for size in measure.SIZES} for route, count in hops.items()}
-        found[f"store-and-forward here 120 {rate}"] = {"hosts": 120, "ms": ms, "overlapped_ms": ms}
+        found[f"store-and-forward here {QUICK.hosts} {rate}"] = {"hosts": 120, "ms": ms, "overlapped_ms": ms}
     return found
 
 

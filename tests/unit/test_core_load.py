@@ -209,7 +209,7 @@ def test_an_agent_sheds_when_every_replica_has_just_done_so() -> None:
     for target in role.relay.targets[APP]:
         target.load.turned_away(net.now)
     node = next(node for node in net.live() if net.snapshot(node).agent == agent and node not in (agent, *net.replicas()))
-    net.cores[node]._client.caches.clear()
+    net.cores[node]._client.caches = {}
     net.request(node)
     net.run_for(2 * SECOND)
     assert role.relay.shed == 1
