@@ -15,14 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from opus_controller.bench import kept
 from opus_controller.claims.claim import Figures
 from opus_controller.claims.setting import Setting
-from opus_controller.model.errors import ScenarioError
 from opus_controller.model.sources import digest_of, files_of
 
-ABOUT = "about.json"
 MAKERS = (
     *("opus_node", "opus_controller.model", "opus_controller.engine", "opus_controller.runtimes.sim", "opus_controller.planner"),
     *("opus_controller.report", "opus_controller.bench.overlay", "opus_controller.bench.availability"),
@@ -44,21 +41,7 @@ class Kept:
     @staticmethod
     def into(directory: Path, setting: Setting) -> Kept:
         """A new directory, or one of the same sources, networks and scale; anything else is a ScenarioError."""
-        about = _about(setting)
-        file = directory / ABOUT
-        try:
-            if file.is_file():
-                before = json.loads(file.read_text())
-            elif directory.is_dir() and any(directory.iterdir()):
-                raise _refused(directory, f"has files, but no {ABOUT}")
-            else:
-                directory.mkdir(parents=True, exist_ok=True)
-                _write(file, about)
-                before = about
-        except (OSError, ValueError) as error:
-            raise _refused(directory, str(error)) from None
-        if other := [name for name in about if not isinstance(before, dict) or before.get(name) != about[name]]:
-            raise _refused(directory, f"is of other {' and '.join(other)}")
+        kept.claim(directory, _about(setting), "an earlier report like this one")
         return Kept(directory)
 
     def done(self, task: str) -> Done | None:
@@ -69,7 +52,7 @@ class Kept:
             return None
 
     def keep(self, task: str, done: Done) -> None:
-        _write(self._file(task), asdict(done))
+        kept.write(self._file(task), asdict(done))
 
     def _file(self, task: str) -> Path:
         words = re.sub(r"[^A-Za-z0-9.=+]+", "-", task)
@@ -77,36 +60,9 @@ class Kept:
 
 
 def _about(setting: Setting) -> dict[str, Any]:
-    about = {
+    return {
         "sources": digest_of(files_of(MAKERS)),
         "networks": [network.name for network in setting.networks],
         "scale": asdict(setting.scale),
         "first_seed": setting.first_seed,
     }
-    return plain(about)
-
-
-def _refused(directory: Path, why: str) -> ScenarioError:
-    return ScenarioError(f"--into {directory}: {why}; allowed: a new directory, or that of an earlier report like this one")
-
-
-def _write(file: Path, content: Any) -> None:
-    """Whole or not at all: whoever is interrupted leaves no half of it."""
-    draft = file.with_suffix(".new")
-    draft.write_text(_text(content))
-    draft.replace(file)
-
-
-def plain(figures: Figures) -> Figures:
-    """As they would be read again."""
-    return dict(json.loads(_text(figures)))
-
-
-def _text(content: Any) -> str:
-    return json.dumps(content, default=_plain) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} cannot be kept")

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from opus_controller.bench.kept import plain
 from opus_controller.bench.overlay import forks
 from opus_controller.claims.claim import Claim, Task
-from opus_controller.claims.kept import Done, Kept, plain
+from opus_controller.claims.kept import Done, Kept
 from opus_controller.claims.setting import Setting
 
 WORKERS = 2
