@@ -79,12 +79,18 @@ class Lane:
     lacks: Callable[[], str] = lambda: ""
     prefix: tuple[str, ...] = ()
     """Put before the pytest command: how to get into the kernel the lane needs."""
+    shared: bool = False
+    """Whether its tests need nothing but processors, so that as many processes as there are of these may share them."""
 
 
 LANES = {
     lane.name: lane
     for lane in (
-        Lane("pure", "not netns and not netem and not docker and not qemu and not prometheus and not claims and not soak"),
+        Lane(
+            "pure",
+            "not netns and not netem and not docker and not qemu and not prometheus and not claims and not soak",
+            shared=True,
+        ),
         Lane("claims", "claims and not soak", ("tests/sim",)),
         Lane("netns", "netns and not soak", lacks=needs_root_and_tun),
         Lane("netem", "netem and not soak", lacks=needs_uml, prefix=("tests/netem/in-uml",)),
@@ -148,6 +154,7 @@ def run(lane: Lane, extra: list[str]) -> Outcome:
             "-m",
             lane.marks,
             f"--junitxml={junit}",
+            *(("-n", str(os.cpu_count() or 1), "--dist", "worksteal") if lane.shared else ()),
             *lane.paths,
             *extra,
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from opus_controller.engine import needs
 from opus_controller.engine.runtime import RunInfo
 from opus_controller.model.compile import compile_plan
@@ -147,6 +148,11 @@ def chosen(request: pytest.FixtureRequest) -> list[str]:
     """The `name` of each of the module's tests that are to be run."""
     mine = [item for item in request.session.items if item.path == request.path]
     return [str(item.callspec.params["name"]) for item in mine if isinstance(item, pytest.Function)]
+
+
+def params(names: Iterable[str], seldom: Collection[str]) -> list[ParameterSet]:
+    """For `parametrize`: some of them only in `make soak`, as what they do to real hosts others do as well."""
+    return [pytest.param(name, marks=[pytest.mark.soak] if name in seldom else []) for name in names]
 
 
 def impossible(name: str, runtime: str) -> str:
