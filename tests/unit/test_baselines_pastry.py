@@ -145,6 +145,19 @@ def test_who_is_removed_is_in_no_table_and_on_no_way() -> None:
             assert node not in table.holders(key, 3)
 
 
+def test_a_side_of_which_all_have_died_makes_no_node_know_everybody() -> None:
+    ring = ring_of(names(300))
+    for side, there in (("before", -1), ("after", 1)):
+        table = ideal("n0", ring, Random(0))
+        for node in [node for _, node in getattr(table, side)]:
+            table.remove(node)
+        assert not getattr(table, side)
+        assert not table.whole
+        for key in range(0, SPACE, SPACE // 40):
+            assert set(table.ways(key, (), 300)) <= set(table.nodes())
+        assert table.holders((table.at + there) % SPACE, 3) == ()
+
+
 def test_alternatives_come_after_the_slot_and_all_lead_nearer() -> None:
     table = ideal("n0", ring_of(names(2000)), Random(0))
     rng = Random("ways")

@@ -359,11 +359,11 @@ class Pastry(Overlay):
             self.peers.ask(ctx.rng.choice(table.near)[1], NEAR, self._told, self._gone)
 
     def _even_out(self, leaves: list[NodeId]) -> None:
-        """Leaf sets, with anybody; but a side that lacks somebody asks its last one, in each round."""
+        """Leaf sets, with anybody; but a side that lacks somebody asks its last one, in each round; without any, the other's."""
         table = self._table
-        for side in (table.before, table.after):
+        for side, other in ((table.before, table.after), (table.after, table.before)):
             if len(side) < table.half and not table.whole:
-                self._exchange(side[-1][1])
+                self._exchange((side or other)[-1][1])
         if self._rounds % EXCHANGE_EVERY == 0:
             self._exchange(self.ctx.rng.choice(leaves))
 
@@ -374,7 +374,8 @@ class Pastry(Overlay):
             self.peers.seek(self.ctx.rng.choice(known), FIND, self._table.at, self._told)
 
     def _beat(self) -> None:
-        left, right = self._table.before[0][1], self._table.after[0][1]
+        before, after = self._table.before, self._table.after
+        left, right = (before[0] if before else after[-1])[1], (after[0] if after else before[-1])[1]
         self.peers.ask(left, BEAT, self._told, self._gone)
         if right != left and self.ctx.now - self._heard.get(right, 0) > 2 * self._round:
             self._measure(right)

@@ -165,16 +165,17 @@ class Table:
     @property
     def whole(self) -> bool:
         """The two sides of the leaf set meet: these are all nodes."""
-        if not self.after:
-            return True
+        if not self.after or not self.before:  # one side alone is left when the other has died
+            return not self._leaves
         return self.after[-1][0] + self.before[-1][0] >= SPACE
 
     def _spans(self, start: Identifier, end: Identifier) -> bool:
         """Whether this node knows all between the two, which lie less than half a ring apart."""
         if self.whole:
             return True
-        first = (self.at - self.before[-1][0]) % SPACE
-        return clockwise(first, start) + clockwise(start, end) <= self.before[-1][0] + self.after[-1][0]
+        back, ahead = (side[-1][0] if side else 0 for side in (self.before, self.after))
+        first = (self.at - back) % SPACE
+        return clockwise(first, start) + clockwise(start, end) <= back + ahead
 
     def holders(self, key: Identifier, count: int) -> tuple[NodeId, ...]:
         """The `count` numerically closest nodes, the closest first; empty if some may lie beyond the leaf set."""
