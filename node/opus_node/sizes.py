@@ -116,6 +116,9 @@ def _str(tag: int) -> Sizer:
     return lambda value: tag + _text(value) if value else 0
 
 
+_MANY: Final = 64
+
+
 def _strings(tag: int) -> Sizer:
     def size(values: tuple[str, ...]) -> int:
         total = tag * len(values)
@@ -123,7 +126,8 @@ def _strings(tag: int) -> Sizer:
             total += _text(value)
         return total
 
-    return size
+    large = lru_cache(maxsize=64)(size)  # the members of a set, of whom very many are told
+    return lambda values: large(values) if len(values) > _MANY else size(values)
 
 
 def _ints(tag: int) -> Sizer:

@@ -18,7 +18,7 @@ HERE = {
     "slow-hosts": "the quota of a container's processor",
 }
 
-SELDOM = {"regional", "slow-hosts"}
+SELDOM = {"aimed", "regional", "slow-hosts"}
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ pytestmark = [
 ]
 APART = {"quickstart": "test_quickstart.py plays it in its own time", "learn": "test_netem_run.py does, in fifteen seconds"}
 SELDOM = {
-    *("aimed", "flapping", "flash-crowd", "flash-join", "flood", "half-kill"),
-    *("index", "overload", "regional", "registers", "seti"),
+    *("flapping", "flash-crowd", "flash-join", "flood", "half-kill"),
+    *("index", "overload", "regional", "registers", "seti", "updates"),
 }
 HERE = [name for name in SCENARIOS if name not in NO_FAULT | APART and not impossible(name, "netns")]
 

@@ -137,7 +137,7 @@ def bounded(net: CoreNet) -> None:
         if relay is not None:
             gone = relay._gone.get(APP, {})
             assert len(gone) <= GONE
-            assert not gone.keys() & {target.node for target in relay.targets.get(APP, ())}
+            assert not gone.keys() & relay.targets.get(APP, {}).keys()
 
 
 def incarnations_grow(net: CoreNet) -> None:

@@ -206,7 +206,7 @@ def test_an_agent_sheds_when_every_replica_has_just_done_so() -> None:
     agent = next(agent for agent in net.agents() if agent not in net.replicas())
     role = net.cores[agent]._role
     assert role is not None
-    for target in role.relay.targets[APP]:
+    for target in role.relay.targets[APP].values():
         target.load.turned_away(net.now)
     node = next(node for node in net.live() if net.snapshot(node).agent == agent and node not in (agent, *net.replicas()))
     net.cores[node]._client.caches = {}

@@ -59,7 +59,7 @@ def test_an_agent_takes_the_nearest_replica_where_latency_alone_counts() -> None
     ctx = context()
     relay = Relay(ctx, Prober(ctx), Once(ctx), lambda app, replica: None, lambda: "")
     relay.learn(ReplicaSet(APP, 1, ctx.me, ("198.18.0.2", "198.18.0.3")))
-    for target, rtt in zip(relay.targets[APP], (11, 10), strict=True):
+    for target, rtt in zip(relay.targets[APP].values(), (11, 10), strict=True):
         target.rtt.sample(rtt * MILLISECOND)
     chosen = [relay.choose(APP, [], 1) for _ in range(20)]
     assert {one.node for one in chosen if one is not None} == {"198.18.0.3"}
@@ -69,7 +69,7 @@ def test_a_replica_that_does_not_know_of_its_appointment_yet_is_gone_to_again_so
     ctx = context()
     relay = Relay(ctx, Prober(ctx), Once(ctx), lambda app, replica: None, lambda: "")
     relay.learn(ReplicaSet(APP, 1, ctx.me, ("198.18.0.2", "198.18.0.3")))
-    near, far = relay.targets[APP]
+    near, far = relay.targets[APP].values()
     near.rtt.sample(10 * MILLISECOND)
     far.rtt.sample(90 * MILLISECOND)
 
@@ -96,7 +96,7 @@ def test_a_node_is_told_once_who_serves_no_more_and_never_of_one_who_does_again(
 
     def told(epoch: int, *members: str) -> tuple[str, ...]:
         relay.learn(ReplicaSet(APP, epoch, ctx.me, members))
-        for target in relay.targets[APP]:
+        for target in relay.targets[APP].values():
             target.rtt.sample(10 * MILLISECOND)
         return tuple(gone for one in relay.near(held) for gone in one.gone)
 

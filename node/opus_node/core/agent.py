@@ -188,9 +188,7 @@ class AgentRole:
         """By their stewards, those that answer."""
         found: dict[NodeId, dict[NodeId, Nanos]] = {}
         for known in self.sets.all():
-            away = {
-                one.node: one.rtt.srtt for one in self.relay.targets.get(known.app, ()) if one.rtt.samples and not one.strikes
-            }
+            away = {one.node: one.rtt.srtt for one in self.relay.near_by(known.app) if one.rtt.samples and not one.strikes}
             found.setdefault(known.steward, {}).update(away)
         return found
 

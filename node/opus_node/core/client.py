@@ -476,7 +476,7 @@ class Client:
             target = self.relay.target(app, flight.peer)
             if target is not None:
                 target.strikes = 0
-                target.rtt.sample(rtt, self._ctx.now)
+                self.relay.sample(target, rtt)
         else:
             self.cache(app).answered(flight.peer, rtt)
 
@@ -512,7 +512,7 @@ class Client:
             if self.relay is not None:
                 target = self.relay.target(pending.event.app, source)
                 if target is not None:
-                    target.refused = True
+                    self.relay.refused(target)
             elif message.reason == NOT_READY:
                 self.cache(pending.event.app).not_ready(source)
             else:

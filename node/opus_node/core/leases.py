@@ -87,8 +87,14 @@ class Leases:
         if ctx.level:
             ctx.send(source, LeaseReply(lease.seq, True, hints, at, news, wanted, (), self.roster.since(lease.zone)))
             return
-        wanted = wanted or self.neighbours.wanted(held, len(self._swim.agents()))
+        wanted = wanted or self.neighbours.wanted(held, self._all_agents())
         ctx.send(source, LeaseReply(lease.seq, True, hints, at, news, wanted, self._relay.near(held)))
+
+    def _all_agents(self) -> int:
+        """In a zone only those of it are known: there are about as many zones as nodes of an agent, on each level above."""
+        config = self._ctx.config
+        zones: int = config.nodes_per_agent ** max(0, config.depth - 2)
+        return len(self._swim.agents()) * zones
 
     def release(self, source: NodeId) -> None:
         self.table.pop(source, None)
@@ -160,8 +166,12 @@ class Leases:
         """Agents that are likely to cost a node least, as far as can be told from here."""
         share = mix(held.rates) if held.rates else {}
         live = [member for member in self._swim.members.values() if member.live and member.node != held.node]
-        best = heapq.nsmallest(limit, live, key=lambda member: (self._cost(held, member, share), member.node))
-        return tuple(AgentHint(member.node, member.rtt.srtt, member.at) for member in best)
+        if share:
+            scored = [(self._cost(held, member, share), member.node, member) for member in live]
+        else:
+            scored = [(_guess(held, member), member.node, member) for member in live]
+        best = heapq.nsmallest(limit, scored)  # no two of one name: members are never compared
+        return tuple(AgentHint(node, member.rtt.srtt, member.at) for _, node, member in best)
 
     def _cost(self, held: Held, member: Member, share: dict[AppId, float], trust: float = 1.0) -> Nanos:
         delay = 0.0

@@ -62,13 +62,12 @@ class Neighbours:
         if not enough or not held.at or self._content.get(held.node, 0) > now:
             return ()
         where, height = unpacked(held.at)
-
-        def far(other: Held) -> tuple[float, NodeId]:
-            there, other_height = unpacked(other.at)
-            return (dist(where, there) + height + other_height, other.node)
-
-        others = [other for other in self._table.values() if other is not held and other.at]
-        near = heapq.nsmallest(enough, others, key=far)
+        far = []
+        for other in self._table.values():
+            if other.at and other is not held:
+                there, other_height = unpacked(other.at)
+                far.append((dist(where, there) + height + other_height, other.node, other))
+        near = [other for _, _, other in heapq.nsmallest(enough, far)]  # no two of one name
         asked = self._asked.setdefault(held.node, {})
         between = self._siblings.between
         missing = [other.node for other in near if between(held, other) is None and asked.get(other.node, 0) <= now]

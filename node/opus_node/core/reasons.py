@@ -6,6 +6,7 @@ much it is needed where it is.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 
 from opus_node.core.events import MembersPlaced
@@ -45,22 +46,38 @@ def placed(
         round(e, 3),
         delay,
         _delay(columns, before, land),
-        tuple(_keeps(columns, new.members, node, delay, land) for node in new.members),
+        _keeps(columns, new.members, delay, land),
     )
 
 
 def _delay(columns: Mapping[NodeId, Sequence[float]], members: Sequence[NodeId], land: Landscape) -> Nanos:
     """Mean of what is asked, each request to the nearest; a client that asks of its own host needs no time."""
     known = [columns[node] for node in members if node in columns]
+    return _mean(list(map(min, *known)) if len(known) > 1 else known[0], land) if known else UNKNOWN
+
+
+def _mean(nearest: Sequence[float], land: Landscape) -> Nanos:
     whole = sum(land.demand.values())
-    if not known or whole <= 0:
-        return UNKNOWN
-    nearest = list(map(min, *known)) if len(known) > 1 else known[0]
-    return round(sum(nearest) / whole * MILLISECOND)
+    return round(sum(nearest) / whole * MILLISECOND) if whole > 0 else UNKNOWN
 
 
 def _keeps(
-    columns: Mapping[NodeId, Sequence[float]], members: Sequence[NodeId], node: NodeId, delay: Nanos, land: Landscape
-) -> Nanos:
-    without = _delay(columns, [one for one in members if one != node], land)
-    return UNKNOWN if node not in columns or without < 0 else max(0, without - delay)
+    columns: Mapping[NodeId, Sequence[float]], members: Sequence[NodeId], delay: Nanos, land: Landscape
+) -> tuple[Nanos, ...]:
+    """By member, by how much the mean would be longer without it: its points would go to the second nearest."""
+    known = [node for node in members if node in columns]
+    if len(known) < 2 or delay < 0:
+        return (UNKNOWN,) * len(members)
+    nearest: list[float] = []
+    instead: dict[NodeId, list[tuple[int, float]]] = {node: [] for node in known}
+    for i, point in enumerate(zip(*(columns[node] for node in known), strict=True)):
+        first, second = heapq.nsmallest(2, point)
+        nearest.append(first)
+        instead[known[point.index(first)]].append((i, second))
+    found = dict.fromkeys(members, UNKNOWN)
+    for node, points in instead.items():
+        without = list(nearest)
+        for i, second in points:
+            without[i] = second
+        found[node] = max(0, _mean(without, land) - delay)
+    return tuple(found.values())

@@ -13,7 +13,7 @@ itself: a refusal from here is quicker, and costs the busy ones nothing.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from opus_node.core.choice import Choice, by_latency, choice_of, pick
@@ -61,6 +61,14 @@ REPORT: Nanos = 1 * SECOND
 NOTABLE_SHARE = 0.1
 NOTABLE_LEAST: Nanos = 2 * MILLISECOND
 """A change of the delay to the replicas of which nodes are told."""
+MANY = 64
+"""Of a larger set an agent goes by its nearest members: it keeps connections to those, and measures them again. The others it
+has measured once, for the day when all of those are silent."""
+NEAREST = 32
+NEAREST_AGAIN: Nanos = 30 * SECOND
+"""Between two looks for who these are."""
+FIRST_ASKED = 32
+"""Members of a large set that are measured at once, each second as many."""
 NEAR = 4
 """Replicas named to a node as worth measuring."""
 GONE = 8
@@ -94,8 +102,29 @@ class Target:
         self.refused_until = now + (REFUSED_FIRST << min(self.refusals, REFUSED_DOUBLED))
         self.refusals += 1
 
+    def far(self) -> tuple[Nanos, NodeId]:
+        return (self.rtt.delay(), self.node)
+
     def rank(self) -> tuple[bool, int, Nanos, NodeId]:
         return (self.refused, min(self.strikes, 1), self.rtt.delay(), self.node)
+
+
+class Large:
+    """Of a set of more than MANY."""
+
+    __slots__ = ("again_at", "nearest", "strangers")
+
+    def __init__(self, targets: Mapping[NodeId, Target], before: Large | None) -> None:
+        self.strangers = [node for node, target in targets.items() if not target.measured_at]
+        """Never asked."""
+        self.nearest: list[Target] = [] if before is None else [one for one in before.nearest if one.node in targets]
+        self.again_at: Nanos = 0 if before is None else before.again_at
+        """When these are to be chosen anew."""
+
+    def met(self, target: Target) -> None:
+        """It was measured: who is near serves at once."""
+        if self.nearest and target.far() < self.nearest[-1].far() and target not in self.nearest:
+            self.nearest.insert(0, target)
 
 
 class Relayed:
@@ -119,8 +148,8 @@ class Relayed:
 
 class Relay:
     __slots__ = (
-        *("_apps", "_ctx", "_gone", "_heads", "_key", "_once", "_other", "_prober", "_relayed", "_report", "_tables", "_told"),
-        *("asked", "routed", "serving", "shed", "targets"),
+        *("_apps", "_ctx", "_gone", "_heads", "_key", "_large", "_news", "_once", "_other", "_prober", "_relayed", "_report"),
+        *("_tables", "_told", "asked", "routed", "serving", "shed", "targets"),
     )
 
     def __init__(
@@ -133,10 +162,14 @@ class Relay:
         self._ctx = ctx
         self._prober = prober
         self._report = report
-        self.targets: dict[AppId, list[Target]] = {}
+        self.targets: dict[AppId, dict[NodeId, Target]] = {}
+        self._large: dict[AppId, Large] = {}
+        """What is known besides of those sets that are."""
         self.serving: dict[AppId, bool] = {}
         """Whether this agent is one of the replicas itself."""
         self._told: tuple[AppDelay, ...] = ()
+        self._news = True
+        """Whether delays may be others than when they were last told."""
         self._key: dict[AppId, tuple[int, NodeId]] = {}
         """Which set the targets are of."""
         self._heads: dict[AppId, Target] = {}
@@ -156,25 +189,31 @@ class Relay:
 
     def learn(self, new: ReplicaSet) -> None:
         """Targets follow the set; those that stay keep their estimates, new ones are measured in the background."""
-        known = {target.node: target for target in self.targets.get(new.app, ())}
-        targets = [known.get(node) or Target(node) for node in new.members if node != self._ctx.me]
-        self._remember(new, [*known, self._ctx.me] if self.serving.get(new.app) else [*known])
+        self._news = True
+        known = self.targets.get(new.app, {})
+        members = frozenset(new.members)
+        targets = {node: known.get(node) or Target(node) for node in new.members if node != self._ctx.me}
+        self._remember(new, members, [*known, self._ctx.me] if self.serving.get(new.app) else known)
         self.targets[new.app] = targets
-        self.serving[new.app] = self._ctx.me in new.members
+        self.serving[new.app] = self._ctx.me in members
         self._key[new.app] = (new.epoch, new.steward)
         if new.app in self.asked:
             self._tables[new.app] = table_of(new, self._apps[new.app].shards)
         self._heads.pop(new.app, None)
-        for target in targets:
+        if len(targets) > MANY:
+            self._large[new.app] = Large(targets, self._large.get(new.app))
+        else:
+            self._large.pop(new.app, None)
+        for target in self.near_by(new.app):
             target.refused, target.refusals = False, 0
-            if not target.rtt.samples:
+            if not target.rtt.samples and new.app not in self._large:
                 self._measure(target)
                 self._prober.reach(target.node, self._reached)
 
-    def _remember(self, new: ReplicaSet, before: list[NodeId]) -> None:
+    def _remember(self, new: ReplicaSet, members: Collection[NodeId], before: Iterable[NodeId]) -> None:
         gone = self._gone.setdefault(new.app, {})
-        gone.update((node, (new.epoch, new.steward)) for node in before if node not in new.members)
-        for node in [*(node for node in gone if node in new.members), *list(gone)[:-GONE]]:
+        gone.update((node, (new.epoch, new.steward)) for node in before if node not in members)
+        for node in [*(node for node in gone if node in members), *list(gone)[:-GONE]]:
             gone.pop(node, None)
 
     def _measure(self, target: Target) -> None:
@@ -194,31 +233,69 @@ class Relay:
             target.strikes = 0
             target.at = reply.at
             self._sample(target, rtt, reply.stream)
+        for app, large in self._large.items():
+            if (one := self.target(app, node)) is not None:
+                large.met(one)
 
     def _targets(self, node: NodeId) -> list[Target]:
         """What it is to all applications."""
-        return [target for targets in self.targets.values() for target in targets if target.node == node]
+        return [targets[node] for targets in self.targets.values() if node in targets]
 
     def _sample(self, target: Target, rtt: Nanos, stream: bool) -> None:
         """It is measured anew the later, the less there was to learn."""
         news = _differ(rtt, target.rtt.srtt)
+        self._news = True
         target.pause = REMEASURE if news else self._ctx.jitter(min(REMEASURE_MOST, 2 * target.pause), 0.85, 1.0)
         target.rtt.sample(rtt, self._ctx.now if stream else NEVER)
 
+    def sample(self, target: Target, rtt: Nanos) -> None:
+        """By a request that it acknowledged."""
+        self._news = True
+        target.rtt.sample(rtt, self._ctx.now)
+
+    def refused(self, target: Target) -> None:
+        self._news = True
+        target.refused = True
+
     def tick(self) -> None:
         """Once a second: look after silent replicas, and after estimates that have grown old."""
+        for app, targets in self.targets.items():
+            large = self._large.get(app)
+            self._tend(targets.values() if large is None else self._tended(targets, large))
+
+    def _tend(self, targets: Iterable[Target]) -> None:
         now = self._ctx.now
-        for targets in self.targets.values():
-            for target in targets:
-                target.refused = target.refused and now < target.refused_until
-                if now - target.measured_at >= target.pause or target.strikes:
-                    self._measure(target)
+        for target in targets:
+            if target.refused and now >= target.refused_until:
+                target.refused, self._news = False, True
+            if now - target.measured_at >= target.pause or target.strikes:
+                self._measure(target)
+
+    def _tended(self, targets: Mapping[NodeId, Target], large: Large) -> Sequence[Target]:
+        """Of a large set the nearest; those that nobody has measured yet are, so many at a time."""
+        ctx = self._ctx
+        some = large.strangers[-FIRST_ASKED:]
+        del large.strangers[-FIRST_ASKED:]
+        for node in some:
+            if (target := targets.get(node)) is not None and not target.rtt.samples:
+                self._measure(target)
+        if ctx.now >= large.again_at:
+            large.again_at = ctx.now + (SECOND if large.strangers or some else ctx.jitter(NEAREST_AGAIN))
+            before = set(large.nearest)
+            self._news = True
+            large.nearest = heapq.nsmallest(NEAREST, targets.values(), key=Target.far)
+            for target in large.nearest:
+                if target not in before:
+                    self._prober.reach(target.node, self._reached)
+        return large.nearest
 
     def target(self, app: AppId, node: NodeId) -> Target | None:
-        for target in self.targets.get(app, ()):
-            if target.node == node:
-                return target
-        return None
+        return self.targets.get(app, {}).get(node)
+
+    def near_by(self, app: AppId) -> Collection[Target]:
+        """Those that it goes by: all, or the nearest of a large set as soon as any is known."""
+        large = self._large.get(app)
+        return large.nearest if large is not None and large.nearest else self.targets.get(app, {}).values()
 
     def led_by(self, app: AppId, node: NodeId) -> None:
         """A replica names `node` as the primary."""
@@ -226,11 +303,11 @@ class Relay:
 
     def able(self, app: AppId, key: int) -> list[Target]:
         """Replicas that may answer for a key: all, or those that hold its shard."""
-        targets, table = self.targets.get(app, []), self._tables.get(app)
+        table = self._tables.get(app)
         if table is None:
-            return targets
+            return list(self.near_by(app))
         holders = table[shard_of(key, len(table))]
-        return [target for target in targets if target.node in holders]
+        return [target for target in self.targets.get(app, {}).values() if target.node in holders]
 
     def count(self, app: AppId, key: int) -> None:
         """A request passes by here."""
@@ -245,6 +322,8 @@ class Relay:
         if head is not None and head.node not in tried:
             return head
         left = [target for target in self.able(app, key) if target.node not in tried]
+        if app in self._large and all(target.strikes or target.refused for target in left):
+            left = [target for target in self.targets[app].values() if target.node not in tried] or left
         left = [target for target in left if not target.load.full(now)] or left
         if len(left) <= 1:
             return left[0] if left else None
@@ -269,6 +348,9 @@ class Relay:
 
     def delays(self) -> tuple[AppDelay, ...]:
         """How far the replicas are that it would choose; the same tuple for as long as that is about the same."""
+        if not self._news:
+            return self._told
+        self._news = False
         found = [AppDelay(app, delay) for app in self.targets if (delay := self._delay(app)) is not None]
         told = {one.app: one.rtt for one in self._told}
         if len(found) != len(told) or any(_differ(one.rtt, told.get(one.app)) for one in found):
@@ -279,7 +361,7 @@ class Relay:
         """Replicas worth measuring for one of this agent's nodes, for each application whose set it has not heard of yet."""
         found = []
         for app in held.rates:
-            targets = self.targets.get(app)
+            targets = self.near_by(app)
             key = self._key.get(app, (0, ""))
             before = held.heard_of.get(app, (-1, ""))
             if (
@@ -299,7 +381,7 @@ class Relay:
     def _delay(self, app: AppId) -> Nanos | None:
         if self.serving.get(app):
             return 0
-        able = [target.rtt for target in self.targets[app] if target.rtt.samples and not target.refused]
+        able = [target.rtt for target in self.near_by(app) if target.rtt.samples and not target.refused]
         return min((rtt.srtt for rtt in able), default=None)
 
     # Requests
@@ -307,7 +389,7 @@ class Relay:
     def on_request(self, source: NodeId, message: RouteRequest) -> None:
         ctx = self._ctx
         key = (message.client, message.request, message.attempt)
-        targets = self.targets.get(message.app)
+        targets = self.near_by(message.app)
         if not targets:
             self._once.answer(source, RouteRefuse(*key, "no replica known"))
             return
@@ -407,7 +489,7 @@ class Relay:
             return
         target = relayed.last
         if target is not None and target.node == source:
-            target.rtt.sample(self._ctx.now - relayed.sent_at, self._ctx.now)
+            self.sample(target, self._ctx.now - relayed.sent_at)
         else:
             target = self.target(relayed.message.app, source)
         if target is not None:
@@ -435,14 +517,14 @@ class Relay:
         elif target is not None:
             self._leave_head(relayed.message.app, target)
             target.refuses(self._ctx.now)
+            self._news = True
         if relayed.last is None or relayed.last.node == source:
             self._try(key, relayed)
 
     def on_unreachable(self, peer: NodeId) -> None:
-        for app, targets in self.targets.items():
-            for target in targets:
-                if target.node == peer:
-                    self.strike(app, target)
+        for app in self.targets:
+            if (target := self.target(app, peer)) is not None:
+                self.strike(app, target)
         for key, relayed in list(self._relayed.items()):
             if relayed.last is not None and relayed.last.node == peer:
                 self._try(key, relayed)
@@ -458,6 +540,8 @@ class Relay:
             self._forget(key, relayed)
             self._once.answer(relayed.source, RouteRefuse(*key, "no agent any more"))
         self.targets = {}
+        self._large = {}
+        self._news = True
 
 
 def _first(relayed: Relayed) -> bool:
