@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
+from opus_controller.bench import kept
 from opus_controller.bench.scale import table
 from opus_controller.bench.scale.run import Figures, play
 from opus_controller.bench.scale.small import Small, small
@@ -85,13 +87,24 @@ def test_bad_sizes_are_refused_with_what_is_allowed() -> None:
 
 
 def test_figures_kept_are_not_made_again_and_others_not_taken_for_them(tmp_path: Path, lived: Figures) -> None:
+    order = table.Order([200], minutes=2, into=tmp_path)
+    kept.claim(tmp_path, order.about(), "")
     (tmp_path / "200.json").write_text(json.dumps(lived))
-    assert table.measure(table.Order([200], minutes=2, into=tmp_path), print) == [lived]
-    with pytest.raises(ScenarioError, match="of other minutes and seed"):
-        table.measure(table.Order([200], minutes=3, seed=2, into=tmp_path), print)
-    (tmp_path / "200.json").write_text("{}")
-    with pytest.raises(ScenarioError, match=r"200\.json has no figures"):
-        table.measure(table.Order([200], minutes=2, into=tmp_path), print)
+    assert table.measure(order, print) == [lived]
+    with pytest.raises(ScenarioError, match="is of other minutes and seed"):
+        table.measure(replace(order, minutes=3, seed=2), print)
+    (tmp_path / "about.json").write_text(json.dumps({**order.about(), "sources": "others"}))
+    with pytest.raises(ScenarioError, match="is of other sources"):
+        table.measure(order, print)
+
+
+def test_half_a_file_of_figures_is_made_again(tmp_path: Path) -> None:
+    order = table.Order([LEAST], minutes=0.5, into=tmp_path)
+    kept.claim(tmp_path, order.about(), "")
+    (tmp_path / f"{LEAST}.json").write_text("{}")
+    (made,) = table.measure(order, print)
+    assert made["steps"] > 0
+    assert table.measure(order, print) == [made]
 
 
 def test_the_trend_is_the_power_of_n() -> None:

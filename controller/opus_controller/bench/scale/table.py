@@ -1,5 +1,6 @@
 """Several sizes, one after the other, each in a process of its own; how time and memory grow with the number of nodes.
 
+DIR/about.json      what they are of
 DIR/100000.json     the figures of a run of so many nodes, kept as they are made: what is there is not made again
 DIR/scale.svg       steps, time and memory against the number of nodes
 """
@@ -10,17 +11,27 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import log
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+from opus_controller.bench import kept
 from opus_controller.bench.scale.run import Figures, play
 from opus_controller.bench.scale.worlds import Size
-from opus_controller.model.errors import PlatformError, ScenarioError
+from opus_controller.model.errors import PlatformError
+from opus_controller.model.sources import digest_of, files_of
 
 Say = Callable[[str], None]
 
+MAKERS = (
+    "opus_node",
+    "opus_controller.model",
+    "opus_controller.engine",
+    "opus_controller.runtimes.sim",
+    "opus_controller.bench.scale",
+)
 COLUMNS = (
     *("n", "m", "steps a node", "steps/s", "of a bare heap", "wall, s", "CPU, s", "GB", "kB a node"),
     *("availability", "hops: first, later", "agents", "heads", "crashes"),
@@ -40,19 +51,27 @@ class Order:
     def sizes(self) -> list[Size]:
         return [Size(hosts, self.replicas, self.minutes, self.depth, self.seed) for hosts in sorted(set(self.hosts))]
 
+    def about(self) -> dict[str, Any]:
+        """What figures kept for it are of."""
+        told = {"replicas": self.replicas, "minutes": self.minutes, "depth": self.depth, "seed": self.seed}
+        return {"sources": digest_of(files_of(MAKERS)), **told}
+
 
 def measure(order: Order, say: Say) -> list[Figures]:
     """Of each size, the least first. Raises ScenarioError for a directory it cannot use, PlatformError where memory is not
     enough."""
     sizes = order.sizes  # all of them are checked before the first is made
+    if order.into is not None:
+        kept.claim(order.into, order.about(), "an earlier table like this one")
     found = []
     for size in sizes:
-        kept = None if order.into is None else _kept(order.into, size)
-        if kept is None:
-            kept = _apart(size, say)
-            if order.into is not None:
-                _keep(order.into, kept)
-        found.append(kept)
+        file = None if order.into is None else order.into / f"{size.hosts}.json"
+        one = None if file is None else _read(file)
+        if one is None:
+            one = _apart(size, say)
+            if file is not None:
+                kept.write(file, one)
+        found.append(one)
     return found
 
 
@@ -66,28 +85,14 @@ def _apart(size: Size, say: Say) -> Figures:
             raise PlatformError(f"the run of {size.hosts} nodes was ended, for want of memory most likely; take fewer") from None
 
 
-def _kept(directory: Path, size: Size) -> Figures | None:
-    """Figures of the same run, made earlier; those of another one are refused, not overwritten."""
-    file = directory / f"{size.hosts}.json"
+def _read(file: Path) -> Figures | None:
+    """None: they are to be made, or made again."""
     try:
         found: Figures = json.loads(file.read_text())
-        other = [name for name, value in asdict(size).items() if name != "replicas" and found[name] != value]
-        other += ["replicas"] if found["replicas_asked"] != size.m else []
-    except FileNotFoundError:
+        row(found)
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ScenarioError(f"--into {directory}: {file.name} has no figures of such a run ({error})") from None
-    if other:
-        raise ScenarioError(f"--into {directory}: {file.name} is of other {' and '.join(other)}; allowed: another directory")
     return found
-
-
-def _keep(directory: Path, figures: Figures) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{figures['hosts']}.json").write_text(json.dumps(figures, indent=1) + "\n")
-    except OSError as error:
-        raise ScenarioError(f"--into {directory}: {error.strerror}; allowed: a directory that can be written") from None
 
 
 def row(one: Figures) -> tuple[str, ...]:

@@ -20,8 +20,11 @@ RAMP_S = 60.0
 HOSTS_A_SEED = 10_000
 """Ways in that everybody is told of: one for so many hosts, three at least, as who asks for an agent asks one of them."""
 HOSTS_A_REPLICA = 1_000
-LEASE: Final = 15 * SECOND
-LEASE_TIMEOUT: Final = 3 * LEASE + SECOND
+BUDGET = 32
+"""Bytes/s of control traffic for a node, at which leases are three times as seldom as `lease_interval` says (`budget`) ..."""
+LEASE: Final = 5 * SECOND
+"""... every 15 s, that is, and measure less."""
+LEASE_TIMEOUT: Final = 46 * SECOND
 """Three missed leases and one second, as NodeConfig has it for its own interval."""
 KNOWN_AGENTS = 5
 """Ways in that a node remembers besides its agent. 14 by default, for the loss of half of all hosts at once; here hosts go one by
@@ -87,6 +90,7 @@ def plan_of(size: Size) -> Plan:
         nodes_per_agent=size.nodes_per_agent,
         lease_interval=LEASE,
         lease_timeout=LEASE_TIMEOUT,
+        control_budget=BUDGET,
         known_agents=KNOWN_AGENTS,
     )
     changes = {"hosts": tuple(hosts), "seeds": tuple(hosts[index].name for index in seeds), "overlay": overlay}
