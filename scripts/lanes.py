@@ -154,7 +154,7 @@ def run(lane: Lane, extra: list[str]) -> Outcome:
             "-m",
             lane.marks,
             f"--junitxml={junit}",
-            *(("-n", str(os.cpu_count() or 1), "--dist", "worksteal") if lane.shared else ()),
+            *(("-p", "xdist", "-n", str(os.cpu_count() or 1), "--dist", "worksteal") if lane.shared else ()),
             *lane.paths,
             *extra,
         ]

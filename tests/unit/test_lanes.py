@@ -54,6 +54,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         lanes.LANES |= {
             "lacking": lane("lacking", "sound", lacks=lambda: LACK),
             "inside": lane("inside", "inside", prefix=("env", "LANE=inside")),
+            "shared": lane("shared", "sound", shared=True),
             "dead": lane("dead", "sound", prefix=("false",)),
             "lost": lane("lost", "sound", ("nowhere",)),
         }
@@ -82,6 +83,13 @@ def test_lanes_that_pass_are_counted_and_timed(run: Run) -> None:
     assert rows["inside"][:3] == ["1", "0", "0"]
     assert all(len(row) == 4 and float(row[3].removesuffix("s")) > 0 for row in rows.values())
     assert total == "3 passed, 0 failed, 0 skipped"
+
+
+def test_a_lane_that_several_processes_share_counts_the_tests_of_all(run: Run) -> None:
+    code, rows, total = run("shared", ci="true")
+    assert code == 0
+    assert rows["shared"][:3] == ["2", "0", "0"]
+    assert total == "2 passed, 0 failed, 0 skipped"
 
 
 def test_one_failure_fails_everything_and_the_other_lanes_run_all_the_same(run: Run) -> None:
