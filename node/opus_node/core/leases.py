@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+from bisect import insort
 
 from opus_node.core.brief import moved
 from opus_node.core.context import Context
@@ -163,17 +163,32 @@ class Leases:
             held.hint_at = self._ctx.now + self._ctx.jitter(HINT_FIRST, 0.5, 3.0)
 
     def likely(self, held: Held, limit: int) -> tuple[AgentHint, ...]:
-        """Agents that are likely to cost a node least, as far as can be told from here."""
+        """Agents that are likely to cost a node least, as far as can be told from here.
+
+        None costs less than its ring is off the node's (`_guess`), so in the order of that most need not be looked at.
+        """
         share = mix(held.rates) if held.rates else {}
-        live = [member for member in self._swim.members.values() if member.live and member.node != held.node]
-        if share:
-            scored = [(self._cost(held, member, share), member.node, member) for member in live]
-        else:
-            scored = [(_guess(held, member), member.node, member) for member in live]
-        best = heapq.nsmallest(limit, scored)  # no two of one name: members are never compared
+        here = held.rtt
+        rings = [
+            (abs(member.rtt.delay() - here), member.node, member)
+            for member in self._swim.members.values()
+            if member.live and member.node != held.node
+        ]
+        rings.sort()  # no two of one name: members are never compared
+        best: list[tuple[Nanos, NodeId, Member]] = []
+        for off, node, member in rings:
+            if len(best) == limit:
+                if off > best[-1][0]:
+                    break
+                insort(best, (self._cost(held, member, share), node, member))
+                best.pop()
+            else:
+                insort(best, (self._cost(held, member, share), node, member))
         return tuple(AgentHint(node, member.rtt.srtt, member.at) for _, node, member in best)
 
     def _cost(self, held: Held, member: Member, share: dict[AppId, float], trust: float = 1.0) -> Nanos:
+        if not share and trust == 1.0:
+            return _guess(held, member)
         delay = 0.0
         for app, part in share.items():
             delay += part * (delay_of(member.delays, app) or 0)
