@@ -38,7 +38,7 @@ from opus_node.core.data.quorum import Outcome, Quorums
 from opus_node.core.data.rules import LEASE, Rule
 from opus_node.core.types import BOUNDED, LINEARIZABLE, PRIMARY, SECOND, WRITE_ALL
 
-SEEDS = 60
+SEEDS = 40
 TRIED, TRIED_EARLY = 120, 50
 """Seeds for a planted bug; for an acknowledgement before all have stored who have to."""
 FEW = 3
