@@ -88,9 +88,10 @@ LANES = {
     for lane in (
         Lane(
             "pure",
-            "not netns and not netem and not docker and not qemu and not prometheus and not claims and not soak",
+            "not clock and not netns and not netem and not docker and not qemu and not prometheus and not claims and not soak",
             shared=True,
         ),
+        Lane("clock", "clock and not soak", ("tests/unit",)),
         Lane("claims", "claims and not soak", ("tests/sim",)),
         Lane("netns", "netns and not soak", lacks=needs_root_and_tun),
         Lane("netem", "netem and not soak", lacks=needs_uml, prefix=("tests/netem/in-uml",)),

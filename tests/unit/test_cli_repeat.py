@@ -21,6 +21,7 @@ from opus_controller.model.scenario import load_scenario
 from opus_controller.report.conclude import load
 from opus_controller.report.several.repeat import Repeat, summed_up
 
+pytestmark = pytest.mark.clock
 DEADLINE_S = 120
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from opus_controller.cli._app import run
 
+pytestmark = pytest.mark.clock
 LEARN = "learn"
 
 

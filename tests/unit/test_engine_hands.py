@@ -26,6 +26,7 @@ from opus_controller.model.network import Network
 from opus_controller.model.plan import App, Heal, LinkChange, Partition, Plan, Service, Strain, Target
 from opus_controller.model.shapes import BurstLoss, HostChange, PathShape, ShapeChange
 
+pytestmark = pytest.mark.clock
 CUT = Partition(
     kind="partition", at_ns=2 * SECOND, name="planned", a=Target(text="site a", hosts=("a-1", "a-2")), b=Target(text="")
 )

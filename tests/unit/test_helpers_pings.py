@@ -6,6 +6,8 @@ import pytest
 from helpers.pings import parse, plausible_losses
 from scipy.stats import binom
 
+pytestmark = pytest.mark.clock
+
 
 @pytest.mark.parametrize(("sent", "probability"), [(20, 0.001), (100, 0.1), (400, 0.19), (400, 0.95)])
 def test_the_interval_is_the_exact_one(sent: int, probability: float) -> None:

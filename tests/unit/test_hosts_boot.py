@@ -17,6 +17,8 @@ from opus_controller.runtimes.hosts.nodes import Nodes
 from opus_controller.runtimes.sim.world import config_of
 from opus_node.control import boot_spec
 
+pytestmark = pytest.mark.clock
+
 
 class _Line:
     """Answers a moment later, so that what is told at once shows as told at once."""

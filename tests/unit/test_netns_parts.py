@@ -16,6 +16,8 @@ from opus_controller.model.shapes import NOTHING_TAKEN, HostChange, PathShape
 from opus_controller.runtimes.hosts import cgroups, probes, state
 from opus_controller.runtimes.hosts.processes import Process, end, wait_gone
 
+pytestmark = pytest.mark.clock
+
 
 @pytest.fixture
 def sleeper() -> subprocess.Popen[bytes]:

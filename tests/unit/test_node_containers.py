@@ -11,6 +11,8 @@ from opus_node.errors import LocalError
 from opus_node.services import containers
 from opus_node.services.containers import Containers
 
+pytestmark = pytest.mark.clock
+
 
 def played(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
     def run() -> None:

@@ -14,6 +14,7 @@ import pytest
 from opus_node.core.types import SECOND
 from opus_node.services.meter import TICK, core_time
 
+pytestmark = pytest.mark.clock
 BURN = """\
 import os, subprocess, sys, time
 def burn(seconds):

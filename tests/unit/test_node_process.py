@@ -25,6 +25,7 @@ from opus_node.services.spec import ServiceStats
 from opus_node.transport import TransportStats
 from opus_proto.v1 import control_pb2 as pb
 
+pytestmark = pytest.mark.clock
 BROKEN = """
 from opus_node.core.node import NodeCore
 def step(self, event, now): raise ArithmeticError("planted")

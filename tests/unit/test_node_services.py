@@ -34,6 +34,7 @@ from opus_node.services.spec import ServiceSpec, ServiceStats
 from opus_node.services.store import Connection, NoRoomError, Store
 from opus_node.services.supervisor import Supervisor
 
+pytestmark = pytest.mark.clock
 PROGRAM = Path(__file__).parent.parent / "helpers" / "program.py"
 
 

@@ -21,6 +21,7 @@ from opus_node.errors import LocalError
 from opus_node.sizes import ACK_OVERHEAD, MAX_DATAGRAM, STREAM_OVERHEAD, UDP_IP_OVERHEAD, in_frame
 from opus_node.transport import Transport, TransportSettings
 
+pytestmark = pytest.mark.clock
 LOOPBACK = TransportSettings(verify_source=False)  # the kernel calls from 127.0.0.1 whatever address listens
 _hosts = count(2)
 

@@ -35,6 +35,7 @@ from opus_controller.observe.server import MOST_AT_ONCE, Server
 from opus_controller.report.build import build
 from opus_controller.report.run import read
 
+pytestmark = pytest.mark.clock
 SECOND = 1_000_000_000
 
 

@@ -23,6 +23,7 @@ from opus_controller.report.table import show
 from rich.console import Console
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.clock
 ROOT = Path(__file__).parents[2]
 DELAYS = {("a", "b"): 10.0, ("a", "c"): 20.0, ("b", "c"): 30.0}
 EVIL = "<script>alert(\"$x^2$ & 'you'\")</script>"
