@@ -108,7 +108,7 @@ def judge_hops(found: Found, setting: Setting) -> Finding:
     verdict: Verdict = FAILS if not constant else CONDITIONS if flat else HOLDS
     because = (
         f"Opus: {words.number(ours[0], 2)} hops at {live[OURS.label][0][0]:,.0f} hosts, {words.number(ours[-1], 2)} at "
-        f"{live[OURS.label][0][-1]:,.0f}, 99% within {most:.0f}. "
+        f"{live[OURS.label][0][-1]:,.0f} ({_growth(ours):.2f} times, at most {HOPS_GROW:g}), 99% within {most:.0f}. "
         + "; ".join(
             f"{label}: {words.number(v[0], 1)} to {words.number(v[-1], 1)} from {n[0]:,.0f} to {n[-1]:,.0f}"
             for label, (n, v) in ideal.items()
