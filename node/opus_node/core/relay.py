@@ -322,7 +322,7 @@ class Relay:
         if head is not None and head.node not in tried:
             return head
         left = [target for target in self.able(app, key) if target.node not in tried]
-        if app in self._large and all(target.strikes or target.refused for target in left):
+        if app in self._large and app not in self._tables and all(target.strikes or target.refused for target in left):
             left = [target for target in self.targets[app].values() if target.node not in tried] or left
         left = [target for target in left if not target.load.full(now)] or left
         if len(left) <= 1:
