@@ -177,18 +177,13 @@ class Leases:
         rings.sort()  # no two of one name: members are never compared
         best: list[tuple[Nanos, NodeId, Member]] = []
         for off, node, member in rings:
-            if len(best) == limit:
-                if off > best[-1][0]:
-                    break
-                insort(best, (self._cost(held, member, share), node, member))
-                best.pop()
-            else:
-                insort(best, (self._cost(held, member, share), node, member))
+            if len(best) == limit and off > best[-1][0]:
+                break
+            insort(best, (self._cost(held, member, share), node, member))
+            del best[limit:]
         return tuple(AgentHint(node, member.rtt.srtt, member.at) for _, node, member in best)
 
     def _cost(self, held: Held, member: Member, share: dict[AppId, float], trust: float = 1.0) -> Nanos:
-        if not share and trust == 1.0:
-            return _guess(held, member)
         delay = 0.0
         for app, part in share.items():
             delay += part * (delay_of(member.delays, app) or 0)

@@ -24,7 +24,7 @@ BUDGET = 32
 """Bytes/s of control traffic for a node, at which leases are three times as seldom as `lease_interval` says (`budget`) ..."""
 LEASE: Final = 5 * SECOND
 """... every 15 s, that is, and measure less."""
-LEASE_TIMEOUT: Final = 46 * SECOND
+LEASE_TIMEOUT: Final = 9 * LEASE + SECOND
 """Three missed leases and one second, as NodeConfig has it for its own interval."""
 KNOWN_AGENTS = 5
 """Ways in that a node remembers besides its agent. 14 by default, for the loss of half of all hosts at once; here hosts go one by
