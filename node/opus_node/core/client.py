@@ -287,8 +287,8 @@ class Client:
             flight.number,
             event.key,
             event.write,
-            0 if flight.via is SELF else 1,
-            flight.via is DIRECT,
+            0 if flight.via == SELF else 1,
+            flight.via == DIRECT,
             event.deadline - self._ctx.now,
             event.reply_bytes,
             0 if content else payload,
@@ -366,7 +366,7 @@ class Client:
             self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
 
     def _silent(self, app: AppId, flight: Flight) -> None:
-        if flight.via is AGENT:
+        if flight.via == AGENT:
             self._attachment.agent_silent(flight.peer)
         elif self.relay is not None:
             target = self.relay.target(app, flight.peer)
@@ -432,7 +432,7 @@ class Client:
             (entry.node, DIRECT, entry.rtt) for entry in entries if entry.node not in tried
         ]
         found += replicas[:1]
-        if pending.rounds == 0 and pending.flights and pending.flights[0].via is DIRECT and len(found) == 2:
+        if pending.rounds == 0 and pending.flights and pending.flights[0].via == DIRECT and len(found) == 2:
             return found  # a silent replica says nothing against the agent: no wave yet
         for agent in attachment.backups():
             if agent not in tried:
@@ -470,7 +470,7 @@ class Client:
         # The timer stands at the old, earlier time and finds the new one then: cheaper than setting it twice.
 
     def _answered(self, app: AppId, flight: Flight, rtt: Nanos) -> None:
-        if flight.via is AGENT:
+        if flight.via == AGENT:
             self._attachment.heard(flight.peer, rtt)
         elif self.relay is not None:
             target = self.relay.target(app, flight.peer)
@@ -486,7 +486,7 @@ class Client:
             return
         pending, flight = found
         if flight.peer != source:
-            if flight.via is AGENT and self._replica.takes_time(pending.event.app):  # it could not after all, past the agent
+            if flight.via == AGENT and self._replica.takes_time(pending.event.app):  # it could not after all, past the agent
                 flight.state = Flight.LOST
                 self.cache(pending.event.app).refused(source)
                 self._go_on(pending)
@@ -497,7 +497,7 @@ class Client:
             if not late:  # nor doubled
                 self._turned_away(pending, flight, message)
             return
-        if flight.via is AGENT and message.reason == NO_AGENT:
+        if flight.via == AGENT and message.reason == NO_AGENT:
             other = message.alternative
             self._attachment.stood_down(source, other)
             if other and other != self._ctx.me and other not in pending.tried:
@@ -508,7 +508,7 @@ class Client:
             other = message.alternative
             if other not in ("", self._ctx.me, *pending.tried):
                 self._fly(pending, other, DIRECT, None, HEDGE_UNKNOWN)
-        elif flight.via is DIRECT:
+        elif flight.via == DIRECT:
             if self.relay is not None:
                 target = self.relay.target(pending.event.app, source)
                 if target is not None:
@@ -522,7 +522,7 @@ class Client:
     def _turned_away(self, pending: Pending, flight: Flight, message: RouteRefuse) -> None:
         """Alive, but without room: whom it names, else one other way, so that an overload is not answered with more load."""
         app, peer = pending.event.app, flight.peer
-        if flight.via is DIRECT:
+        if flight.via == DIRECT:
             target = None if self.relay is None else self.relay.target(app, peer)
             if target is not None:
                 target.load.take(message.load, self._ctx.now)
@@ -541,13 +541,13 @@ class Client:
 
     def _once_more(self, pending: Pending, via: str, other: NodeId) -> None:
         """Straight to the next of those it knows, or by the agent: neither needs dialling. Then to whom the refusal names."""
-        entry = self.cache(pending.event.app).best(pending.tried) if via is DIRECT and self.relay is None else None
+        entry = self.cache(pending.event.app).best(pending.tried) if via == DIRECT and self.relay is None else None
         if entry is not None:
             self._fly(pending, entry.node, DIRECT, entry.rtt)
-        elif via is DIRECT and self.relay is None and self._attachment.agent and self._attachment.agent not in pending.tried:
+        elif via == DIRECT and self.relay is None and self._attachment.agent and self._attachment.agent not in pending.tried:
             self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
         elif other and other != self._ctx.me and other not in pending.tried:
-            by_agent = via is AGENT
+            by_agent = via == AGENT
             self._fly(pending, other, AGENT if by_agent else DIRECT, self._attachment.rtt_of(other) if by_agent else None)
 
     def on_reply(self, source: NodeId, message: Reply) -> None:
@@ -557,7 +557,7 @@ class Client:
         pending, flight = found
         took = self._ctx.now - flight.sent_at
         cache = self.cache(message.app)
-        if flight.via is AGENT or self._replica.takes_time(message.app):
+        if flight.via == AGENT or self._replica.takes_time(message.app):
             cache.reply.sample(took)
         elif flight.state != Flight.ACKED and flight.peer == source and not pending.transfer > MILLISECOND:
             self._answered(message.app, flight, took)
@@ -577,7 +577,7 @@ class Client:
             self._commit(pending, tag)
 
     def _via(self, flight: Flight) -> str:
-        return AGENT if self.relay is not None and flight.via is not SELF else flight.via
+        return AGENT if self.relay is not None and flight.via != SELF else flight.via
 
     def on_unreachable(self, peer: NodeId) -> None:
         for pending in list(self._pending.values()):

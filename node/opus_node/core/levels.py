@@ -17,7 +17,7 @@ from opus_node.core.messages import Demand, MemberUpdate, NearReplicas
 from opus_node.core.prober import Prober
 from opus_node.core.siblings import mix
 from opus_node.core.types import AppId, NodeConfig, NodeId
-from opus_node.core.zone import Upward, Zone
+from opus_node.core.zone import Zone
 
 
 def count(config: NodeConfig) -> int:
@@ -34,6 +34,18 @@ class Level:
         self.attachment = attachment
         self.role: AgentRole | None = None
 
+    def head(self) -> NodeId:
+        """For the role below: where its agent leases (`zone.Upward`) ..."""
+        return self.attachment.agent
+
+    def heads(self) -> list[NodeId]:
+        """... and the heads of other zones, the best first."""
+        if self.role is None:
+            return self.attachment.backups()
+        live = [member for member in self.role.peers.members.values() if member.live]
+        live.sort(key=lambda member: (member.rtt.delay(), member.node))
+        return [member.node for member in live]
+
 
 def above(below: Level, base: Context) -> Level:
     """The next level of the same node; `base` is the context without a level."""
@@ -42,19 +54,6 @@ def above(below: Level, base: Context) -> Level:
     agent = AsAgent(below)
     attachment = Attachment(ctx, prober, agent.demand, agent.shares, agent.near, agent.acquainted, agent)
     return Level(ctx, prober, attachment)
-
-
-def upward(above: Level) -> Upward:
-    """What the role below is to know of this level."""
-
-    def heads() -> list[NodeId]:
-        if above.role is None:
-            return above.attachment.backups()
-        live = [member for member in above.role.peers.members.values() if member.live]
-        live.sort(key=lambda member: (member.rtt.delay(), member.node))
-        return [member.node for member in live]
-
-    return Upward(lambda: above.attachment.agent, heads)
 
 
 class AsAgent:

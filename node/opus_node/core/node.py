@@ -362,8 +362,7 @@ class NodeCore:
         level.attachment.stop(ctx.me)
         below = self._levels[number - 1].role if number else None
         upper = self._level(number + 1) if number + 1 < levels.count(ctx.config) else None
-        upward = None if upper is None else levels.upward(upper)
-        role = level.role = AgentRole(level.ctx, level.prober, self._linked(), self._seeds, below, upward, ctx)
+        role = level.role = AgentRole(level.ctx, level.prober, self._linked(), self._seeds, below, upper, ctx)
         if not number:
             self._client.relay = role.relay
         ctx.notices.append(RoleChanged(_name(number), True))

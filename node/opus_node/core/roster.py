@@ -28,11 +28,11 @@ class Roster:
     def update(self, present: Collection[NodeId]) -> None:
         """Compares with who is present now; `seq` has grown by as many changes as there were."""
         for node in present:
-            if self._changes.get(node, (0, LEAVING))[1] is LEAVING:
+            if self._changes.get(node, (0, LEAVING))[1] == LEAVING:
                 self._change(node, COMING)
-        for node in [node for node, (_, state) in self._changes.items() if state is COMING and node not in present]:
+        for node in [node for node, (_, state) in self._changes.items() if state == COMING and node not in present]:
             self._change(node, LEAVING)
-        left = [node for node, (_, state) in self._changes.items() if state is LEAVING]
+        left = [node for node, (_, state) in self._changes.items() if state == LEAVING]
         for node in left[:-LEFT_KEPT]:
             del self._changes[node]
 

@@ -10,8 +10,8 @@ with it before. An agent whose head is gone has them all until another head tell
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from opus_node.core.context import Context
 from opus_node.core.messages import MemberUpdate, ProbeReply, Sync
@@ -34,20 +34,20 @@ HEADLESS: Nanos = 4 * SECOND
 RANKS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Upward:
+class Upward(Protocol):
     """The level above, as an agent sees it."""
 
-    head: Callable[[], NodeId]
-    """Where this agent leases, perhaps itself; empty: nowhere."""
-    heads: Callable[[], list[NodeId]]
-    """Of other zones, the best first."""
+    def head(self) -> NodeId:
+        """Where this agent leases, perhaps itself; empty: nowhere."""
+
+    def heads(self) -> list[NodeId]:
+        """Of other zones, the best first."""
 
 
 class Zone:
     __slots__ = (
-        *("_agents", "_asked", "_changed", "_ctx", "_head", "_heads", "_headless_at", "_heard_to"),
-        *("_measured", "_order", "_prober", "_teller", "_ticks", "_told", "fewest", "members"),
+        *("_agents", "_asked", "_changed", "_ctx", "_headless_at", "_heard_to", "_measured", "_order", "_prober"),
+        *("_teller", "_ticks", "_told", "_upward", "fewest", "members"),
     )
 
     def __init__(
@@ -61,8 +61,7 @@ class Zone:
         """`changed` and `measured` as SWIM's."""
         self._ctx = ctx
         self._prober = prober
-        self._head = upward.head
-        self._heads = upward.heads
+        self._upward = upward
         self._changed = changed
         self._measured = measured
         self.fewest = 1
@@ -90,7 +89,7 @@ class Zone:
         return tuple(sorted({*(node for node in self._told if self.is_live(node)), self._ctx.me}))
 
     def steward(self) -> NodeId:
-        return self._head()
+        return self._upward.head()
 
     def is_live(self, node: NodeId) -> bool:
         member = self.members.get(node)
@@ -101,8 +100,8 @@ class Zone:
         return (me, *(MemberUpdate(node, ALIVE, 0, "") for node in self.members if self.is_live(node)))
 
     def above(self) -> tuple[NodeId, ...]:
-        head = self._head()
-        return (*([head] if head else []), *self._heads())
+        head = self._upward.head()
+        return (*([head] if head else []), *self._upward.heads())
 
     def heard_to(self, head: NodeId) -> int:
         """Up to which of this head's changes the zone is known."""
@@ -164,7 +163,7 @@ class Zone:
     def tick(self) -> Nanos:
         self._ticks += 1
         if self._ticks % MEASURE_EVERY == 0:
-            for head in self._heads()[:NEAR_HEADS]:
+            for head in self._upward.heads()[:NEAR_HEADS]:
                 self._add(head)
             self._forget()
             self._measure_next()
@@ -173,7 +172,7 @@ class Zone:
     def headless(self) -> bool:
         """Whether it is this agent's turn to do something about there being no head."""
         now = self._ctx.now
-        if self._head():
+        if self._upward.head():
             self._headless_at = -1
             return False
         if self._headless_at < 0:
