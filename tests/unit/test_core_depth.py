@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
@@ -15,7 +15,7 @@ from opus_node.core.prober import Prober
 from opus_node.core.roster import AT_ONCE, LEFT_KEPT, Roster
 from opus_node.core.sets import ReplicaSets
 from opus_node.core.types import SECOND, AppConfig, NodeConfig
-from opus_node.core.zone import HEADLESS, Upward, Zone
+from opus_node.core.zone import HEADLESS, Zone
 
 CONFIG = NodeConfig(apps=(AppConfig(APP, 3),), nodes_per_agent=5, depth=3)
 
@@ -63,17 +63,31 @@ def test_a_roster_tells_only_what_is_new_and_forgets_those_long_gone() -> None:
 # An agent's view of its zone
 
 
+@dataclass
+class Above:
+    """The level above as the test has it."""
+
+    agent: str
+    others: tuple[str, ...]
+
+    def head(self) -> str:
+        return self.agent
+
+    def heads(self) -> list[str]:
+        return list(self.others)
+
+
 class Office:
-    """One agent's zone, whose head is whoever `head` says."""
+    """One agent's zone, whose head is whoever `above` says."""
 
     def __init__(self, *heads: str) -> None:
         self.ctx = context("me")
-        self.head = "h"
+        self.above = Above("h", heads)
         self.events: list[tuple[str, bool, bool]] = []
         self.zone = Zone(
             self.ctx,
             Prober(self.ctx),
-            Upward(lambda: self.head, lambda: list(heads)),
+            self.above,
             lambda member, new: self.events.append((member.node, member.live, new)),
             lambda member: None,
         )
@@ -110,7 +124,7 @@ def test_old_news_does_not_undo_newer() -> None:
 def test_under_another_head_those_of_the_zone_before_are_acquaintances() -> None:
     office = Office()
     office.told(("x", "alive", 1), ("y", "alive", 2))
-    office.head = "other"
+    office.above.agent = "other"
     assert office.zone.heard_to("other") == 0
     office.told(("y", "alive", 50), head="other")
     assert office.zone.counted() == ("me", "other", "y")
@@ -135,7 +149,7 @@ def test_without_a_head_somebody_becomes_one_and_not_all_at_once() -> None:
         office = Office()
         office.ctx.me = me
         office.told(*((node, "alive", seq) for seq, node in enumerate("abcd", 1)))
-        office.head = ""
+        office.above.agent = ""
         waits[me] = next(t for t in range(60) if _headless(office, t))
     assert min(waits.values()) == HEADLESS // SECOND
     assert len(set(waits.values())) == 4

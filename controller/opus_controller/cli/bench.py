@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
             typer.Option(
                 "--into",
                 help="For overlay, availability and scale: a directory to keep figures in, or an earlier table's to go on with. "
-                "For agree: an earlier comparison's. What is there is not made again.",
+                "For agree: an earlier comparison's. What is there is not made again; a run of scale goes on where it stopped.",
             ),
         ] = None,
         data: Annotated[
@@ -227,6 +227,7 @@ def _scale(hosts: str, replicas: str, minutes: float, depth: int, seed: int, int
         raise typer.BadParameter(f"{replicas!r}; allowed: auto, or a number from 1", param_hint="--replicas")
     counts = [int(word) for word in hosts.split(",")]
     order = table.Order(counts, None if replicas == "auto" else int(replicas), minutes, depth, seed, into)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is under way is kept then, too
     found = table.measure(order, _say_scale)
     grows = table.trend(found)
     drawn = picture.save(found, into) if into is not None and grows is not None else None

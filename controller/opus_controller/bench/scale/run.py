@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from opus_node.core.events import Request
 from opus_node.core.types import Nanos
 from opus_node.workload import Zipf
 
+from opus_controller.bench.scale import state
 from opus_controller.bench.scale.small import small
 from opus_controller.bench.scale.worlds import Size, duration_of, plan_of
 from opus_controller.bench.worlds import APP, SECOND
@@ -45,9 +47,11 @@ WARM_S = 90.0
 DEADLINE: Final = 2 * SECOND
 KEYS, ZIPF = 1000, 0.99
 REQUEST_BYTES, REPLY_BYTES = 200, 1000
-SLICE = 50_000
+SLICE = 10_000
 """Entries of the agenda between two looks at the clock."""
 SAY_EVERY_S = 10.0
+KEEP_EVERY_S = 2400.0
+"""Real ones, between two times that a run of many hours is kept."""
 DEAD_KEPT = 0.03
 """Share of all hosts whose dead cores may wait for the collection of garbage: a core is full of cycles, and looking through all
 that live takes seconds."""
@@ -56,18 +60,29 @@ BARE = 400_000
 NEVER: Nanos = 10**9 * SECOND
 
 
-def play(size: Size, say: Say, *, trace: bool = False) -> Figures:
-    """Figures of one run; with `trace` the digest of all its steps, too. Raises InvalidRun if a core ended with an exception."""
+class Stopped(Exception):
+    """Before the end, as somebody wished; the run is kept if there is where to."""
+
+
+def play(
+    size: Size, say: Say, *, trace: bool = False, file: Path | None = None, stop: Callable[[], bool] = lambda: False
+) -> Figures:
+    """Figures of one run; with `trace` the digest of all its steps, too.
+
+    With `file` it is kept there now and then, and goes on from there if it is. Raises Stopped soon after `stop` says so,
+    InvalidRun if a core ended with an exception.
+    """
     before = rss()
     began = time.perf_counter()
     kept = Trace() if trace else None
-    plan = plan_of(size)
-    world = World(plan, _overlay, HopCost(), NEVER, kept)
-    world.make_random = small
-    load = Load(world, size)
-    built_s = time.perf_counter() - began
     with _no_garbage():
-        wall_s, cpu_s = load.live(say)
+        if file is not None and file.exists():
+            world, load = state.read(file)
+            say(f"goes on at {world.agenda.now / SECOND:.1f} virtual s, read in {time.perf_counter() - began:.0f} s")
+        else:
+            world, load = begun(size, kept)
+            load.built_s = time.perf_counter() - began
+        load.live(say, file, stop)
     agents = levels = attached = replicas = 0
     alive = [host for host in world.hosts.values() if host.core is not None]
     for host in alive:
@@ -85,19 +100,19 @@ def play(size: Size, say: Say, *, trace: bool = False) -> Figures:
         "minutes": size.minutes,
         "depth": size.depth,
         "seed": size.seed,
-        "built_s": built_s,
-        "wall_s": wall_s,
-        "cpu_s": cpu_s,
+        "built_s": load.built_s,
+        "wall_s": load.wall_s,
+        "cpu_s": load.cpu_s,
         "steps": world.steps,
-        "steps_per_s": world.steps / wall_s,
+        "steps_per_s": world.steps / load.wall_s,
         "steps_per_node": world.steps / size.hosts,
         "messages": world.fabric.delivered,
-        "entries_per_s": entries / wall_s,
+        "entries_per_s": entries / load.wall_s,
         "bare_entries_per_s": bare,
-        "of_bare": entries / wall_s / bare,
+        "of_bare": entries / load.wall_s / bare,
         "waiting": waiting,
         "rss_bytes": rss(),
-        "peak_bytes": rss(peak=True),
+        "peak_bytes": max(load.peak_bytes, rss(peak=True)),
         "bytes_per_node": (rss() - before) / size.hosts,
         "alive": len(alive),
         "attached": attached,
@@ -111,11 +126,23 @@ def play(size: Size, say: Say, *, trace: bool = False) -> Figures:
     }
 
 
+def begun(size: Size, trace: Trace | None = None) -> tuple[World, Load]:
+    """At its origin."""
+    world = World(plan_of(size), _overlay, HopCost(), NEVER, trace)
+    world.make_random = small
+    return world, Load(world, size)
+
+
 class Load:
     """Who comes and goes, and who asks, in one world."""
 
     def __init__(self, world: World, size: Size) -> None:
         self.crashes = self.restarts = 0
+        self.built_s = self.wall_s = self.cpu_s = 0.0
+        """What it has taken in all processes that it has lived in, without being kept and read again."""
+        self.peak_bytes = 0
+        """Of those before this one."""
+        self._size = size
         self._world = world
         self._until = duration_of(size)
         self._churn = Random(f"{size.seed}/scale/churn")
@@ -165,23 +192,43 @@ class Load:
 
     # Time
 
-    def live(self, say: Say) -> tuple[float, float]:
-        """To the end; seconds of the wall clock and of this process."""
+    def live(self, say: Say, file: Path | None, stop: Callable[[], bool]) -> None:
+        """To the end, or until `stop`: then Stopped is raised."""
         agenda, world = self._world.agenda, self._world
-        began, began_cpu = time.perf_counter(), time.process_time()
-        said, steps = began, 0
-        while not agenda.run(self._until, SLICE):
+        kept = said = time.perf_counter()
+        steps, over = world.steps, False
+        while not over:
+            began, began_cpu = time.perf_counter(), time.process_time()
+            over = agenda.run(self._until, SLICE)
             self._collect()
             now = time.perf_counter()
+            self.wall_s += now - began
+            self.cpu_s += time.process_time() - began_cpu
             if now - said >= SAY_EVERY_S:
-                say(self._progress(now - began, (world.steps - steps) / (now - said)))
+                say(self._progress((world.steps - steps) / (now - said)))
                 said, steps = now, world.steps
-        self._collect()
-        return time.perf_counter() - began, time.process_time() - began_cpu
+            stopped = not over and stop()
+            if file is not None and not over and (stopped or now - kept >= KEEP_EVERY_S):
+                self._keep(file, say)
+                kept = said = time.perf_counter()
+            if stopped:
+                raise Stopped
 
-    def _progress(self, real_s: float, rate: float) -> str:
+    def _keep(self, file: Path, say: Say) -> None:
+        """For want of room the run goes on without."""
+        began = time.perf_counter()
+        self.peak_bytes = max(self.peak_bytes, rss(peak=True))
+        at = self._world.agenda.now / SECOND
+        try:
+            state.keep(file, self._size, self._world, self)
+        except OSError as error:
+            say(f"at {at:.1f} virtual s it could not be kept: {error}")
+        else:
+            say(f"kept at {at:.1f} virtual s in {time.perf_counter() - began:.0f} s, {file.stat().st_size / 1e9:.2f} GB: {file}")
+
+    def _progress(self, rate: float) -> str:
         """The start costs more than what comes after it, so the estimate is too long at first."""
-        virtual_s, end_s = self._world.agenda.now / SECOND, self._until / SECOND
+        virtual_s, end_s, real_s = self._world.agenda.now / SECOND, self._until / SECOND, self.wall_s
         left = real_s * (end_s - virtual_s) / virtual_s if virtual_s > 0 else float("nan")
         told = f"{virtual_s:6.1f} of {end_s:.0f} virtual s in {real_s:.0f} s, {left:.0f} s to go"
         return f"{told}, {rate:,.0f} steps/s, {rss() / 1e9:.2f} GB, {self.crashes} crashes"

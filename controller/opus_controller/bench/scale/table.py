@@ -2,25 +2,27 @@
 
 DIR/about.json      what they are of
 DIR/100000.json     the figures of a run of so many nodes, kept as they are made: what is there is not made again
+DIR/100000.state    such a run under way, while there are no figures of it: it goes on from there
 DIR/scale.svg       steps, time and memory against the number of nodes
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from math import log
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from opus_controller.bench import kept
-from opus_controller.bench.scale.run import Figures, play
+from opus_controller.bench.scale.run import Figures, Stopped, play
 from opus_controller.bench.scale.worlds import Size
-from opus_controller.model.errors import PlatformError
+from opus_controller.model.errors import OpusError, PlatformError
 from opus_controller.model.sources import digest_of, files_of
 
 Say = Callable[[str], None]
@@ -63,26 +65,55 @@ def measure(order: Order, say: Say) -> list[Figures]:
     sizes = order.sizes  # all of them are checked before the first is made
     if order.into is not None:
         kept.claim(order.into, order.about(), "an earlier table like this one")
-    found = []
-    for size in sizes:
-        file = None if order.into is None else order.into / f"{size.hosts}.json"
-        one = None if file is None else _read(file)
-        if one is None:
-            one = _apart(size, say)
-            if file is not None:
-                kept.write(file, one)
-        found.append(one)
+    return [_apart(size, say, None) if order.into is None else _kept(size, say, order.into) for size in sizes]
+
+
+def _kept(size: Size, say: Say, directory: Path) -> Figures:
+    """As the directory has it, made if it has not."""
+    file, state = directory / f"{size.hosts}.json", directory / f"{size.hosts}.state"
+    one = _read(file)
+    if one is None:
+        one = _apart(size, say, state)
+        kept.write(file, one)
+        state.unlink(missing_ok=True)
+    return one
+
+
+def _apart(size: Size, say: Say, file: Path | None) -> Figures:
+    """In a new process, so that no run's memory counts as another's. An interrupt reaches it, and waits for it to be kept."""
+    say(f"{size.hosts} nodes, {size.m} replicas, {size.minutes:g} min, depth {size.depth}")
+    context = get_context("spawn")
+    line, theirs = context.Pipe()
+    process = context.Process(target=_live, args=(theirs, size, say, file))
+    process.start()
+    theirs.close()
+    try:
+        found: Figures | OpusError | None = line.recv()
+    except EOFError:
+        found = PlatformError(f"the run of {size.hosts} nodes was ended, for want of memory most likely; take fewer")
+    except KeyboardInterrupt:
+        process.terminate()
+        raise
+    finally:
+        process.join()
+    if found is None:
+        raise KeyboardInterrupt
+    if isinstance(found, OpusError):
+        raise found
     return found
 
 
-def _apart(size: Size, say: Say) -> Figures:
-    """In a new process, so that no run's memory counts as another's."""
-    say(f"{size.hosts} nodes, {size.m} replicas, {size.minutes:g} min, depth {size.depth}")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        try:
-            return pool.submit(play, size, say).result()
-        except BrokenProcessPool:
-            raise PlatformError(f"the run of {size.hosts} nodes was ended, for want of memory most likely; take fewer") from None
+def _live(line: Connection, size: Size, say: Say, file: Path | None) -> None:
+    """Until whoever wanted it asks it to stop, or is no more."""
+    asked, parent = [], os.getppid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: asked.append(number))
+    try:
+        line.send(play(size, say, file=file, stop=lambda: bool(asked) or os.getppid() != parent))
+    except Stopped:
+        line.send(None)
+    except OpusError as error:
+        line.send(error)
 
 
 def _read(file: Path) -> Figures | None:
