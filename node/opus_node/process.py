@@ -15,8 +15,9 @@ from types import FrameType
 
 from opus_node.clients import Clients
 from opus_node.clock import ClockTold
+from opus_node.core.budget import meter_every
 from opus_node.core.departure import MOST, SENT_BY
-from opus_node.core.events import METER_EVERY, Boot, Leave, Metered, Notice, RoleChanged, Snapshot, Wake
+from opus_node.core.events import Boot, Leave, Metered, Notice, RoleChanged, Snapshot, Wake
 from opus_node.core.types import SECOND, AppId, Nanos, NodeConfig, NodeId
 from opus_node.driver import Core, Driver
 from opus_node.errors import LocalError
@@ -220,15 +221,15 @@ class NodeProcess:
         clients = Clients(driver, {service.app: service.asker for service in spec.services})
         self._booted = Booted(spec, transport, driver, clients, NodeMetrics(_Source(driver, transport, services)), services)
         self._allow_links()
-        self._meter(driver, transport)
+        self._meter(driver, transport, meter_every(spec.config))
         signal.signal(signal.SIGCONT, self._resumed)
         log.info("booted as %s, incarnation %d", spec.node_id, spec.incarnation)
 
-    def _meter(self, driver: Driver, transport: Transport) -> None:
+    def _meter(self, driver: Driver, transport: Transport, every: Nanos) -> None:
         """What the node has cost so far, told to its core: at once, and from then on."""
         stats = transport.stats
         driver.feed(Metered(stats.control_bytes_sent + stats.control_bytes_received))
-        self._meter_timer = driver.call_at(driver.now() + METER_EVERY, lambda: self._meter(driver, transport))
+        self._meter_timer = driver.call_at(driver.now() + every, lambda: self._meter(driver, transport, every))
 
     def _resumed(self, number: int, frame: FrameType | None) -> None:
         """SIGCONT. A plain handler, since it runs before the event loop gets to the timers that the pause made late."""

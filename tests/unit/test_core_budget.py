@@ -5,24 +5,37 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opus_node.core.budget import AIM, LEASE_RATE, LEASE_SELDOM, LEASE_SHARE, PACE_MOST, PER_NODE, SERVING, SETTLING, Budget
-from opus_node.core.events import METER_EVERY
+from opus_node.core.budget import (
+    AIM,
+    LEASE_RATE,
+    LEASE_SELDOM,
+    LEASE_SHARE,
+    PACE_MOST,
+    PER_NODE,
+    SERVING,
+    SETTLING,
+    Budget,
+    meter_every,
+)
 from opus_node.core.types import SECOND, NodeConfig
 
 ROUNDS = 200
 
 
-def settled(must: float, may: float, budget: int, nodes: int | None = None) -> tuple[Budget, float]:
+def settled(
+    must: float, may: float, budget: int, nodes: int | None = None, rounds: int = ROUNDS, every: int | None = None
+) -> tuple[Budget, float]:
     """A node that costs `must` B/s and, at pace 1, `may` more; its mean rate over the last third of its rounds."""
-    one = Budget(NodeConfig(control_budget=budget))
+    config = NodeConfig(control_budget=budget)
+    one, every = Budget(config), meter_every(config) if every is None else every
     total, now, spent = 0.0, 0, []
-    for _ in range(ROUNDS):
-        now += METER_EVERY
+    for _ in range(rounds):
+        now += every
         rate = must + may / one.pace
-        total += rate * METER_EVERY / SECOND
+        total += rate * every / SECOND
         spent.append(rate)
         one.metered(round(total), now, now, nodes, False)
-    late = spent[-ROUNDS // 3 :]
+    late = spent[-rounds // 3 :]
     return one, sum(late) / len(late)
 
 
@@ -44,6 +57,17 @@ def test_a_tighter_budget_is_a_greater_pace() -> None:
     assert paces[0] == 1
     assert paces == sorted(paces)
     assert len(set(paces)) == len(paces)
+
+
+def test_a_node_is_told_what_it_costs_with_each_second_lease() -> None:
+    assert meter_every(NodeConfig()) == 10 * SECOND
+    tight = NodeConfig(control_budget=32)
+    assert meter_every(tight) == 2 * Budget(tight).lease_interval() > 30 * SECOND
+
+
+def test_told_less_often_it_comes_to_the_same_pace_in_the_same_time() -> None:
+    often, seldom = (settled(50, 300, 60, rounds=600 // every, every=every * SECOND)[0].pace for every in (10, 30))
+    assert 0.7 < often / seldom < 1.4
 
 
 def test_what_cannot_be_held_back_is_not_waited_for_without_end() -> None:

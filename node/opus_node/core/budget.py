@@ -26,9 +26,10 @@ SMOOTH: Nanos = 60 * SECOND
 AIM = 0.9
 """Of what is allowed: what cannot be put off comes on top now and then, and must have room."""
 GAIN = 0.15
-"""So that the loop, with SMOOTH as its lag, overshoots little."""
+"""In TURN, so that the loop, with SMOOTH as its lag, overshoots little."""
 STEP = 1.3
-"""The pace changes by no more than this factor at a time."""
+"""The pace changes by no more than this factor in TURN."""
+TURN: Nanos = 10 * SECOND
 PACE_MOST = 64.0
 LEASE_RATE = 58.0
 """B/s: a lease that says little and its answer, with the acknowledgements of both, at the usual interval of 5 s."""
@@ -36,6 +37,18 @@ LEASE_SHARE = 0.6
 """Of a budget, spent on leases at most: a tight one makes them seldom, for all alike, so agents know when one is overdue."""
 LEASE_SELDOM = 4
 """By no more than this."""
+
+
+def lease_interval(config: NodeConfig) -> Nanos:
+    """Between two leases of a node: as told, or so many times longer as a tight budget asks for; the same at all nodes."""
+    scarce = LEASE_RATE / (LEASE_SHARE * config.control_budget)
+    return int(config.lease_interval * min(LEASE_SELDOM, max(1.0, scarce)))
+
+
+def meter_every(config: NodeConfig) -> Nanos:
+    """How often a runtime tells a node what it has cost: with each second lease, so that who says little is not asked more often
+    than it speaks."""
+    return 2 * lease_interval(config)
 
 
 class Budget:
@@ -58,8 +71,9 @@ class Budget:
         span = now - last[0]
         rate = (total - last[1]) * SECOND / span
         self._rate += (rate - self._rate) * span / (span + SMOOTH)
-        error = self._rate / (AIM * self.allowed(age, nodes, serving))
-        self.pace = min(PACE_MOST, max(1.0, self.pace * min(STEP, max(1 / STEP, error**GAIN))))
+        error, turns = self._rate / (AIM * self.allowed(age, nodes, serving)), span / TURN
+        step = STEP**turns
+        self.pace = min(PACE_MOST, max(1.0, self.pace * min(step, max(1 / step, error ** (GAIN * turns)))))
 
     def allowed(self, age: Nanos, nodes: int | None, serving: bool) -> float:
         """Bytes/s."""
@@ -69,9 +83,7 @@ class Budget:
         return base * max(1.0, SETTLING / max(age, SECOND))
 
     def lease_interval(self) -> Nanos:
-        """Between two leases of a node: as told, or so many times longer as a tight budget asks for; the same at all nodes."""
-        scarce = LEASE_RATE / (LEASE_SHARE * self._config.control_budget)
-        return int(self._config.lease_interval * min(LEASE_SELDOM, max(1.0, scarce)))
+        return lease_interval(self._config)
 
     def stretched(self, span: Nanos) -> Nanos:
         """A pause, as long as this node can afford it."""

@@ -104,12 +104,10 @@ class Leave:
     nobody has to miss it. Once; nothing new is to be asked of it after."""
 
 
-METER_EVERY: Nanos = 10 * SECOND
-
-
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """Told by the runtime each METER_EVERY, since it alone sees what connections cost. Without it no budget is kept."""
+    """Told by the runtime with each second lease (`budget.meter_every`), since it alone sees what connections cost. Without it no
+    budget is kept."""
 
     control_bytes: int
     """Sent and received since the process began."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from opus_node.choices import choosing
 from opus_node.clock import ClockedCore, HostClock
+from opus_node.core.budget import meter_every
 from opus_node.core.departure import MOST, SENT_BY
-from opus_node.core.events import METER_EVERY, Boot, Event, Leave, Metered, Request, RoleChanged, Wake
+from opus_node.core.events import Boot, Event, Leave, Metered, Request, RoleChanged, Wake
 from opus_node.core.types import MILLISECOND, Abilities, AppConfig, History, Nanos, NodeConfig, NodeId
 from opus_node.core.utility import Utility
 from opus_node.folds import notice_to_record
@@ -70,6 +71,7 @@ class World:
         self._by_id = {host.id: host for host in self.hosts.values()}
         self.seeds = tuple(self.hosts[name].id for name in plan.seeds)
         self._configs: dict[HostAbilities, NodeConfig] = {}
+        self._meter_every = meter_every(config_of(plan, plan.hosts[0], Past()))
         self._specs: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._flood: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._instant: Nanos = -1
@@ -102,7 +104,7 @@ class World:
             host.core = ClockedCore(host.core, host.clock, host.id)
         self._start_clients(host, now)
         self.step(host, Boot(self.seeds, incarnation), now)
-        self.agenda.at(now + METER_EVERY, self._metering, host, incarnation)
+        self.agenda.at(now + self._meter_every, self._metering, host, incarnation)
 
     def _told(self, host: Host, history: Past) -> NodeConfig:
         """Hosts that are alike are told the same, and but one copy of it is kept; what a host has lived is its own."""
@@ -117,7 +119,7 @@ class World:
         """As a process's event loop does: not while it is paused, and then a moment later."""
         if host.core is None or host.incarnation != incarnation:
             return
-        self.agenda.at(now + METER_EVERY, self._metering, host, incarnation)
+        self.agenda.at(now + self._meter_every, self._metering, host, incarnation)
         if not host.paused:
             self.step(host, Metered(host.control_sent + host.control_received), now)
 
