@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from opus_controller.model.errors import ScenarioError
+from opus_controller.model.errors import PlatformError, ScenarioError
 
 ABOUT = "about.json"
 
@@ -43,11 +43,23 @@ def _refused(directory: Path, why: str, like: str) -> ScenarioError:
 
 
 def write(file: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all: whoever is interrupted leaves no half of it."""
-    file.parent.mkdir(exist_ok=True)
+    """Whole or not at all: whoever is interrupted leaves no half of it. Raises PlatformError where it cannot be written."""
     draft = file.with_suffix(".new")
-    draft.write_text(_text(content))
-    draft.replace(file)
+    try:
+        file.parent.mkdir(exist_ok=True)
+        draft.write_text(_text(content))
+        draft.replace(file)
+    except OSError as error:
+        raise PlatformError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def read(file: Path) -> dict[str, Any] | None:
+    """None: there is none, or not a whole one; it is to be made, or made again."""
+    try:
+        found = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def plain(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Rules and words of the claims are no part of it: what is said of figures may cha
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,10 +45,8 @@ class Kept:
 
     def done(self, task: str) -> Done | None:
         """As it was put there; None if it was not."""
-        try:
-            return Done(**json.loads(self._file(task).read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
+        found = kept.read(self._file(task))
+        return None if found is None or found.keys() != {"figures", "cpu_s"} else Done(**found)
 
     def keep(self, task: str, done: Done) -> None:
         kept.write(self._file(task), asdict(done))

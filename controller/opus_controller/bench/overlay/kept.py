@@ -9,7 +9,6 @@ Rows are no part of it: what is printed of figures may change without making the
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,7 @@ class Kept:
 
     def figures(self, experiment: str, seed: int) -> Figures | None:
         """As they were put there; None if they were not."""
-        try:
-            found = json.loads(self._file(experiment, seed).read_text())
-        except FileNotFoundError:
-            return None
-        return found if isinstance(found, dict) else None
+        return kept.read(self._file(experiment, seed))
 
     def keep(self, experiment: str, seed: int, figures: Figures) -> None:
         kept.write(self._file(experiment, seed), figures)

@@ -8,7 +8,6 @@ DIR/scale.svg       steps, time and memory against the number of nodes
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -71,7 +70,7 @@ def measure(order: Order, say: Say) -> list[Figures]:
 def _kept(size: Size, say: Say, directory: Path) -> Figures:
     """As the directory has it, made if it has not."""
     file, state = directory / f"{size.hosts}.json", directory / f"{size.hosts}.state"
-    one = _read(file)
+    one = kept.read(file)
     if one is None:
         one = _apart(size, say, state)
         kept.write(file, one)
@@ -114,16 +113,6 @@ def _live(line: Connection, size: Size, say: Say, file: Path | None) -> None:
         line.send(None)
     except OpusError as error:
         line.send(error)
-
-
-def _read(file: Path) -> Figures | None:
-    """None: they are to be made, or made again."""
-    try:
-        found: Figures = json.loads(file.read_text())
-        row(found)
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
-        return None
-    return found
 
 
 def row(one: Figures) -> tuple[str, ...]:
