@@ -74,7 +74,7 @@ class World:
         self._flood: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._instant: Nanos = -1
         self._steps_at_instant = 0
-        self.fabric = Fabric(self.agenda, Network.of(plan), self._by_id, Random(f"{plan.seed}/network"), hop, self.step)
+        self.fabric = Fabric(self.agenda, Network.of(plan), self._by_id, f"{plan.seed}/network", hop, self.step)
         self._histories = Histories(plan)
         self._programs = Programs(plan, self)
         down, absent = Network.of(plan).down, plan.absent
@@ -83,7 +83,7 @@ class World:
         for name, host in self.hosts.items():
             host.powered = name not in down
             if name not in absent:
-                self.agenda.at(host.plan.boot_at_ns + delays[name], self._boot, host, 0)
+                self.agenda.put(host.plan.boot_at_ns + delays[name], host, self._boot, host, 0)
         self.agenda.at(sample_every, self._sample)
 
     # Processes
@@ -102,7 +102,7 @@ class World:
             host.core = ClockedCore(host.core, host.clock, host.id)
         self._start_clients(host, now)
         self.step(host, Boot(self.seeds, incarnation), now)
-        self.agenda.at(now + METER_EVERY, self._metering, host, incarnation)
+        self.agenda.put(now + METER_EVERY, host, self._metering, host, incarnation)
 
     def _told(self, host: Host, history: Past) -> NodeConfig:
         """Hosts that are alike are told the same, and but one copy of it is kept; what a host has lived is its own."""
@@ -117,7 +117,7 @@ class World:
         """As a process's event loop does: not while it is paused, and then a moment later."""
         if host.core is None or host.incarnation != incarnation:
             return
-        self.agenda.at(now + METER_EVERY, self._metering, host, incarnation)
+        self.agenda.put(now + METER_EVERY, host, self._metering, host, incarnation)
         if not host.paused:
             self.step(host, Metered(host.control_sent + host.control_received), now)
 
@@ -147,13 +147,13 @@ class World:
             return
         now = self.agenda.now
         host.leaving, host.clients = True, []
-        self.agenda.at(now + MOST + SENT_BY, self._end, host, host.incarnation)
+        self.agenda.put(now + MOST + SENT_BY, host, self._end, host, host.incarnation)
         self.step(host, Leave(), now)
 
     def _sent(self, now: Nanos, host: SimHost, incarnation: int, by: Nanos) -> None:
         """Ends a node that has left when all it has said is sent."""
         if now < by and host.incarnation == incarnation and self.fabric.has_unsent(host):
-            self.agenda.at(now + _SENT_LOOK, self._sent, host, incarnation, by)
+            self.agenda.put(now + _SENT_LOOK, host, self._sent, host, incarnation, by)
         else:
             self._end(now, host, incarnation, None)
 
@@ -194,14 +194,14 @@ class World:
         host.clock.set(now, host.skew.ahead_ns, host.skew.drift_ppm)
         if host.core is not None:
             host.wake_at = host.woken_at = now
-            self.agenda.at(now, self._wake, host, now, host.incarnation)
+            self.agenda.put(now, host, self._wake, host, now, host.incarnation)
 
     def resume(self, host: SimHost) -> None:
         """What its kernel kept comes first, then what its clocks missed."""
         host.paused = False
         waiting, host.waiting = host.waiting, []
         for _, handler, a, b, c in sorted(waiting, key=lambda entry: entry[0]):
-            self.agenda.at(self.agenda.now, handler, a, b, c)
+            self.agenda.put(self.agenda.now, host, handler, a, b, c)
 
     # Steps
 
@@ -233,13 +233,13 @@ class World:
             self._programs.serve(host, serve, now)
         if ready.left and not host.left:
             host.left = True
-            self.agenda.at(now, self._sent, host, host.incarnation, now + SENT_BY)
+            self.agenda.put(now, host, self._sent, host, host.incarnation, now + SENT_BY)
         wake_at = ready.wake_at
         if wake_at != host.wake_at:
             host.wake_at = wake_at
             if wake_at is not None and (host.woken_at is None or wake_at < host.woken_at):
                 host.woken_at = wake_at
-                self.agenda.at(wake_at, self._waking, host, wake_at, host.incarnation)
+                self.agenda.put(wake_at, host, self._waking, host, wake_at, host.incarnation)
 
     def _wake(self, now: Nanos, host: SimHost, asked_for: Nanos, incarnation: int) -> None:
         """Wishes change with nearly every step, so one entry is kept, and passed on if it is for an older, earlier wish."""
@@ -254,7 +254,7 @@ class World:
             return
         if wake_at > now:
             host.woken_at = wake_at
-            self.agenda.at(wake_at, self._waking, host, wake_at, incarnation)
+            self.agenda.put(wake_at, host, self._waking, host, wake_at, incarnation)
             return
         host.wake_at = None
         self.step(host, Wake(), now)
@@ -304,7 +304,7 @@ class World:
 
     def _await_arrival(self, host: SimHost, client: Arrivals, arrival: Arrival | None) -> None:
         if arrival is not None:
-            self.agenda.at(arrival.at_ns, self._arrival, host, client, arrival)
+            self.agenda.put(arrival.at_ns, host, self._arrival, host, client, arrival)
 
     def _arrival(self, now: Nanos, host: SimHost, client: Arrivals, arrival: Arrival) -> None:
         if client not in host.clients:  # of a process or a workload that has ended
