@@ -24,9 +24,11 @@ from opus_controller.bench.scale.worlds import Size, duration_of, plan_of
 from opus_controller.bench.worlds import APP, SECOND
 from opus_controller.model import lifetimes
 from opus_controller.model.errors import InvalidRun
+from opus_controller.model.plan import Plan
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost
 from opus_controller.runtimes.sim.host import SimHost
+from opus_controller.runtimes.sim.parts import Part
 from opus_controller.runtimes.sim.trace import Trace
 from opus_controller.runtimes.sim.world import World
 
@@ -62,21 +64,11 @@ def play(size: Size, say: Say, *, trace: bool = False) -> Figures:
     began = time.perf_counter()
     kept = Trace() if trace else None
     plan = plan_of(size)
-    world = World(plan, _overlay, HopCost(), NEVER, kept)
-    world.make_random = small
-    load = Load(world, size)
+    world = world_of(plan, kept)
+    load = Load(world, size, plan)
     built_s = time.perf_counter() - began
-    with _no_garbage():
+    with no_garbage():
         wall_s, cpu_s = load.live(say)
-    agents = levels = attached = replicas = 0
-    alive = [host for host in world.hosts.values() if host.core is not None]
-    for host in alive:
-        assert host.core is not None
-        told = host.core.snapshot()
-        agents += told.is_agent
-        levels += told.level > 1
-        attached += bool(told.agent)
-        replicas += APP in told.replica_of
     entries, waiting = world.agenda.handled, len(world.agenda)
     bare = bare_rate(waiting)
     return {
@@ -99,64 +91,92 @@ def play(size: Size, say: Say, *, trace: bool = False) -> Figures:
         "rss_bytes": rss(),
         "peak_bytes": rss(peak=True),
         "bytes_per_node": (rss() - before) / size.hosts,
-        "alive": len(alive),
-        "attached": attached,
-        "agents": agents,
-        "heads": levels,
-        "replicas": replicas,
+        **census(world),
         "crashes": load.crashes,
         "restarts": load.restarts,
-        **load.told(),
+        **told_of(load.outcomes, load.hops),
         **({"trace_digest": kept.digest()} if kept is not None else {}),
     }
 
 
-class Load:
-    """Who comes and goes, and who asks, in one world."""
+def world_of(plan: Plan, kept: Trace | None, part: Part | None = None) -> World:
+    world = World(plan, _overlay, HopCost(), NEVER, kept, part=part)
+    world.make_random = small
+    return world
 
-    def __init__(self, world: World, size: Size) -> None:
+
+def census(world: World) -> dict[str, int]:
+    """Of the hosts that live in it."""
+    found: Counter[str] = Counter(alive=0, attached=0, agents=0, heads=0, replicas=0)
+    for host in world.hosts.values():
+        if host.core is not None:
+            told = host.core.snapshot()
+            found["alive"] += 1
+            found["attached"] += bool(told.agent)
+            found["agents"] += told.is_agent
+            found["heads"] += told.level > 1
+            found["replicas"] += APP in told.replica_of
+    return dict(found)
+
+
+class Load:
+    """Who comes and goes, and who asks, in one world: the same wherever its hosts live (`parallel`). What a host lives is drawn
+    from sources of its own; all requests from one, and those of hosts elsewhere are not asked here."""
+
+    def __init__(self, world: World, size: Size, plan: Plan) -> None:
         self.crashes = self.restarts = 0
+        self.run = world.agenda.run
+        """How time passes."""
         self._world = world
         self._until = duration_of(size)
-        self._churn = Random(f"{size.seed}/scale/churn")
+        self._seed = size.seed
         self._clients = Random(f"{size.seed}/scale/clients")
         self._zipf = Zipf(KEYS, ZIPF)
-        self._hosts = list(world.hosts.values())
+        self._hosts = [world.hosts.get(host.name) for host in plan.hosts]
+        """None: it lives elsewhere."""
         self._rate = min(REQUESTS_MOST, REQUESTS_A_HOST * size.hosts)
         self._dead = 0
-        self._outcomes: Counter[tuple[bool, bool]] = Counter()
+        self.outcomes: Counter[tuple[bool, bool]] = Counter()
         """(first of its node, answered in time)."""
-        self._hops: Counter[tuple[bool, int]] = Counter()
+        self.hops: Counter[tuple[bool, int]] = Counter()
         seeds = set(world.seeds)
-        for host in self._hosts:
-            _, rest = SESSIONS.under_way(self._churn)
+        for host in world.hosts.values():
             if host.id not in seeds:
+                _, rest = SESSIONS.under_way(self._drawn(host, "first"))
                 self._at(host.plan.boot_at_ns + int(rest * SECOND), self._crash, host)
         self._ask_next(int(WARM_S * SECOND))
 
+    def _drawn(self, host: SimHost, what: str) -> Random:
+        """For what is drawn once in a life of the host."""
+        return small(f"{self._seed}/scale/churn/{host.id}/{host.incarnation}/{what}")
+
     def _at(self, t: Nanos, what: Callable[[Nanos, SimHost, None, None], None], host: SimHost) -> None:
         if t < self._until:
-            self._world.agenda.at(t, what, host)
+            self._world.agenda.put(t, host, what, host)
 
     def _crash(self, now: Nanos, host: SimHost, _b: None, _c: None) -> None:
         self._world.kill(host, powered=True)
         self.crashes += 1
         self._dead += 1
-        self._at(now + int(ABSENCES.sample(self._churn) * SECOND), self._return, host)
+        self._at(now + int(ABSENCES.sample(self._drawn(host, "absence")) * SECOND), self._return, host)
 
     def _return(self, now: Nanos, host: SimHost, _b: None, _c: None) -> None:
         self._world.restart(host)
         self.restarts += 1
-        self._at(now + int(SESSIONS.sample(self._churn) * SECOND), self._crash, host)
+        self._at(now + int(SESSIONS.sample(self._drawn(host, "session")) * SECOND), self._crash, host)
 
-    def _ask_next(self, now: Nanos) -> None:
-        t = now + int(self._clients.expovariate(self._rate) * SECOND)
-        if t + DEADLINE < self._until:
-            self._world.agenda.at(t, self._ask)
+    def _ask_next(self, t: Nanos) -> None:
+        while True:
+            t += int(self._clients.expovariate(self._rate) * SECOND)
+            if t + DEADLINE >= self._until:
+                return
+            host = self._hosts[self._clients.randrange(len(self._hosts))]
+            key = self._zipf.sample(self._clients)
+            if host is not None:
+                self._world.agenda.at(t, self._ask, host, key)
+                return
 
-    def _ask(self, now: Nanos, _a: None, _b: None, _c: None) -> None:
-        host = self._hosts[self._clients.randrange(len(self._hosts))]
-        key = self._zipf.sample(self._clients)
+    def _ask(self, now: Nanos, host: SimHost, key: int, _c: None) -> None:
         if host.core is not None:
             number = host.requests
             host.requests += 1
@@ -167,10 +187,10 @@ class Load:
 
     def live(self, say: Say) -> tuple[float, float]:
         """To the end; seconds of the wall clock and of this process."""
-        agenda, world = self._world.agenda, self._world
+        world = self._world
         began, began_cpu = time.perf_counter(), time.process_time()
         said, steps = began, 0
-        while not agenda.run(self._until, SLICE):
+        while not self.run(self._until, SLICE):
             self._collect()
             now = time.perf_counter()
             if now - said >= SAY_EVERY_S:
@@ -191,27 +211,28 @@ class Load:
         for record in world.records:
             if record["kind"] == "request":
                 first, ok = bool(record["first"]), record["outcome"] == "ok"
-                self._outcomes[first, ok] += 1
+                self.outcomes[first, ok] += 1
                 if ok:
-                    self._hops[first, record["hops"]] += 1
+                    self.hops[first, record["hops"]] += 1
         world.records.clear()
         if world.died:
             name, why = next(iter(world.died.items()))
             raise InvalidRun(f"the node of {name} died of {why.strip().splitlines()[-1]}; no figure of this run means anything")
-        if self._dead > DEAD_KEPT * len(self._hosts):
+        if self._dead > DEAD_KEPT * len(world.hosts):
             self._dead = 0
             gc.collect()
 
-    def told(self) -> Figures:
-        issued = sum(self._outcomes.values())
-        ok = self._outcomes[True, True] + self._outcomes[False, True]
-        return {
-            "issued": issued,
-            "ok": ok,
-            "availability": ok / issued if issued else None,
-            "first_hops": _mean(self._hops, True),
-            "repeat_hops": _mean(self._hops, False),
-        }
+
+def told_of(outcomes: Counter[tuple[bool, bool]], hops: Counter[tuple[bool, int]]) -> Figures:
+    issued = sum(outcomes.values())
+    ok = outcomes[True, True] + outcomes[False, True]
+    return {
+        "issued": issued,
+        "ok": ok,
+        "availability": ok / issued if issued else None,
+        "first_hops": _mean(hops, True),
+        "repeat_hops": _mean(hops, False),
+    }
 
 
 def _mean(hops: Counter[tuple[bool, int]], first: bool) -> float | None:
@@ -255,7 +276,7 @@ def rss(*, peak: bool = False) -> int:
 
 
 @contextmanager
-def _no_garbage() -> Iterator[None]:
+def no_garbage() -> Iterator[None]:
     """Collections happen when enough has died (DEAD_KEPT), not whenever much was made."""
     gc.disable()
     try:

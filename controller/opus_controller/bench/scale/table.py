@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from opus_controller.bench import kept
+from opus_controller.bench.scale import parallel
 from opus_controller.bench.scale.run import Figures, play
 from opus_controller.bench.scale.worlds import Size
 from opus_controller.model.errors import PlatformError
@@ -46,6 +47,8 @@ class Order:
     depth: int = 3
     seed: int = 1
     into: Path | None = None
+    processes: int = 1
+    """That share the hosts of one run."""
 
     @property
     def sizes(self) -> list[Size]:
@@ -54,6 +57,7 @@ class Order:
     def about(self) -> dict[str, Any]:
         """What figures kept for it are of."""
         told = {"replicas": self.replicas, "minutes": self.minutes, "depth": self.depth, "seed": self.seed}
+        told["processes"] = self.processes
         return {"sources": digest_of(files_of(MAKERS)), **told}
 
 
@@ -68,18 +72,20 @@ def measure(order: Order, say: Say) -> list[Figures]:
         file = None if order.into is None else order.into / f"{size.hosts}.json"
         one = None if file is None else _read(file)
         if one is None:
-            one = _apart(size, say)
+            one = _apart(size, order.processes, say)
             if file is not None:
                 kept.write(file, one)
         found.append(one)
     return found
 
 
-def _apart(size: Size, say: Say) -> Figures:
+def _apart(size: Size, processes: int, say: Say) -> Figures:
     """In a new process, so that no run's memory counts as another's."""
     say(f"{size.hosts} nodes, {size.m} replicas, {size.minutes:g} min, depth {size.depth}")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
+            if processes > 1:
+                return pool.submit(parallel.play, size, say, processes).result()
             return pool.submit(play, size, say).result()
         except BrokenProcessPool:
             raise PlatformError(f"the run of {size.hosts} nodes was ended, for want of memory most likely; take fewer") from None

@@ -36,7 +36,7 @@ class Datagrams:
         self._step = step
         self._drops = fabric.drops
         self.delivered = 0
-        self._arriving = self._arrive
+        self.handler = self._arrive
         """Bound once, not with each message."""
 
     def changed(self) -> None:
@@ -65,7 +65,7 @@ class Datagrams:
             return True
         arrives += path.base if path.plain else path.transit(1, self._fabric.draw(source))
         takes = int(wire * target.down.byte_ns) if target.down is not None else 0
-        self._fabric.carry(arrives + takes, source, target, self._arriving, source, target, (message, wire, takes))
+        self._fabric.carry(arrives + takes, source, target, self.handler, source, target, (message, wire, takes))
         return True
 
     def _between(self, source: SimHost, target: SimHost) -> Path:

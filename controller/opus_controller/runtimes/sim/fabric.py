@@ -14,7 +14,7 @@ A frame carries one message here; the transport puts what leaves together into o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opus_node.core.events import Event, Receive, Unreachable
@@ -91,6 +91,11 @@ class Fabric:
         """Bound once, not with each message."""
         self.abroad: Abroad | None = None
         """None: all hosts are here."""
+
+    @property
+    def handlers(self) -> Sequence[Handler]:
+        """By which hosts meet what others do to them, besides datagrams."""
+        return (self._arriving, self._beginning, self._knocked, self._answered, self._reset, self._finish)
 
     # What the runtime does
 

@@ -150,7 +150,7 @@ class SimHost:
     @staticmethod
     def of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> SimHost:
         """`kinds` numbers the kinds of hosts met so far."""
-        host = SimHost(plan, plan.address, turns_of(plan.index), kinds.setdefault((plan.site, plan.access), len(kinds)))
+        host = SimHost(plan, plan.address, turns_of(plan.index), kind_of(plan, kinds))
         host.set_rates(plan.access)
         return host
 
@@ -161,6 +161,11 @@ class SimHost:
             if before is not None and after is not None:
                 after.free, after.dropped = before.free, before.dropped
             setattr(self, name, after)
+
+
+def kind_of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> int:
+    """`kinds` numbers those met so far."""
+    return kinds.setdefault((plan.site, plan.access), len(kinds))
 
 
 class Away:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from opus_node.choices import choosing
 from opus_node.clock import ClockedCore, HostClock
@@ -25,9 +25,11 @@ from opus_controller.model.plan import App, Host, HostAbilities, Plan
 from opus_controller.model.plan import Utility as Worth
 from opus_controller.model.shapes import AccessLink, HostChange
 from opus_controller.runtimes.sim.agenda import Agenda
+from opus_controller.runtimes.sim.border import Border
 from opus_controller.runtimes.sim.costs import HopCost, StartCost
 from opus_controller.runtimes.sim.fabric import Fabric
-from opus_controller.runtimes.sim.host import NONE_SERVED, Core, SimHost
+from opus_controller.runtimes.sim.host import NONE_SERVED, Away, Core, SimHost, kind_of
+from opus_controller.runtimes.sim.parts import Part
 from opus_controller.runtimes.sim.processor import Processor
 from opus_controller.runtimes.sim.programs import Programs
 from opus_controller.runtimes.sim.trace import Trace
@@ -49,10 +51,15 @@ class World:
         sample_every: Nanos,
         trace: Trace | None,
         start: StartCost | None = None,
+        part: Part | None = None,
     ) -> None:
+        """`part`: only these hosts live here, the others in other processes. Not with services (`programs` looks at all hosts at
+        once), nor with faults: nobody tells the other processes."""
         self.agenda = Agenda()
         kinds: dict[tuple[str, AccessLink], int] = {}
-        self.hosts = {host.name: SimHost.of(host, kinds) for host in plan.hosts}
+        places = [_place(host, kinds, part) for host in plan.hosts]
+        self.hosts = {place.plan.name: place for place in places if isinstance(place, SimHost)}
+        """Those that live here."""
         self.trace = trace
         self.records: list[dict[str, Any]] = []
         self.died: dict[str, str] = {}
@@ -67,19 +74,22 @@ class World:
         self._plan = plan
         self._make_core = make_core
         self._sample_every = sample_every
-        self._by_id = {host.id: host for host in self.hosts.values()}
-        self.seeds = tuple(self.hosts[name].id for name in plan.seeds)
+        by_id = {place.id: cast(SimHost, place) for place in places}
+        seeds = set(plan.seeds)
+        addresses = {host.name: host.address for host in plan.hosts if host.name in seeds}
+        self.seeds = tuple(addresses[name] for name in plan.seeds)
         self._configs: dict[HostAbilities, NodeConfig] = {}
         self._specs: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._flood: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._instant: Nanos = -1
         self._steps_at_instant = 0
-        self.fabric = Fabric(self.agenda, Network.of(plan), self._by_id, f"{plan.seed}/network", hop, self.step)
-        self._histories = Histories(plan)
+        self.fabric = Fabric(self.agenda, Network.of(plan), by_id, f"{plan.seed}/network", hop, self.step)
+        self.border = Border(self.agenda, self.fabric, places) if part is not None else None
+        self._histories = Histories(plan) if part is None else Histories(plan, part.has)
         self._programs = Programs(plan, self)
         down, absent = Network.of(plan).down, plan.absent
-        there, seeds = ([name for name in names if name not in absent] for names in (self.hosts, plan.seeds))
-        delays = (start or StartCost()).delays(there, seeds)
+        there = [host.name for host in plan.hosts if host.name not in absent]
+        delays = (start or StartCost()).delays(there, [name for name in plan.seeds if name not in absent])
         for name, host in self.hosts.items():
             host.powered = name not in down
             if name not in absent:
@@ -326,6 +336,12 @@ class World:
             if host.core is not None and not host.paused and not host.leaving:
                 self.records.append(sample_of(now, host, host.core))
         self.agenda.at(now + self._sample_every, self._sample)
+
+
+def _place(host: Host, kinds: dict[tuple[str, AccessLink], int], part: Part | None) -> SimHost | Away:
+    if part is None or part.has(host):
+        return SimHost.of(host, kinds)
+    return Away(host, kind_of(host, kinds), part.of_site[host.site])
 
 
 def _note_role(host: SimHost, notice: RoleChanged) -> None:
