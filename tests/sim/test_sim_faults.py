@@ -9,6 +9,7 @@ from helpers.sim import Bench, plan, request, warm
 from opus_controller.model.network import Cut, Network
 from opus_controller.model.plan import Workload
 from opus_controller.model.shapes import HostChange
+from opus_controller.runtimes.sim import HopCost
 from opus_controller.runtimes.sim.costs import DIAL_ROUND_TRIPS, IDLE_TIMEOUT, MAX_LINKS, QUEUE_MESSAGES, StartCost
 from opus_node.clock import SLEW_PPM
 from opus_node.core.events import Boot, Receive
@@ -174,13 +175,13 @@ def test_a_paused_node_hears_late_and_wakes_late_but_loses_nothing() -> None:
 
 
 def test_dialing_a_paused_node_meets_silence_until_it_runs_on() -> None:
-    """TCP connects, HTTP/2 does not; a stranger is given 5 s for it."""
+    """TCP connects, HTTP/2 does not, until b answers; a stranger is given 5 s for it."""
     bench = Bench(plan(), numbered([1000])).until(500 * MS)
     bench.do(bench.sim.pause(["b"]))
     bench.until(2500 * MS)
     bench.do(bench.sim.resume(["b"]))
     bench.until(5 * SECOND)
-    assert got(bench) == [(2500 + DIAL_ROUND_TRIPS * 40 + 20, 0)]
+    assert got(bench) == [(2500 + 40, 0)], "its settings to a, and a's message back"
     assert bench.toy("a").unreachable() == []
 
 
@@ -220,13 +221,60 @@ def test_an_end_that_does_not_know_of_the_others_giving_up_learns_by_a_reset() -
 
 
 def test_when_one_side_gets_through_the_other_speaks_too() -> None:
-    """Both dial into a cut; whose dial comes first after the heal carries what waits on either side."""
+    """Both dial into a cut; whose dial comes first after the heal carries what waits on either side: the other speaks when it has
+    heard."""
     bench = Bench(plan(), [*numbered([1000]), ("b", 1500 * MS, "a", request(0, 5))])
     bench.cut("a", "b")
     bench.until(2200 * MS).apply()
     bench.until(10 * SECOND)
     (at_b, _), (at_a, _) = got(bench, "b")[0], got(bench, "a")[0]
-    assert at_b == at_a
+    assert (at_a, at_b) == (2600, 2620)
+
+
+def test_each_end_goes_by_what_it_has_heard() -> None:
+    """b speaks before the FIN of a's least recently used channel reaches it: heard; when it has reached b, b dials."""
+    names = ("a", "b", *(f"p{i}" for i in range(MAX_LINKS)))
+    last = MAX_LINKS * SECOND
+    outbox: Outbox = [("a", i * SECOND, name, Probe(0, stream=True)) for i, name in enumerate(names[1:])]
+    outbox += [("b", last + t * MS, "a", request(0, number)) for number, t in enumerate((-10, 10, 30))]
+    bench = Bench(plan(names=names), outbox).until(last + SECOND)
+    assert got(bench, "a") == [
+        (last / MS + 10, 0),
+        (last / MS + 30, 1),
+        (last / MS + 30 + DIAL_ROUND_TRIPS * 40 + 20, 2),
+    ]
+    assert bench.toy("b").unreachable() == []
+
+
+def test_a_process_that_dies_while_its_answer_is_under_way_resets_what_comes() -> None:
+    """It has heard the SYN at 1020 and dies at 1030; a's first message meets its kernel at 1100."""
+    bench = Bench(plan(), numbered([1000])).until(1030 * MS)
+    bench.do(bench.sim.crash(["b"]))
+    assert bench.until(5 * SECOND).toy("a").unreachable() == [1120 * MS]
+
+
+def test_so_does_another_process_in_its_place() -> None:
+    bench = Bench(plan(), numbered([1000, 2000])).until(1030 * MS)
+    bench.do(bench.sim.crash(["b"]))
+    bench.do(bench.sim.restart(["b"], bench.network))
+    assert bench.until(5 * SECOND).toy("a").unreachable() == [1120 * MS]
+    assert [number for _, number in got(bench)] == [1]
+
+
+def test_a_dead_dialler_hears_no_answer() -> None:
+    bench = Bench(plan(), numbered([1000])).until(1030 * MS)
+    bench.do(bench.sim.crash(["a"]))
+    assert got(bench.until(5 * SECOND)) == []
+    assert bench.toy("b").unreachable() == []
+
+
+def test_what_came_before_a_reset_is_heard_before_it() -> None:
+    """A message costs its hop besides; the dead process' kernel sends its reset after it all the same."""
+    bench = Bench(plan(), [warm(), *numbered([1000])], HopCost(5 * MS, "test", 0)).until(1001 * MS)
+    bench.do(bench.sim.crash(["a"]))
+    bench.until(2 * SECOND)
+    assert got(bench) == [(1025, 0)]
+    assert bench.toy("b").unreachable() == [1025 * MS]
 
 
 def test_an_idle_channel_is_dialed_anew() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,15 +12,14 @@ from random import Random
 import pytest
 from helpers.netns_runs import OPUS
 from opus_controller.bench import kept
-from opus_controller.bench.scale import run, state, table
-from opus_controller.bench.scale.run import Figures, Load, Stopped, begun, play
+from opus_controller.bench.scale import table
+from opus_controller.bench.scale.load import Figures
+from opus_controller.bench.scale.parallel import play
 from opus_controller.bench.scale.small import Small, small
 from opus_controller.bench.scale.worlds import LEAST, RAMP_S, Size, address_of, plan_of
 from opus_controller.bench.worlds import SECOND
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.network import Network
-from opus_controller.runtimes.sim.trace import Trace
-from opus_controller.runtimes.sim.world import World
 
 
 @pytest.fixture(scope="module")
@@ -121,64 +118,12 @@ def test_the_trend_is_the_power_of_n() -> None:
     assert table.trend(runs[:1]) is None
 
 
-# A run under way, kept
-
-
-def lived_on(world: World, load: Load) -> tuple[str, Figures]:
-    """To the end, every step from here on in the digest."""
-    world.trace = Trace()
-    load.live(lambda news: None, None, lambda: False)
-    return world.trace.digest(), load.told()
-
-
-def test_a_run_that_was_kept_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    size, file = Size(120, minutes=2), tmp_path / "120.state"
-    world, load = begun(size)
-    world.agenda.run(80 * SECOND, 10**9)
-    state.keep(file, size, world, load)
-    assert [one.name for one in tmp_path.iterdir()] == [file.name]
-    read, its_load = state.read(file)
-    assert read is not world
-    assert read.steps == world.steps > 5_000
-    assert lived_on(read, its_load) == lived_on(world, load)
-
-
-GO_ON = """
-import sys, pathlib
-from opus_controller.bench.scale import state
-from opus_controller.runtimes.sim.trace import Trace
-world, load = state.read(pathlib.Path(sys.argv[1]))
-world.trace = Trace()
-load.live(lambda news: None, None, lambda: False)
-print(world.trace.digest())
-"""
-
-
-def test_another_process_goes_on_with_other_hashes_of_names(tmp_path: Path) -> None:
-    size, file = Size(LEAST, minutes=1), tmp_path / "kept"
-    world, load = begun(size)
-    world.agenda.run(30 * SECOND, 10**9)
-    state.keep(file, size, world, load)
-    env = {**os.environ, "PYTHONHASHSEED": "7"}
-    told = subprocess.run([sys.executable, "-c", GO_ON, str(file)], env=env, capture_output=True, text=True, timeout=120)
-    assert told.stdout.strip() == lived_on(world, load)[0], told.stderr
-
-
-def test_who_is_stopped_is_kept_and_the_same_order_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    size, file, said = Size(LEAST, minutes=1), tmp_path / "60.state", list[str]()
-    monkeypatch.setattr(run, "SLICE", 1000)
-    with pytest.raises(Stopped):
-        play(size, said.append, file=file, stop=lambda: True)
-    assert said[-1].startswith("kept at")
-    ended = play(size, said.append, file=file)
-    assert said[-1].startswith("goes on at")
-    whole = play(size, said.append)
-    same = ("steps", "messages", "crashes", "issued", "agents", "waiting")
-    assert {name: ended[name] for name in same} == {name: whole[name] for name in same}
+# A run under way
 
 
 def test_a_table_that_is_interrupted_keeps_its_run_and_goes_on(tmp_path: Path) -> None:
-    command = [*OPUS, "bench", "scale", "--hosts", "400", "--minutes", "20", "--into", str(tmp_path / "kept")]
+    """By a signal to the command alone; two processes live the run, two more stand between."""
+    command = [*OPUS, "bench", "scale", "--hosts", "400", "--minutes", "20", "--processes", "2", "--into", str(tmp_path / "kept")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
@@ -190,16 +135,3 @@ def test_a_table_that_is_interrupted_keeps_its_run_and_goes_on(tmp_path: Path) -
     assert "kept at" in rest
     assert "Traceback" not in rest
     assert sorted(one.name for one in (tmp_path / "kept").iterdir()) == ["400.state", "about.json"]
-
-
-def test_a_file_that_is_no_run_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "60.state").write_bytes(b"no pickle")
-    with pytest.raises(ScenarioError, match=r"60.state: .*allowed: what an earlier run has kept"):
-        play(Size(LEAST), print, file=tmp_path / "60.state")
-
-
-def test_a_disk_without_room_does_not_end_a_run(tmp_path: Path) -> None:
-    said: list[str] = []
-    _, load = begun(Size(LEAST, minutes=0.5))
-    load._keep(tmp_path / "nowhere" / "60.state", said.append)
-    assert "could not be kept" in said[-1]

@@ -6,9 +6,10 @@ begins with the plan's lives (`Plan.churn`) and goes on with what really happens
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from opus_controller.model.plan import Plan
+from opus_controller.model.plan import Host, Plan
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class _Past:
 class Histories:
     """Of all hosts of a run. Times in ns since the origin."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._pasts = {host.name: _Past(True, host.boot_at_ns) for host in plan.hosts}
+    def __init__(self, plan: Plan, of: Callable[[Host], bool] = lambda host: True) -> None:
+        """Of all its hosts, or of some."""
+        self._pasts = {host.name: _Past(True, host.boot_at_ns) for host in plan.hosts if of(host)}
         for life in plan.churn.lives if plan.churn else ():
-            self._pasts[life.host] = _Past(life.up, -life.age_ns, life.sessions, life.up_ns, life.away_ns)
+            if life.host in self._pasts:
+                self._pasts[life.host] = _Past(life.up, -life.age_ns, life.sessions, life.up_ns, life.away_ns)
 
     def began(self, host: str, t: int) -> History:
         """The host's node starts at `t`: what it is to be told."""

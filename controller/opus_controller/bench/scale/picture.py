@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from opus_controller.bench.scale.run import Figures
+from opus_controller.bench.scale.load import Figures
 from opus_controller.report import plots
 from opus_controller.report.palette import LIGHT
 from opus_controller.report.picture import write

@@ -1,8 +1,6 @@
-"""One world lives: churn, requests, and what it costs this machine.
+"""One process lives a world, or its part of one: how time passes, what is said meanwhile, and what it costs this machine.
 
-    boots within a minute --> Weibull sessions end in crashes, their hosts come back after a while --> requests from live hosts
-
-Sessions under way at the start are drawn in equilibrium (`model.lifetimes`); seeds stay: somebody's address must be known.
+A run of many hours is kept now and then (`state`), and when somebody stops it; then it goes on in other processes.
 """
 
 from __future__ import annotations
@@ -12,49 +10,32 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from opus_node.core.events import Request
 from opus_node.core.types import Nanos
-from opus_node.workload import Zipf
 
-from opus_controller.bench.scale import state
+from opus_controller.bench.scale.load import Load, census
 from opus_controller.bench.scale.small import small
-from opus_controller.bench.scale.worlds import Size, duration_of, plan_of
-from opus_controller.bench.worlds import APP, SECOND
-from opus_controller.model import lifetimes
-from opus_controller.model.errors import InvalidRun
+from opus_controller.bench.scale.worlds import Size, duration_of
+from opus_controller.bench.worlds import SECOND
+from opus_controller.model.plan import Plan
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost
-from opus_controller.runtimes.sim.host import SimHost
+from opus_controller.runtimes.sim.parts import Part
 from opus_controller.runtimes.sim.trace import Trace
 from opus_controller.runtimes.sim.world import World
 
-Figures = dict[str, Any]
 Say = Callable[[str], None]
 
-SESSIONS: Final = lifetimes.of("weibull", 0.5, mean=1800.0)
-"""Seconds. The shape is what hosts of peer-to-peer systems have: 0.34 to 0.59 (Stutzbach, Rejaie, IMC 2006)."""
-ABSENCES: Final = lifetimes.of("exponential", None, mean=120.0)
-REQUESTS_A_HOST = 1 / 300
-"""A second; of all together ..."""
-REQUESTS_MOST = 1_000.0
-"""... no more than this."""
-WARM_S = 90.0
-"""Requests begin then: everybody has booted, and had time to attach."""
-DEADLINE: Final = 2 * SECOND
-KEYS, ZIPF = 1000, 0.99
-REQUEST_BYTES, REPLY_BYTES = 200, 1000
 SLICE = 10_000
 """Entries of the agenda between two looks at the clock."""
 SAY_EVERY_S = 10.0
 KEEP_EVERY_S = 2400.0
 """Real ones, between two times that a run of many hours is kept."""
-DEAD_KEPT = 0.03
-"""Share of all hosts whose dead cores may wait for the collection of garbage: a core is full of cycles, and looking through all
-that live takes seconds."""
 BARE = 400_000
 """Entries that the bare heap handles to be timed."""
 NEVER: Nanos = 10**9 * SECOND
@@ -64,207 +45,128 @@ class Stopped(Exception):
     """Before the end, as somebody wished; the run is kept if there is where to."""
 
 
-def play(
-    size: Size, say: Say, *, trace: bool = False, file: Path | None = None, stop: Callable[[], bool] = lambda: False
-) -> Figures:
-    """Figures of one run; with `trace` the digest of all its steps, too.
+class Wish(IntEnum):
+    """What becomes of a run."""
 
-    With `file` it is kept there now and then, and goes on from there if it is. Raises Stopped soon after `stop` says so,
-    InvalidRun if a core ended with an exception.
-    """
-    before = rss()
-    began = time.perf_counter()
-    kept = Trace() if trace else None
-    with _no_garbage():
-        if file is not None and file.exists():
-            world, load = state.read(file)
-            say(f"goes on at {world.agenda.now / SECOND:.1f} virtual s, read in {time.perf_counter() - began:.0f} s")
-        else:
-            world, load = begun(size, kept)
-            load.built_s = time.perf_counter() - began
-        load.live(say, file, stop)
-    agents = levels = attached = replicas = 0
-    alive = [host for host in world.hosts.values() if host.core is not None]
-    for host in alive:
-        assert host.core is not None
-        told = host.core.snapshot()
-        agents += told.is_agent
-        levels += told.level > 1
-        attached += bool(told.agent)
-        replicas += APP in told.replica_of
-    entries, waiting = world.agenda.handled, len(world.agenda)
-    bare = bare_rate(waiting)
-    return {
-        "hosts": size.hosts,
-        "replicas_asked": size.m,
-        "minutes": size.minutes,
-        "depth": size.depth,
-        "seed": size.seed,
-        "built_s": load.built_s,
-        "wall_s": load.wall_s,
-        "cpu_s": load.cpu_s,
-        "steps": world.steps,
-        "steps_per_s": world.steps / load.wall_s,
-        "steps_per_node": world.steps / size.hosts,
-        "messages": world.fabric.delivered,
-        "entries_per_s": entries / load.wall_s,
-        "bare_entries_per_s": bare,
-        "of_bare": entries / load.wall_s / bare,
-        "waiting": waiting,
-        "rss_bytes": rss(),
-        "peak_bytes": max(load.peak_bytes, rss(peak=True)),
-        "bytes_per_node": (rss() - before) / size.hosts,
-        "alive": len(alive),
-        "attached": attached,
-        "agents": agents,
-        "heads": levels,
-        "replicas": replicas,
-        "crashes": load.crashes,
-        "restarts": load.restarts,
-        **load.told(),
-        **({"trace_digest": kept.digest()} if kept is not None else {}),
-    }
+    GO_ON = 0
+    KEEP = 1
+    STOP = 2
+    """And keep."""
 
 
-def begun(size: Size, trace: Trace | None = None) -> tuple[World, Load]:
-    """At its origin."""
-    world = World(plan_of(size), _overlay, HopCost(), NEVER, trace)
-    world.make_random = small
-    return world, Load(world, size)
+class Clock(Protocol):
+    """How time passes in a process."""
+
+    waited_s: float
+    """Seconds, for other processes."""
+
+    def run(self, until: Nanos, most: int, wish: Wish) -> bool:
+        """About so many entries of the agenda; True when `until` is reached. `wish` is the first process's."""
+
+    def agreed(self) -> Wish:
+        """What the first process wished before the last moment at which all could stand still; here it is now."""
+
+    def keep(self, write: Callable[[Path], None], place: Path) -> None:
+        """All processes write a file each of the directory `place`: all are there then, or what was before. Raises OSError."""
 
 
-class Load:
-    """Who comes and goes, and who asks, in one world."""
+@dataclass(frozen=True)
+class Counts:
+    """What one process has to tell."""
 
-    def __init__(self, world: World, size: Size) -> None:
-        self.crashes = self.restarts = 0
-        self.built_s = self.wall_s = self.cpu_s = 0.0
+    built_s: float
+    wall_s: float
+    cpu_s: float
+    waited_s: float
+    rss_bytes: int
+    peak_bytes: int
+    bytes_more: int
+    """Than before it built its world."""
+    added: Counter[str]
+    """Figures of the whole that are sums of those of its parts."""
+    outcomes: Counter[tuple[bool, bool]]
+    hops: Counter[tuple[bool, int]]
+    trace: int | None
+    """The sum of all steps' hashes."""
+
+
+class Life:
+    """Of one process's hosts."""
+
+    def __init__(self, plan: Plan, size: Size, part: Part | None = None, trace: Trace | None = None) -> None:
+        began = time.perf_counter()
+        self.size = size
+        self.world = World(plan, _overlay, HopCost(), NEVER, trace, part=part)
+        self.world.make_random = small
+        self.load = Load(self.world, size, plan)
+        self.until = duration_of(size)
+        self.wall_s = self.cpu_s = self.waited_s = 0.0
         """What it has taken in all processes that it has lived in, without being kept and read again."""
         self.peak_bytes = 0
         """Of those before this one."""
-        self._size = size
-        self._world = world
-        self._until = duration_of(size)
-        self._churn = Random(f"{size.seed}/scale/churn")
-        self._clients = Random(f"{size.seed}/scale/clients")
-        self._zipf = Zipf(KEYS, ZIPF)
-        self._hosts = list(world.hosts.values())
-        self._rate = min(REQUESTS_MOST, REQUESTS_A_HOST * size.hosts)
-        self._dead = 0
-        self._outcomes: Counter[tuple[bool, bool]] = Counter()
-        """(first of its node, answered in time)."""
-        self._hops: Counter[tuple[bool, int]] = Counter()
-        seeds = set(world.seeds)
-        for host in self._hosts:
-            _, rest = SESSIONS.under_way(self._churn)
-            if host.id not in seeds:
-                self._at(host.plan.boot_at_ns + int(rest * SECOND), self._crash, host)
-        self._ask_next(int(WARM_S * SECOND))
+        self.built_s = time.perf_counter() - began
 
-    def _at(self, t: Nanos, what: Callable[[Nanos, SimHost, None, None], None], host: SimHost) -> None:
-        if t < self._until:
-            self._world.agenda.at(t, what, host)
-
-    def _crash(self, now: Nanos, host: SimHost, _b: None, _c: None) -> None:
-        self._world.kill(host, powered=True)
-        self.crashes += 1
-        self._dead += 1
-        self._at(now + int(ABSENCES.sample(self._churn) * SECOND), self._return, host)
-
-    def _return(self, now: Nanos, host: SimHost, _b: None, _c: None) -> None:
-        self._world.restart(host)
-        self.restarts += 1
-        self._at(now + int(SESSIONS.sample(self._churn) * SECOND), self._crash, host)
-
-    def _ask_next(self, now: Nanos) -> None:
-        t = now + int(self._clients.expovariate(self._rate) * SECOND)
-        if t + DEADLINE < self._until:
-            self._world.agenda.at(t, self._ask)
-
-    def _ask(self, now: Nanos, _a: None, _b: None, _c: None) -> None:
-        host = self._hosts[self._clients.randrange(len(self._hosts))]
-        key = self._zipf.sample(self._clients)
-        if host.core is not None:
-            number = host.requests
-            host.requests += 1
-            self._world.step(host, Request(APP, number, key, False, REQUEST_BYTES, REPLY_BYTES, now + DEADLINE), now)
-        self._ask_next(now)
-
-    # Time
-
-    def live(self, say: Say, file: Path | None, stop: Callable[[], bool]) -> None:
-        """To the end, or until `stop`: then Stopped is raised."""
-        agenda, world = self._world.agenda, self._world
+    def live(self, clock: Clock, say: Say, place: Path | None, keep: Callable[[Path], None], stop: Callable[[], bool]) -> None:
+        """To the end. `keep` writes this life to a file, in the directory `place`. Raises Stopped when it ends before, as
+        the first process's `stop` wishes."""
+        world = self.world
         kept = said = time.perf_counter()
-        steps, over = world.steps, False
+        steps, over, wish = world.steps, False, Wish.GO_ON
         while not over:
-            began, began_cpu = time.perf_counter(), time.process_time()
-            over = agenda.run(self._until, SLICE)
-            self._collect()
+            began, began_cpu, waited = time.perf_counter(), time.process_time(), clock.waited_s
+            over = clock.run(self.until, SLICE, wish)
+            self.load.collect()
             now = time.perf_counter()
             self.wall_s += now - began
             self.cpu_s += time.process_time() - began_cpu
+            self.waited_s += clock.waited_s - waited
             if now - said >= SAY_EVERY_S:
                 say(self._progress((world.steps - steps) / (now - said)))
                 said, steps = now, world.steps
-            stopped = not over and stop()
-            if file is not None and not over and (stopped or now - kept >= KEEP_EVERY_S):
-                self._keep(file, say)
+            agreed = clock.agreed()
+            if place is not None and not over and agreed is not Wish.GO_ON:
+                self._keep(clock, say, place, keep)
                 kept = said = time.perf_counter()
-            if stopped:
+            if not over and agreed is Wish.STOP:
                 raise Stopped
+            due = place is not None and now - kept >= KEEP_EVERY_S
+            wish = Wish.STOP if stop() else Wish.KEEP if due and agreed is Wish.GO_ON else Wish.GO_ON
 
-    def _keep(self, file: Path, say: Say) -> None:
+    def _keep(self, clock: Clock, say: Say, place: Path, keep: Callable[[Path], None]) -> None:
         """For want of room the run goes on without."""
-        began = time.perf_counter()
+        began, at = time.perf_counter(), self.world.agenda.now / SECOND
         self.peak_bytes = max(self.peak_bytes, rss(peak=True))
-        at = self._world.agenda.now / SECOND
         try:
-            state.keep(file, self._size, self._world, self)
+            clock.keep(keep, place)
         except OSError as error:
             say(f"at {at:.1f} virtual s it could not be kept: {error}")
         else:
-            say(f"kept at {at:.1f} virtual s in {time.perf_counter() - began:.0f} s, {file.stat().st_size / 1e9:.2f} GB: {file}")
+            say(f"kept at {at:.1f} virtual s in {time.perf_counter() - began:.0f} s: {place}")
 
     def _progress(self, rate: float) -> str:
         """The start costs more than what comes after it, so the estimate is too long at first."""
-        virtual_s, end_s, real_s = self._world.agenda.now / SECOND, self._until / SECOND, self.wall_s
-        left = real_s * (end_s - virtual_s) / virtual_s if virtual_s > 0 else float("nan")
-        told = f"{virtual_s:6.1f} of {end_s:.0f} virtual s in {real_s:.0f} s, {left:.0f} s to go"
-        return f"{told}, {rate:,.0f} steps/s, {rss() / 1e9:.2f} GB, {self.crashes} crashes"
+        virtual_s, end_s = self.world.agenda.now / SECOND, self.until / SECOND
+        left = self.wall_s * (end_s - virtual_s) / virtual_s if virtual_s > 0 else float("nan")
+        told = f"{virtual_s:6.1f} of {end_s:.0f} virtual s in {self.wall_s:.0f} s, {left:.0f} s to go"
+        return f"{told}, {rate:,.0f} steps/s, {rss() / 1e9:.2f} GB, {self.load.crashes} crashes"
 
-    def _collect(self) -> None:
-        world = self._world
-        for record in world.records:
-            if record["kind"] == "request":
-                first, ok = bool(record["first"]), record["outcome"] == "ok"
-                self._outcomes[first, ok] += 1
-                if ok:
-                    self._hops[first, record["hops"]] += 1
-        world.records.clear()
-        if world.died:
-            name, why = next(iter(world.died.items()))
-            raise InvalidRun(f"the node of {name} died of {why.strip().splitlines()[-1]}; no figure of this run means anything")
-        if self._dead > DEAD_KEPT * len(self._hosts):
-            self._dead = 0
-            gc.collect()
-
-    def told(self) -> Figures:
-        issued = sum(self._outcomes.values())
-        ok = self._outcomes[True, True] + self._outcomes[False, True]
-        return {
-            "issued": issued,
-            "ok": ok,
-            "availability": ok / issued if issued else None,
-            "first_hops": _mean(self._hops, True),
-            "repeat_hops": _mean(self._hops, False),
-        }
-
-
-def _mean(hops: Counter[tuple[bool, int]], first: bool) -> float | None:
-    """None: there were no such requests."""
-    found = {count: times for (one, count), times in hops.items() if one is first}
-    return sum(count * times for count, times in found.items()) / sum(found.values()) if found else None
+    def counts(self, before: int) -> Counts:
+        """`before`: bytes of the process when it had nothing of it."""
+        world, load = self.world, self.load
+        added = Counter(
+            steps=world.steps,
+            messages=world.fabric.delivered,
+            entries=world.agenda.handled,
+            waiting=len(world.agenda),
+            crashes=load.crashes,
+            restarts=load.restarts,
+            sent_across=0 if world.border is None else world.border.sent,
+            **census(world),
+        )
+        now, peak = rss(), max(self.peak_bytes, rss(peak=True))
+        hashed = None if world.trace is None else world.trace.sum
+        times = (self.built_s, self.wall_s, self.cpu_s, self.waited_s)
+        return Counts(*times, now, peak, now - before, added, load.outcomes, load.hops, hashed)
 
 
 def _overlay(node_id: str, config: Any, rng: Any) -> Any:
@@ -293,7 +195,7 @@ def bare_rate(waiting: int) -> float:
 
 def rss(*, peak: bool = False) -> int:
     """Bytes of this process in memory, now or at most so far."""
-    name = "VmHWM:" if peak else "VmRSS:"
+    name: Final = "VmHWM:" if peak else "VmRSS:"
     with open("/proc/self/status") as status:
         for line in status:
             if line.startswith(name):
@@ -302,8 +204,8 @@ def rss(*, peak: bool = False) -> int:
 
 
 @contextmanager
-def _no_garbage() -> Iterator[None]:
-    """Collections happen when enough has died (DEAD_KEPT), not whenever much was made."""
+def no_garbage() -> Iterator[None]:
+    """Collections happen when enough has died (`load.DEAD_KEPT`), not whenever much was made."""
     gc.disable()
     try:
         yield

@@ -1,7 +1,7 @@
 """A run that is under way, in a file: what takes hours goes on after the process, or the machine, has ended.
 
-    keep(file, size, world, rest)           header · hosts, one after the other · the world (agenda, fabric, counters) and `rest`
-    read(file) -> (world, rest)             the plan is made anew from the header; hosts first, then what was in them
+    keep(file, life)                what is in its hosts, one after the other · the rest (agenda, fabric, counters)
+    read(file, plan, part)          hosts are made anew from the plan, then what was in them is read
 
 Python's pickle, with one memory for the whole file, so that what hosts shared they share again. A host is written by its number
 wherever it is referred to, since from one to the next over their channels the whole world would be one recursion; so are the
@@ -19,13 +19,14 @@ from typing import IO, Any, Final
 
 from opus_node.core.types import NOTHING
 
-from opus_controller.bench.scale.worlds import Size, plan_of
+from opus_controller.bench.scale.run import Life
 from opus_controller.model.errors import ScenarioError
 from opus_controller.model.network import Network
 from opus_controller.model.plan import Host, PathTable, Plan
 from opus_controller.model.shapes import AccessLink
-from opus_controller.runtimes.sim.host import SimHost
-from opus_controller.runtimes.sim.world import World
+from opus_controller.runtimes.sim.host import Away, SimHost
+from opus_controller.runtimes.sim.parts import Part
+from opus_controller.runtimes.sim.world import place_of
 
 PROTOCOL: Final = 5
 FACTS: Final = ("plan", "id", "kind")
@@ -36,7 +37,7 @@ STATE: Final = tuple(slot for slot in SimHost.__slots__ if slot not in FACTS)
 # In the file these stand for what the reader has; it looks them up (`_Reader`).
 
 
-def sim_host(index: int) -> SimHost:
+def sim_host(index: int) -> SimHost | Away:
     raise NotImplementedError
 
 
@@ -64,6 +65,7 @@ class _Writer(pickle.Pickler):
     dispatch_table = copyreg.dispatch_table.copy()
     dispatch_table |= {
         SimHost: lambda host: (sim_host, (host.plan.index,)),
+        Away: lambda host: (sim_host, (host.plan.index,)),
         Host: lambda host: (plan_host, (host.index,)),
         Plan: lambda _: (plan, ()),
         Network: lambda _: (network, ()),
@@ -81,47 +83,42 @@ class _Reader(pickle.Unpickler):
         return self.places[name] if module == __name__ and name in self.places else super().find_class(module, name)
 
 
-def keep(file: Path, size: Size, world: World, rest: Any) -> None:
-    """Whole or not at all, in place of what was there. `world` is as the plan of `size` made it, without faults or trace. Raises
-    OSError."""
-    draft = file.with_suffix(".new")
+def keep(file: Path, life: Life) -> None:
+    """Without faults or trace. Raises OSError, and leaves nothing then."""
     try:
-        with draft.open("wb") as out:
+        with file.open("wb") as out:
             writer = _Writer(out, PROTOCOL)
-            writer.dump(size)
-            for host in world.hosts.values():
+            for host in life.world.hosts.values():
                 writer.dump(tuple(getattr(host, slot) for slot in STATE))
-            writer.dump((world, rest))
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+            writer.dump(life)
+    except OSError:
+        file.unlink(missing_ok=True)
+        raise
 
 
-def read(file: Path) -> tuple[World, Any]:
-    """Raises ScenarioError for a file that cannot be read."""
+def read(file: Path, made: Plan, part: Part | None) -> Life:
+    """What was kept of the same plan's same part. Raises ScenarioError for a file that cannot be read."""
     try:
         with file.open("rb") as source:
-            return _read(source)
+            return _read(source, made, part)
     except Exception as error:  # noqa: BLE001  (an unpickler raises whatever the bytes make it do)
         raise ScenarioError(f"{file}: {error}; allowed: what an earlier run has kept there, or no file") from None
 
 
-def _read(source: IO[bytes]) -> tuple[World, Any]:
-    reader = _Reader(source)
-    size: Size = reader.load()
-    made = plan_of(size)
-    links = Network.of(made)
+def _read(source: IO[bytes], made: Plan, part: Part | None) -> Life:
+    reader, links = _Reader(source), Network.of(made)
     kinds: dict[tuple[str, AccessLink], int] = {}
-    hosts = [SimHost.of(host, kinds) for host in made.hosts]
+    places = [place_of(host, kinds, part) for host in made.hosts]
     reader.places = {
-        "sim_host": hosts.__getitem__,
+        "sim_host": places.__getitem__,
         "plan_host": made.hosts.__getitem__,
         "plan": lambda: made,
         "network": lambda: links,
         "paths": lambda: made.paths,
     }
-    for host in hosts:
-        for slot, value in zip(STATE, reader.load(), strict=True):
-            setattr(host, slot, value)
-    world, rest = reader.load()
-    return world, rest
+    for host in places:
+        if isinstance(host, SimHost):
+            for slot, value in zip(STATE, reader.load(), strict=True):
+                setattr(host, slot, value)
+    life: Life = reader.load()
+    return life

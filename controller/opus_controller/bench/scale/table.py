@@ -2,29 +2,32 @@
 
 DIR/about.json      what they are of
 DIR/100000.json     the figures of a run of so many nodes, kept as they are made: what is there is not made again
-DIR/100000.state    such a run under way, while there are no figures of it: it goes on from there
+DIR/100000.state/   such a run under way, while there are no figures of it: it goes on from there
 DIR/scale.svg       steps, time and memory against the number of nodes
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from ctypes import c_bool
 from dataclasses import dataclass
 from math import log
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import Any
 
 from opus_controller.bench import kept
-from opus_controller.bench.scale.run import Figures, Stopped, play
+from opus_controller.bench.scale.load import Figures
+from opus_controller.bench.scale.parallel import play
+from opus_controller.bench.scale.run import Say, Stopped
 from opus_controller.bench.scale.worlds import Size
 from opus_controller.model.errors import OpusError, PlatformError
 from opus_controller.model.sources import digest_of, files_of
-
-Say = Callable[[str], None]
 
 MAKERS = (
     "opus_node",
@@ -47,6 +50,8 @@ class Order:
     depth: int = 3
     seed: int = 1
     into: Path | None = None
+    processes: int = 1
+    """That share the hosts of one run."""
 
     @property
     def sizes(self) -> list[Size]:
@@ -55,6 +60,7 @@ class Order:
     def about(self) -> dict[str, Any]:
         """What figures kept for it are of."""
         told = {"replicas": self.replicas, "minutes": self.minutes, "depth": self.depth, "seed": self.seed}
+        told["processes"] = self.processes
         return {"sources": digest_of(files_of(MAKERS)), **told}
 
 
@@ -64,26 +70,28 @@ def measure(order: Order, say: Say) -> list[Figures]:
     sizes = order.sizes  # all of them are checked before the first is made
     if order.into is not None:
         kept.claim(order.into, order.about(), "an earlier table like this one")
-    return [_apart(size, say, None) if order.into is None else _kept(size, say, order.into) for size in sizes]
+    if order.into is None:
+        return [_apart(size, order.processes, say, None) for size in sizes]
+    return [_kept(size, order.processes, say, order.into) for size in sizes]
 
 
-def _kept(size: Size, say: Say, directory: Path) -> Figures:
+def _kept(size: Size, processes: int, say: Say, directory: Path) -> Figures:
     """As the directory has it, made if it has not."""
-    file, state = directory / f"{size.hosts}.json", directory / f"{size.hosts}.state"
+    file, under_way = directory / f"{size.hosts}.json", directory / f"{size.hosts}.state"
     one = kept.read(file)
     if one is None:
-        one = _apart(size, say, state)
+        one = _apart(size, processes, say, under_way)
         kept.write(file, one)
-        state.unlink(missing_ok=True)
+        shutil.rmtree(under_way, ignore_errors=True)
     return one
 
 
-def _apart(size: Size, say: Say, file: Path | None) -> Figures:
+def _apart(size: Size, processes: int, say: Say, place: Path | None) -> Figures:
     """In a new process, so that no run's memory counts as another's. An interrupt reaches it, and waits for it to be kept."""
     say(f"{size.hosts} nodes, {size.m} replicas, {size.minutes:g} min, depth {size.depth}")
     context = get_context("spawn")
     line, theirs = context.Pipe()
-    process = context.Process(target=_live, args=(theirs, size, say, file))
+    process = context.Process(target=_live, args=(theirs, size, processes, say, place))
     process.start()
     theirs.close()
     try:
@@ -102,13 +110,23 @@ def _apart(size: Size, say: Say, file: Path | None) -> Figures:
     return found
 
 
-def _live(line: Connection, size: Size, say: Say, file: Path | None) -> None:
+def _live(line: Connection, size: Size, processes: int, say: Say, place: Path | None) -> None:
     """Until whoever wanted it asks it to stop, or is no more."""
-    asked, parent = [], os.getppid()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: asked.append(number))
+    asked, family = RawValue(c_bool, False), (os.getppid(), os.getpid())
+    """Shared with the processes that the run forks, whose parent is this one."""
+
+    def ask(number: int, frame: object) -> None:
+        asked.value = True
+
+    def stop() -> bool:
+        if os.getppid() not in family:
+            asked.value = True
+        return bool(asked.value)
+
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, ask)
     try:
-        line.send(play(size, say, file=file, stop=lambda: bool(asked) or os.getppid() != parent))
+        line.send(play(size, say, processes, place=place, stop=stop))
     except Stopped:
         line.send(None)
     except OpusError as error:

@@ -1,8 +1,14 @@
-"""Virtual time: what is to happen, in order of time and, at one instant, in the order in which it was put down.
+"""Virtual time: what is to happen, in order of time and, at one instant, by whose doing it is.
+
+    (time, turn)        turn: the index of the host that put the entry down, then how many it had put down before
+
+That order follows from what each host does, in its own order, and from nothing else: not from how the doings of hosts interleave,
+so it is the same wherever they live (`border`). What different hosts do at one instant cannot matter to each other: whatever
+goes from one to another takes time. What the world itself puts down comes last at its instant, in the order of its putting down.
 
 Time is cut into slots of about a tenth of a second. Only the slot that time is in is a heap; what is for later lies in its slot's
 list, unordered, until the slot comes (a calendar queue of one day: Brown, CACM 31(10), 1988). The order is the same as of one
-heap, since entries are compared by (time, number) alone; with millions waiting, a heap of all would touch twenty of them with
+heap, since entries are compared by (time, turn) alone; with millions waiting, a heap of all would touch twenty of them with
 each, and memory that no cache holds.
 """
 
@@ -10,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from opus_node.core.types import Nanos
 
@@ -19,12 +25,35 @@ Entry = tuple[Nanos, int, Handler, Any, Any, Any]
 
 SLOT_BITS: Final = 27
 """134 ms."""
+_TURN_BITS: Final = 40
+"""Entries of one host; indices of hosts lie above."""
+_WORLD: Final = 1 << 60
+"""The world's own turns, after those of a million hosts."""
+
+
+def turns_of(index: int) -> int:
+    """Before the first turn of the host of this index."""
+    return index << _TURN_BITS
+
+
+class Who(Protocol):
+    """Who puts entries down."""
+
+    turn: int
+    """Of the last one."""
+
+
+class _Turns:
+    __slots__ = ("turn",)
+
+    def __init__(self, turn: int) -> None:
+        self.turn = turn
 
 
 class Agenda:
-    """Entries are (time, number, handler, three arguments). The handler is called with the time and the arguments."""
+    """Entries are (time, turn, handler, three arguments). The handler is called with the time and the arguments."""
 
-    __slots__ = ("_heap", "_later", "_number", "_slot", "_slots", "handled", "now")
+    __slots__ = ("_brought", "_heap", "_later", "_slot", "_slots", "_world", "handled", "now")
 
     def __init__(self) -> None:
         self._heap: list[Entry] = []
@@ -34,25 +63,35 @@ class Agenda:
         """By slot, those after `_slot`."""
         self._slots: list[int] = []
         """A heap of the keys of `_later`."""
-        self._number = 0
+        self._world = _Turns(_WORLD)
+        self._brought = _Turns(0)
         self.now: Nanos = 0
         self.handled = 0
 
     def at(self, t: Nanos, handler: Handler, a: Any = None, b: Any = None, c: Any = None) -> None:
-        """Call `handler(t, a, b, c)` at `t`, or now if that has passed."""
-        self._number += 1
+        """The world's own: call `handler(t, a, b, c)` at `t`, or now if that has passed."""
+        self.put(t, self._world, handler, a, b, c)
+
+    def put(self, t: Nanos, who: Who, handler: Handler, a: Any = None, b: Any = None, c: Any = None) -> None:
+        """The same by the doing of a host."""
+        turn = who.turn = who.turn + 1
         if t < self.now:
             t = self.now
         slot = t >> SLOT_BITS
         if slot <= self._slot:
-            heappush(self._heap, (t, self._number, handler, a, b, c))
+            heappush(self._heap, (t, turn, handler, a, b, c))
             return
         later = self._later.get(slot)
         if later is not None:
-            later.append((t, self._number, handler, a, b, c))
+            later.append((t, turn, handler, a, b, c))
         else:
-            self._later[slot] = [(t, self._number, handler, a, b, c)]
+            self._later[slot] = [(t, turn, handler, a, b, c)]
             heappush(self._slots, slot)
+
+    def bring(self, t: Nanos, turn: int, handler: Handler, a: Any, b: Any, c: Any) -> None:
+        """An entry that a host elsewhere has put down."""
+        self._brought.turn = turn - 1
+        self.put(t, self._brought, handler, a, b, c)
 
     def __len__(self) -> int:
         return len(self._heap) + sum(map(len, self._later.values()))
@@ -60,7 +99,7 @@ class Agenda:
     def run(self, until: Nanos, most: int) -> bool:
         """Live up to and including `until`, at most so many entries; True when `until` is reached."""
         left = most
-        while self._heap or self._turn(until >> SLOT_BITS):
+        while self._heap or self._turn_over(until >> SLOT_BITS):
             heap = self._heap
             while heap and heap[0][0] <= until:
                 if not left:
@@ -76,7 +115,7 @@ class Agenda:
         self.handled += most - left
         return True
 
-    def _turn(self, last: int) -> bool:
+    def _turn_over(self, last: int) -> bool:
         """The next slot that has entries begins, unless it is after `last`; the heap is empty."""
         if not self._slots or self._slots[0] > last:
             return False

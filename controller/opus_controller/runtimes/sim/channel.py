@@ -1,17 +1,25 @@
-"""One end of a connection; the states of `opus_node.lines`, and one of the kernel's.
-
-A dialled channel, when it opens, gets a twin at the other end, an accepted channel, which carries the answers. The states:
+"""One half of a connection: what one end knows of it, which is what it has done and what has arrived. The states of
+`opus_node.lines`, and one of the kernel's.
 
     state        leaves it by
-    CONNECTING   connected: OPEN · refused: WAITING, peer unreachable, what waited is lost · no answer in time: WAITING
-    OPEN         message into a cut path: STALLED · reset: WAITING, peer unreachable · evicted or idle: CLOSED
+    CONNECTING   answered: OPEN · refused: WAITING, peer unreachable, what waited is lost · no answer in time: WAITING
+    OPEN         message into a cut path: STALLED · reset: WAITING, peer unreachable · evicted, idle, or the peer's FIN: CLOSED
     STALLED      a retransmission gets through: OPEN · silent for too long: WAITING, what was sent is lost · reset: as OPEN
-    WAITING      backoff over: CONNECTING if messages wait, else CLOSED
+    WAITING      backoff over: CONNECTING (with a half of its own) if messages wait, else CLOSED
 
-An accepted channel begins OPEN, ends CLOSED and never dials. An end that its twin has given up is an orphan: it learns by a
-reset, should it send.
+An accepted half begins OPEN, ends CLOSED and never dials. Everything that one end does to the other travels:
 
-What a channel does is in `fabric.py`; this is its state.
+    dialler                                           acceptor
+    CONNECTING  ── SYN ─────────────────────────────▶ one way later its state then decides: running, dead, paused, silent
+                ◀───── refusal after one round trip, answer after two (TCP's and HTTP/2's), or nothing
+    OPEN        ── headers, with the first message ─▶ OPEN: an accepted half begins
+                ◀───────────── messages ────────────▶ of a half that the receiver does not have: RST, one way back
+    CLOSED      ── FIN, after all messages ─────────▶ CLOSED
+
+A connection is known by its dialler, its acceptor and a number of the dialler's own that it never gives again. An end that the
+other has given up without a word learns by a reset, should it send.
+
+What a half does is in `fabric.py`; this is its state.
 """
 
 from __future__ import annotations
@@ -35,48 +43,68 @@ class State(Enum):
     CONNECTING = auto()
     OPEN = auto()
     STALLED = auto()
-    """Open as far as both ends know, but the path swallows everything; what was sent waits in the kernel."""
+    """Open as far as this end knows, but the path swallows everything; what was sent waits in the kernel."""
     WAITING = auto()
     CLOSED = auto()
 
 
-class Channel:
-    """From `source` to `target`: the messages of one direction."""
+class End:
+    """From which end of which connection something comes; never changes."""
 
-    __slots__ = (
-        "accepted", "backoff", "dialed_at", "hold", "incarnation", "last", "measured_at", "number", "opened_at",
-        "orphan", "path", "probed", "queue", "resetting", "round_trips", "rto", "source", "state", "target", "twin",
-        "unheard_since", "used_at", "version",
-    )  # fmt: skip
+    __slots__ = ("accepted", "number", "source", "target")
 
-    def __init__(self, source: SimHost, target: SimHost, path: Path, version: int, *, accepted: bool = False) -> None:
+    def __init__(self, source: SimHost, target: SimHost, number: int, accepted: bool) -> None:
         self.source = source
         self.target = target
+        self.number = number
+        """Of the connection, among its dialler's; later ones are higher. 0: not dialled yet."""
+        self.accepted = accepted
+        """Whether `target` has dialled."""
+
+    def half(self) -> Channel | None:
+        """The other end's, if that has one which lives."""
+        target = self.target
+        half = (target.channels if self.accepted else target.accepted).get(self.source.id)
+        if half is None or half.number != self.number:
+            return None
+        return half if half.state is State.OPEN or half.state is State.STALLED else None
+
+
+class Channel(End):
+    """The half at `source`: the messages to `target`."""
+
+    __slots__ = (
+        "backoff", "dialed_at", "hold", "incarnation", "last", "measured_at", "opened_at", "path", "probed", "queue",
+        "round_trips", "rto", "state", "told", "unheard_since", "used_at", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self, source: SimHost, target: SimHost, path: Path, version: int, number: int = 0, *, accepted: bool = False
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.number = number
+        self.accepted = accepted
         self.path = path
         self.version = version
         """Of the network that `path` was made for."""
-        self.accepted = accepted
-        """Of the target's making."""
-        self.twin: Channel | None = None
-        """The other end; None while there is none."""
-        self.orphan = False
-        """The other end has given it up without this one's knowing."""
+        self.told = accepted
+        """Whether the acceptor has been sent the headers, and so will have its half."""
         self.opened_at: Nanos = 0
         self.state = State.CONNECTING
         self.queue: deque[tuple[Nanos, Message]] | None = None
         """Since when each message waits, and it; None: nothing does."""
         self.incarnation = -1
-        """The process at the far end that the connection is with."""
+        """Dialled: the process that answered."""
         self.used_at: Nanos = 0
+        """When something was last sent or heard."""
         self.last: Nanos = 0
         """When the last message arrives; none arrives before the one before it."""
         self.hold: Nanos = 0
-        """Until when arrivals wait for one that the target's access link dropped."""
+        """Until when arrivals here wait for one that this end's access link dropped."""
         self.dialed_at: Nanos = 0
         self.backoff = BACKOFF_FIRST
         """From the last dial to the next one, should it fail."""
-        self.number = 0
-        """Connections made; tells timers of an earlier one apart."""
         self.unheard_since: Nanos | None = None
         """When the oldest message was sent of which no acknowledgement can come."""
         self.round_trips = 0
@@ -86,13 +114,19 @@ class Channel:
         """STALLED: between the last retransmission and the next."""
         self.probed = False
         """STALLED: whether the first one has been made."""
-        self.resetting = False
-        """A reset is on its way back."""
 
-    def quiet_since(self) -> Nanos:
-        """When either end last sent something."""
-        twin = self.twin
-        return self.used_at if twin is None or twin.used_at < self.used_at else twin.used_at
+    def again(self) -> Channel:
+        """For the next connection with the same peer; this one is over."""
+        fresh = Channel(self.source, self.target, self.path, self.version)
+        fresh.queue, self.queue = self.queue, None
+        fresh.backoff, fresh.used_at = self.backoff, self.used_at
+        self.state = State.CLOSED
+        return fresh
+
+    def open(self, now: Nanos) -> None:
+        self.state = State.OPEN
+        self.opened_at = self.used_at = now
+        self.measured_at = now - self.path.rtt
 
     def enqueue(self, now: Nanos, message: Message) -> bool:
         """Let `message` wait. Full: the oldest goes that can be dropped, or else the newcomer; then False."""
@@ -112,6 +146,11 @@ class Channel:
         if self.queue is None:
             self.queue = deque()
         self.queue.append((since, message))
+
+    def take_over(self, other: Channel) -> None:
+        """What waits there waits here."""
+        for since, message in other.taken():
+            self.keep(since, message)
 
     def expire(self, now: Nanos) -> int:
         """Drop what has waited too long; how many."""

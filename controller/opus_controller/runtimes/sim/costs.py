@@ -75,6 +75,8 @@ CONNECT_MOST = 5 * SECOND
 """Towards a peer that this process has never reached."""
 SILENCE_TIMEOUT = 1_500 * MILLISECOND
 """A connection whose oldest unacknowledged data is this old is given up (TCP_USER_TIMEOUT)."""
+LINGER = 2 * CONNECT_TIMEOUT
+"""Who has closed a connection in good order hears for so long what was sent before the other end knew (`lines.Dialled.close`)."""
 CALLED_WAIT = 500 * MILLISECOND
 """Whom something reaches ahead of its dial waits so long for that."""
 BACKOFF_FIRST = 100 * MILLISECOND

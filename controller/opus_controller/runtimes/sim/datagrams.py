@@ -8,42 +8,35 @@ answer to a question) and the refusal by the kernel of a host whose process is d
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from random import Random
+from typing import TYPE_CHECKING
 
 from opus_node.core.events import Event, Receive
 from opus_node.core.messages import Message, hastened
 from opus_node.core.types import Nanos
 from opus_node.sizes import MTU, datagram_size, is_control
 
-from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.costs import HopCost
 from opus_controller.runtimes.sim.host import SimHost
 from opus_controller.runtimes.sim.path import Path
 
+if TYPE_CHECKING:
+    from opus_controller.runtimes.sim.agenda import Agenda
+    from opus_controller.runtimes.sim.fabric import Fabric
+
 
 class Datagrams:
-    def __init__(
-        self,
-        agenda: Agenda,
-        random: Random,
-        hop: HopCost,
-        path: Callable[[SimHost, SimHost], Path],
-        step: Callable[[SimHost, Event, Nanos], None],
-        drops: Counter[str],
-    ) -> None:
-        """`path` between two hosts as the network is now; `step` as the fabric has it; `drops` counts by reason."""
+    def __init__(self, fabric: Fabric, agenda: Agenda, hop: HopCost, step: Callable[[SimHost, Event, Nanos], None]) -> None:
+        """`step` as the fabric has it."""
+        self._fabric = fabric
         self._agenda = agenda
-        self._random = random
         self._hop_ns = hop.per_message_ns
-        self._path = path
         self._paths: dict[tuple[str, str], Path] = {}
         """Of pairs that share theirs with no other: those that remember what they lost last."""
         self._step = step
-        self._drops = drops
+        self._drops = fabric.drops
         self.delivered = 0
-        self._arriving = self._arrive
+        self.handler = self._arrive
         """Bound once, not with each message."""
 
     def changed(self) -> None:
@@ -67,18 +60,18 @@ class Datagrams:
                 return True
             arrives += left - now
         path = self._between(source, target)
-        if path.cut or path.loses(self._random.random):
+        if path.cut or (path.lossy and path.loses(self._fabric.draw(source))):
             self._drops["datagram lost"] += 1
             return True
-        arrives += path.base if path.plain else path.transit(1, self._random.random)
+        arrives += path.base if path.plain else path.transit(1, self._fabric.draw(source))
         takes = int(wire * target.down.byte_ns) if target.down is not None else 0
-        self._agenda.at(arrives + takes, self._arriving, source, target, (message, wire, takes))
+        self._fabric.carry(arrives + takes, source, target, self.handler, source, target, (message, wire, takes))
         return True
 
     def _between(self, source: SimHost, target: SimHost) -> Path:
         path = self._paths.get((source.id, target.id))
         if path is None:
-            path = self._path(source, target)
+            path = self._fabric.path(source, target)
             if path.has_state:
                 self._paths[source.id, target.id] = path
         return path
@@ -92,13 +85,13 @@ class Datagrams:
                 self._drops["queue full"] += 1
                 return
             if left > now:
-                self._agenda.at(left, self._taken, source, target, (message, wire))
+                self._agenda.put(left, target, self._taken, source, target, (message, wire))
                 return
         self._taken(now, source, target, (message, wire))
 
     def _taken(self, now: Nanos, source: SimHost, target: SimHost, what: tuple[Message, int]) -> None:
         if target.core is not None and not target.paused and target.processor is not None:
-            self._agenda.at(target.processor.enter(now), self._deliver, source, target, what)
+            self._agenda.put(target.processor.enter(now), target, self._deliver, source, target, what)
         else:
             self._deliver(now, source, target, what)
 

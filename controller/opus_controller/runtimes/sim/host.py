@@ -14,9 +14,10 @@ from opus_node.workload import Arrivals
 from opus_controller.engine.clocks import RIGHT, Skew
 from opus_controller.model.plan import Host
 from opus_controller.model.shapes import DEFAULT_QUEUE_NS, LEAST_QUEUE_BYTES, AccessLink, Direction
-from opus_controller.runtimes.sim.agenda import Handler
+from opus_controller.runtimes.sim.agenda import Handler, turns_of
 from opus_controller.runtimes.sim.channel import Channel
-from opus_controller.runtimes.sim.costs import CALLED_WAIT
+from opus_controller.runtimes.sim.costs import CALLED_WAIT, LINGER
+from opus_controller.runtimes.sim.draws import Draws
 from opus_controller.runtimes.sim.processor import Processor
 
 DIALS = "connecting"
@@ -66,6 +67,8 @@ class SimHost:
     plan: Host
     id: str
     """The node's identity, its address."""
+    turn: int
+    """Of the last entry that it has put on the agenda; also numbers its dials."""
     kind: int = 0
     """Hosts of one site with equal access links are of one kind."""
     core: Core | None = None
@@ -89,6 +92,10 @@ class SimHost:
     """Those that peers dialled, by peer."""
     calling: dict[str, Nanos] = field(default_factory=dict)
     """Peers that have sent something ahead of their dial, and when; the latest last."""
+    closing: dict[tuple[str, int, bool], Nanos] | None = None
+    """Halves that it has closed in good order, by peer, number and whether accepted, and until when it hears what comes yet."""
+    draws: Draws | None = None
+    """For what its messages meet with; made with the first draw."""
     reached: tuple[str, ...] = ()
     """Peers that a dial of the running process has reached."""
     up: Rate | None = None
@@ -122,6 +129,17 @@ class SimHost:
     """The two together, by class of message, where somebody wants to know (`World.by_kind`); DIALS for what connecting takes
     besides."""
 
+    here = True
+    """In this process."""
+
+    def closes(self, peer: str, number: int, accepted: bool, now: Nanos) -> None:
+        """A half, in good order."""
+        if self.closing is None:
+            self.closing = {}
+        self.closing[peer, number, accepted] = now + LINGER
+        while self.closing[first := next(iter(self.closing))] < now:
+            del self.closing[first]
+
     def called(self, peer: str, now: Nanos) -> None:
         """Something came ahead of its dial."""
         self.calling.pop(peer, None)
@@ -132,7 +150,7 @@ class SimHost:
     @staticmethod
     def of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> SimHost:
         """`kinds` numbers the kinds of hosts met so far."""
-        host = SimHost(plan, plan.address, kinds.setdefault((plan.site, plan.access), len(kinds)))
+        host = SimHost(plan, plan.address, turns_of(plan.index), kind_of(plan, kinds))
         host.set_rates(plan.access)
         return host
 
@@ -143,3 +161,24 @@ class SimHost:
             if before is not None and after is not None:
                 after.free, after.dropped = before.free, before.dropped
             setattr(self, name, after)
+
+
+def kind_of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> int:
+    """`kinds` numbers those met so far."""
+    return kinds.setdefault((plan.site, plan.access), len(kinds))
+
+
+class Away:
+    """A host that lives in another process (`border`): of a SimHost what others need to send to it."""
+
+    __slots__ = ("down", "id", "kind", "part", "plan")
+
+    here = False
+
+    def __init__(self, plan: Host, kind: int, part: int) -> None:
+        self.plan = plan
+        self.id = plan.address
+        self.kind = kind
+        self.part = part
+        """The process."""
+        self.down = Rate(plan.access.down) if plan.access.down.rate_bps else None

@@ -73,6 +73,11 @@ class Path:
         self.plain = not (self._jitter or self._reorder or self.lossy)
         """Whether every message takes `base`."""
 
+    @property
+    def least(self) -> int:
+        """No packet takes less."""
+        return self.extra + (0 if self._reorder else max(0, self._delay + (self._jitter * self._table[0] >> SCALE_BITS)))
+
     def transit(self, packets: int, random: Callable[[], float]) -> int:
         """One-way time of a message of so many packets if none is lost, ns."""
         if packets == 1 and not self._reorder:

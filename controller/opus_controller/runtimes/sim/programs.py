@@ -105,7 +105,7 @@ class Programs:
         program = self._of(host, notice.app)
         program.turn += 1
         if not notice.active:
-            self._world.agenda.at(now + GRACE, self._stop, host, (notice.app, program.turn), host.incarnation)
+            self._world.agenda.put(now + GRACE, host, self._stop, host, (notice.app, program.turn), host.incarnation)
         elif not program.begun:  # or else it is taken back before it was stopped
             program.begun, program.pause = True, PAUSE_FIRST
             program.life += 1
@@ -123,20 +123,20 @@ class Programs:
             return
         found = self._nearest(host, files)
         if found is None:
-            self._world.agenda.at(now + RETRY, self._fetch, host, begun, incarnation)
+            self._world.agenda.put(now + RETRY, host, self._fetch, host, begun, incarnation)
             return
         source, takes = found
         if host.write_bps is not None:
             takes = max(takes, files.size * 8 * SECOND // host.write_bps) + files.size * 8 * SECOND // host.write_bps
-        self._world.agenda.at(now + takes, self._fetched, host, (*begun, source.id), incarnation)
+        self._world.agenda.put(now + takes, host, self._fetched, host, (*begun, source.id), incarnation)
         if takes > PROGRESS_EVERY:
-            self._world.agenda.at(now + PROGRESS_EVERY, self._coming, host, (*begun, now + takes), incarnation)
+            self._world.agenda.put(now + PROGRESS_EVERY, host, self._coming, host, (*begun, now + takes), incarnation)
 
     def _coming(self, now: Nanos, host: SimHost, coming: tuple[str, int, Nanos, Nanos], incarnation: int) -> None:
         if self._held_up(self._coming, host, coming, incarnation) or now >= coming[3]:
             return
         self._world.step(host, ServiceHealth(coming[0], False, "its files are on their way"), now)
-        self._world.agenda.at(now + PROGRESS_EVERY, self._coming, host, coming, incarnation)
+        self._world.agenda.put(now + PROGRESS_EVERY, host, self._coming, host, coming, incarnation)
 
     def _room(self, host: SimHost) -> int:
         """Bytes that its disk takes yet."""
@@ -149,7 +149,7 @@ class Programs:
         why = "no room on this host's disk for its files"
         self._tell(now, host, ProgramChanged(begun[0], "failed", why))
         self._world.step(host, ServiceHealth(begun[0], False, why, lost=True), now)
-        self._world.agenda.at(now + program.pause, self._fetch, host, begun, incarnation)
+        self._world.agenda.put(now + program.pause, host, self._fetch, host, begun, incarnation)
         program.pause = min(2 * program.pause, PAUSE_MOST)
 
     def _fetched(self, now: Nanos, host: SimHost, begun: tuple[str, int, Nanos, str], incarnation: int) -> None:
@@ -168,7 +168,7 @@ class Programs:
     def _start(self, now: Nanos, host: SimHost, begun: Begun, incarnation: int) -> None:
         self._of(host, begun[0]).started_at = now
         self._tell(now, host, ProgramChanged(begun[0], "started"))
-        self._world.agenda.at(now + self._services[begun[0]].model_start_ns, self._ready, host, begun, incarnation)
+        self._world.agenda.put(now + self._services[begun[0]].model_start_ns, host, self._ready, host, begun, incarnation)
 
     def _ready(self, now: Nanos, host: SimHost, begun: Begun, incarnation: int) -> None:
         if self._held_up(self._ready, host, begun, incarnation):
@@ -183,7 +183,7 @@ class Programs:
         if self._held_up(self._meter, host, begun, incarnation):
             return
         self._world.step(host, Consumed(begun[0], self._of(host, begun[0]).core_time), now)
-        self._world.agenda.at(now + CONSUMED_EVERY, self._meter, host, begun, incarnation)
+        self._world.agenda.put(now + CONSUMED_EVERY, host, self._meter, host, begun, incarnation)
 
     def _stop(self, now: Nanos, host: SimHost, stop: tuple[str, int], incarnation: int) -> None:
         app, turn = stop
@@ -226,7 +226,7 @@ class Programs:
     # Requests
 
     def serve(self, host: SimHost, serve: Serve, now: Nanos) -> None:
-        self._world.agenda.at(now + self._services[serve.app].model_answer_ns, self._served, host, serve, host.incarnation)
+        self._world.agenda.put(now + self._services[serve.app].model_answer_ns, host, self._served, host, serve, host.incarnation)
 
     def _served(self, now: Nanos, host: SimHost, serve: Serve, incarnation: int) -> None:
         if host.core is None or host.incarnation != incarnation:

@@ -1,9 +1,12 @@
 """The digest of everything that every node did: equal digests mean equal runs, step by step.
 
-Each step adds its time, host, event, and all of Ready. A received message is not hashed again: it was when it was sent,
-and a stream keeps order, so its source and the time say which it is. Nothing that Python's hash randomization could
-change enters (no `hash()`, no set order), nor does object identity: `marshal`'s version 2 writes values alone (later
-versions write which objects are shared and which strings interned), four times as fast as `repr`.
+Each step is hashed with its time, its host, how many steps that host has made before, the event, and all of Ready; the digest is
+the sum of all these hashes. So it tells the order of each host's steps but not how those of different hosts interleave, and
+digests of parts of a run, of disjoint hosts each, add up to the whole's (Clarke and others, *Incremental multiset hash
+functions*, 2003). A received message is not hashed again: it was when it was sent, and a stream keeps order, so its source and
+the time say which it is. Nothing that Python's hash randomization could change enters (no `hash()`, no set order), nor does
+object identity: `marshal`'s version 2 writes values alone (later versions write which objects are shared and which strings
+interned), four times as fast as `repr`.
 """
 
 from __future__ import annotations
@@ -19,17 +22,19 @@ from opus_node.core.events import Event, Ready, Receive
 from opus_node.core.types import Nanos
 
 Flat = tuple[Any, ...]
-_BATCH = 512
 _VALUES_ALONE = 2
 """The version of marshal's format."""
+_BYTES = 32
 
 
 class Trace:
     """Grows by `step`; `digest()` can be asked at any time."""
 
     def __init__(self) -> None:
-        self._sha = sha256()
-        self._steps: list[bytes] = []
+        self.sum = 0
+        """Of all steps' hashes; a digest is its lowest bits."""
+        self._made: dict[int, int] = {}
+        """Steps, by host."""
         self.steps = 0
 
     def step(self, now: Nanos, host: int, event: Event, ready: Ready) -> None:
@@ -42,18 +47,18 @@ class Trace:
             done.append([flat(out) for out in (*ready.notices, *ready.replies)])
         if ready.serves:
             done.append([flat(out) for out in ready.serves])
-        self._steps.append(dumps((now, host, what, done, ready.wake_at), _VALUES_ALONE))
+        made = self._made[host] = self._made.get(host, 0) + 1
+        hashed = sha256(dumps((now, host, made, what, done, ready.wake_at), _VALUES_ALONE))
+        self.sum += int.from_bytes(hashed.digest(), "big")
         self.steps += 1
-        if len(self._steps) >= _BATCH:
-            self._absorb()
-
-    def _absorb(self) -> None:
-        self._sha.update(b"".join(self._steps))
-        self._steps.clear()
 
     def digest(self) -> str:
-        self._absorb()
-        return self._sha.hexdigest()
+        return digest_of(self.sum)
+
+
+def digest_of(total: int) -> str:
+    """Of the sum of all steps' hashes."""
+    return (total % (1 << 8 * _BYTES)).to_bytes(_BYTES, "big").hex()
 
 
 _FLATTENERS: dict[type, Callable[[Any], Flat]] = {}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from opus_node.choices import choosing
 from opus_node.clock import ClockedCore, HostClock
@@ -26,9 +26,11 @@ from opus_controller.model.plan import App, Host, HostAbilities, Plan
 from opus_controller.model.plan import Utility as Worth
 from opus_controller.model.shapes import AccessLink, HostChange
 from opus_controller.runtimes.sim.agenda import Agenda
+from opus_controller.runtimes.sim.border import Border
 from opus_controller.runtimes.sim.costs import HopCost, StartCost
 from opus_controller.runtimes.sim.fabric import Fabric
-from opus_controller.runtimes.sim.host import NONE_SERVED, Core, SimHost
+from opus_controller.runtimes.sim.host import NONE_SERVED, Away, Core, SimHost, kind_of
+from opus_controller.runtimes.sim.parts import Part
 from opus_controller.runtimes.sim.processor import Processor
 from opus_controller.runtimes.sim.programs import Programs
 from opus_controller.runtimes.sim.trace import Trace
@@ -50,10 +52,15 @@ class World:
         sample_every: Nanos,
         trace: Trace | None,
         start: StartCost | None = None,
+        part: Part | None = None,
     ) -> None:
+        """`part`: only these hosts live here, the others in other processes. Not with services (`programs` looks at all hosts at
+        once), nor with faults: nobody tells the other processes."""
         self.agenda = Agenda()
         kinds: dict[tuple[str, AccessLink], int] = {}
-        self.hosts = {host.name: SimHost.of(host, kinds) for host in plan.hosts}
+        places = [place_of(host, kinds, part) for host in plan.hosts]
+        self.hosts = {place.plan.name: place for place in places if isinstance(place, SimHost)}
+        """Those that live here."""
         self.trace = trace
         self.records: list[dict[str, Any]] = []
         self.died: dict[str, str] = {}
@@ -68,24 +75,27 @@ class World:
         self._plan = plan
         self._make_core = make_core
         self._sample_every = sample_every
-        self._by_id = {host.id: host for host in self.hosts.values()}
-        self.seeds = tuple(self.hosts[name].id for name in plan.seeds)
+        by_id = {place.id: cast(SimHost, place) for place in places}
+        seeds = set(plan.seeds)
+        addresses = {host.name: host.address for host in plan.hosts if host.name in seeds}
+        self.seeds = tuple(addresses[name] for name in plan.seeds)
         self._configs: dict[HostAbilities, NodeConfig] = {}
         self._meter_every = meter_every(config_of(plan, plan.hosts[0], Past()))
         self._specs: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._flood: dict[str, tuple[WorkloadSpec, ...]] = {}
         self._instant: Nanos = -1
         self._steps_at_instant = 0
-        self.fabric = Fabric(self.agenda, Network.of(plan), self._by_id, Random(f"{plan.seed}/network"), hop, self.step)
-        self._histories = Histories(plan)
+        self.fabric = Fabric(self.agenda, Network.of(plan), by_id, f"{plan.seed}/network", hop, self.step)
+        self.border = Border(self.agenda, self.fabric, places) if part is not None else None
+        self._histories = Histories(plan) if part is None else Histories(plan, part.has)
         self._programs = Programs(plan, self)
         down, absent = Network.of(plan).down, plan.absent
-        there, seeds = ([name for name in names if name not in absent] for names in (self.hosts, plan.seeds))
-        delays = (start or StartCost()).delays(there, seeds)
+        there = [host.name for host in plan.hosts if host.name not in absent]
+        delays = (start or StartCost()).delays(there, [name for name in plan.seeds if name not in absent])
         for name, host in self.hosts.items():
             host.powered = name not in down
             if name not in absent:
-                self.agenda.at(host.plan.boot_at_ns + delays[name], self._boot, host, 0)
+                self.agenda.put(host.plan.boot_at_ns + delays[name], host, self._boot, host, 0)
         self.agenda.at(sample_every, self._sample)
 
     # Processes
@@ -104,7 +114,7 @@ class World:
             host.core = ClockedCore(host.core, host.clock, host.id)
         self._start_clients(host, now)
         self.step(host, Boot(self.seeds, incarnation), now)
-        self.agenda.at(now + self._meter_every, self._metering, host, incarnation)
+        self.agenda.put(now + self._meter_every, host, self._metering, host, incarnation)
 
     def _told(self, host: Host, history: Past) -> NodeConfig:
         """Hosts that are alike are told the same, and but one copy of it is kept; what a host has lived is its own."""
@@ -119,7 +129,7 @@ class World:
         """As a process's event loop does: not while it is paused, and then a moment later."""
         if host.core is None or host.incarnation != incarnation:
             return
-        self.agenda.at(now + self._meter_every, self._metering, host, incarnation)
+        self.agenda.put(now + self._meter_every, host, self._metering, host, incarnation)
         if not host.paused:
             self.step(host, Metered(host.control_sent + host.control_received), now)
 
@@ -149,13 +159,13 @@ class World:
             return
         now = self.agenda.now
         host.leaving, host.clients = True, []
-        self.agenda.at(now + MOST + SENT_BY, self._end, host, host.incarnation)
+        self.agenda.put(now + MOST + SENT_BY, host, self._end, host, host.incarnation)
         self.step(host, Leave(), now)
 
     def _sent(self, now: Nanos, host: SimHost, incarnation: int, by: Nanos) -> None:
         """Ends a node that has left when all it has said is sent."""
         if now < by and host.incarnation == incarnation and self.fabric.has_unsent(host):
-            self.agenda.at(now + _SENT_LOOK, self._sent, host, incarnation, by)
+            self.agenda.put(now + _SENT_LOOK, host, self._sent, host, incarnation, by)
         else:
             self._end(now, host, incarnation, None)
 
@@ -196,14 +206,14 @@ class World:
         host.clock.set(now, host.skew.ahead_ns, host.skew.drift_ppm)
         if host.core is not None:
             host.wake_at = host.woken_at = now
-            self.agenda.at(now, self._wake, host, now, host.incarnation)
+            self.agenda.put(now, host, self._wake, host, now, host.incarnation)
 
     def resume(self, host: SimHost) -> None:
         """What its kernel kept comes first, then what its clocks missed."""
         host.paused = False
         waiting, host.waiting = host.waiting, []
         for _, handler, a, b, c in sorted(waiting, key=lambda entry: entry[0]):
-            self.agenda.at(self.agenda.now, handler, a, b, c)
+            self.agenda.put(self.agenda.now, host, handler, a, b, c)
 
     # Steps
 
@@ -235,13 +245,13 @@ class World:
             self._programs.serve(host, serve, now)
         if ready.left and not host.left:
             host.left = True
-            self.agenda.at(now, self._sent, host, host.incarnation, now + SENT_BY)
+            self.agenda.put(now, host, self._sent, host, host.incarnation, now + SENT_BY)
         wake_at = ready.wake_at
         if wake_at != host.wake_at:
             host.wake_at = wake_at
             if wake_at is not None and (host.woken_at is None or wake_at < host.woken_at):
                 host.woken_at = wake_at
-                self.agenda.at(wake_at, self._waking, host, wake_at, host.incarnation)
+                self.agenda.put(wake_at, host, self._waking, host, wake_at, host.incarnation)
 
     def _wake(self, now: Nanos, host: SimHost, asked_for: Nanos, incarnation: int) -> None:
         """Wishes change with nearly every step, so one entry is kept, and passed on if it is for an older, earlier wish."""
@@ -256,7 +266,7 @@ class World:
             return
         if wake_at > now:
             host.woken_at = wake_at
-            self.agenda.at(wake_at, self._waking, host, wake_at, incarnation)
+            self.agenda.put(wake_at, host, self._waking, host, wake_at, incarnation)
             return
         host.wake_at = None
         self.step(host, Wake(), now)
@@ -306,7 +316,7 @@ class World:
 
     def _await_arrival(self, host: SimHost, client: Arrivals, arrival: Arrival | None) -> None:
         if arrival is not None:
-            self.agenda.at(arrival.at_ns, self._arrival, host, client, arrival)
+            self.agenda.put(arrival.at_ns, host, self._arrival, host, client, arrival)
 
     def _arrival(self, now: Nanos, host: SimHost, client: Arrivals, arrival: Arrival) -> None:
         if client not in host.clients:  # of a process or a workload that has ended
@@ -328,6 +338,12 @@ class World:
             if host.core is not None and not host.paused and not host.leaving:
                 self.records.append(sample_of(now, host, host.core))
         self.agenda.at(now + self._sample_every, self._sample)
+
+
+def place_of(host: Host, kinds: dict[tuple[str, AccessLink], int], part: Part | None) -> SimHost | Away:
+    if part is None or part.has(host):
+        return SimHost.of(host, kinds)
+    return Away(host, kind_of(host, kinds), part.of_site[host.site])
 
 
 def _note_role(host: SimHost, notice: RoleChanged) -> None:
