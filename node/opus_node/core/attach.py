@@ -38,7 +38,7 @@ from opus_node.core.ways import Way, Ways
 JOIN_PROBES = 5
 """Agents measured when joining (DESIGN: 3 to 5)."""
 JOIN_WINDOW: Nanos = 1500 * MILLISECOND
-"""How long the first measurements may take; they end sooner, see `_probed`."""
+"""How long the first measurements may take; they end sooner, see `probed`."""
 FIND_TIMEOUT: Nanos = 800 * MILLISECOND
 """The longest terrestrial round trip, twice: a seed may have hundreds to answer. Asked and answered by datagrams."""
 BACKOFF_FIRST: Nanos = 500 * MILLISECOND
@@ -56,6 +56,25 @@ FULL_FOR: Nanos = 10 * SECOND
 NUDGE: Nanos = 500 * MILLISECOND
 
 
+class Below(Protocol):
+    """Who attaches: a node with its clients (`node.NodeCore`), or an agent with its nodes (`levels.AsAgent`).
+
+    One object: a bound method for each of its answers would take every node 64 bytes more.
+    """
+
+    def demand(self) -> tuple[Demand, ...]:
+        """What goes on leases."""
+
+    def shares(self) -> dict[AppId, float]:
+        """Of its demand, by which applications are weighed."""
+
+    def near(self, told: NearReplicas) -> None:
+        """Takes what the agent tells of replicas."""
+
+    def acquainted(self) -> list[NodeId]:
+        """Nodes known for other reasons, to be asked when no agent answers."""
+
+
 class Above(Protocol):
     """An agent's part in the zone whose head it attaches to."""
 
@@ -71,10 +90,9 @@ class Attachment:
 
     __slots__ = (
         "_above",
-        "_acquainted",
         "_asking",
+        "_below",
         "_ctx",
-        "_demand",
         "_eager",
         "_find_nonce",
         "_guide",
@@ -85,7 +103,6 @@ class Attachment:
         "_leases",
         "_leaving",
         "_lookout",
-        "_near",
         "_next_seed",
         "_picked",
         "_prober",
@@ -99,30 +116,15 @@ class Attachment:
         "ways",
     )
 
-    def __init__(
-        self,
-        ctx: Context,
-        prober: Prober,
-        demand: Callable[[], tuple[Demand, ...]],
-        shares: Callable[[], dict[AppId, float]],
-        near: Callable[[NearReplicas], None],
-        acquainted: Callable[[], list[NodeId]],
-        above: Above | None = None,
-    ) -> None:
-        """`demand` goes on leases, `shares` of it weigh applications; `near` takes what the agent tells of replicas.
-
-        `acquainted` are nodes known for other reasons, to be asked when no agent answers. `above` is what is told and heard
-        besides where it is an agent that attaches, to the head of a zone.
-        """
+    def __init__(self, ctx: Context, prober: Prober, below: Below, above: Above | None = None) -> None:
+        """`above` is what is told and heard besides where it is an agent that attaches, to the head of a zone."""
         self._ctx = ctx
         self._prober = prober
-        self._demand = demand
-        self._near = near
-        self._acquainted = acquainted
+        self._below = below
         self._above = above
         self.agent: NodeId = ""
-        self.ways = Ways(ctx, shares)
-        self._lookout = Lookout(ctx, prober, self.ways, self._probed, self._lease_now)
+        self.ways = Ways(ctx, below)
+        self._lookout = Lookout(ctx, prober, self.ways, self)
         self._seeds: tuple[NodeId, ...] = ()
         self._next_seed = -1
         self._find_nonce = 0
@@ -208,7 +210,7 @@ class Attachment:
         if self._guide and self._guide not in targets:
             targets.append(self._guide)
         elif self._rounds or not targets:
-            others = [*self._acquainted(), *self.ways.by_agent]
+            others = [*self._below.acquainted(), *self.ways.by_agent]
             others = [node for node in others if node not in targets]
             if others:
                 targets.append(ctx.rng.choice(others))
@@ -250,10 +252,10 @@ class Attachment:
         for agent in picks:
             way = self.ways.by_agent[agent]
             way.asked(self._ctx.now)
-            self._prober.ask(agent, self._probed)
+            self._prober.ask(agent, self.probed)
         self._schedule(self._ctx.now + window + 2 * self._ctx.lag, self._choose)
 
-    def _probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+    def probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         way = self.ways.get(node)
         if way is None:
             return
@@ -265,7 +267,7 @@ class Attachment:
         way.at = reply.at
         way.crowded = reply.room < 0
         self.ways.told(way, reply.delays)
-        way.rtt.sample(rtt)
+        way.sample(rtt)
         if self._since >= 0 and not self._asking:
             self._search_progress(rtt)
         else:
@@ -294,7 +296,7 @@ class Attachment:
         before, self._handed_from = self._handed_from, None
         if answered:
             best = self.ways.choose(answered)
-            if before is not None and best.rtt.delay() > max(before.rtt.delay(), ctx.config.near_enough) + MOVE_LEAST:
+            if before is not None and best.delay() > max(before.delay(), ctx.config.near_enough) + MOVE_LEAST:
                 self._refused(before, ())
             else:
                 self._ask(best)
@@ -317,7 +319,7 @@ class Attachment:
         self._asking = way.agent
         way.told = None
         self._lease(way)
-        self._schedule(self._ctx.now + 2 * self._ctx.patience(way.rtt) + 200 * MILLISECOND, self._ask_silent)
+        self._schedule(self._ctx.now + 2 * self._ctx.patience(way) + 200 * MILLISECOND, self._ask_silent)
 
     def _ask_silent(self, _: object) -> None:
         way = self.ways.get(self._asking)
@@ -335,6 +337,7 @@ class Attachment:
         self._picked = ()
         if self._search_timer is not None:
             self._search_timer.cancel()
+            self._search_timer = None
 
     # Attached
 
@@ -349,11 +352,10 @@ class Attachment:
             former = self.ways.get(before)
             if former is not None:
                 former.lease = former.told = None
-        ctx.notices.append(Attached(way.agent, way.rtt.srtt))
+        ctx.notices.append(Attached(way.agent, way.srtt))
         self._leases = 0
         self._lookout.attached(way)
-        if self._silence_timer is not None:
-            self._silence_timer.cancel()
+        self._answered_lease()
         self._schedule_lease(0.4, 1.1)
 
     def _schedule_lease(self, low: float = 0.9, high: float = 1.1) -> None:
@@ -369,13 +371,13 @@ class Attachment:
         ctx = self._ctx
         self._leases += 1
         self._lease_retried = False
-        self._lease_awaited(way, ctx.patience(way.rtt) + 100 * MILLISECOND)
+        self._lease_awaited(way, ctx.patience(way) + 100 * MILLISECOND)
         self._schedule_lease()
         if self._leases >= ctx.budget.stretched(BACKUP_EVERY):
             self._leases = 0
             others = [other for other in self.ways if other.agent != self.agent]
             if others:
-                self._prober.ask(ctx.rng.choice(others).agent, self._probed)
+                self._prober.ask(ctx.rng.choice(others).agent, self.probed)
         self._look()
 
     def _look(self) -> None:
@@ -390,7 +392,7 @@ class Attachment:
         if self.ways.cost(way) < worth_moving(self.ways.cost(current)):
             self._ask(way)
 
-    def _lease_now(self) -> None:
+    def lease_now(self) -> None:
         way = self.ways.get(self.agent)
         if way is not None:
             self._lease(way)
@@ -401,6 +403,11 @@ class Attachment:
             self._silence_timer.cancel()
         self._silence_timer = self._ctx.timers.at(self._ctx.now + patience, self._lease_silent)
 
+    def _answered_lease(self) -> None:
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+            self._silence_timer = None
+
     def _lease_silent(self, _: object) -> None:
         """No request waits, so an agent that is busy gets a second chance; a wave of probes would make all agents busier."""
         way = self.ways.get(self.agent)
@@ -408,7 +415,7 @@ class Attachment:
             self.agent_silent(self.agent)
         else:
             self._lease_retried = True
-            self._lease_awaited(way, 2 * self._ctx.patience(way.rtt) + LEASE_AGAIN)
+            self._lease_awaited(way, 2 * self._ctx.patience(way) + LEASE_AGAIN)
 
     def _lease(self, way: Way) -> None:
         ctx = self._ctx
@@ -427,12 +434,12 @@ class Attachment:
             self._lease_seq,
             ctx.incarnation,
             ctx.age,
-            way.rtt.srtt,
+            way.srtt,
             abilities.cpu,
             abilities.memory,
             abilities.storage,
             abilities.bandwidth,
-            self._demand(),
+            self._below.demand(),
             ctx.position.at,
             self.ways.spare(way),
             self._lookout.measured(),
@@ -459,16 +466,15 @@ class Attachment:
                 other.changed()
             self._lookout.hurry()
         if message.seq and message.seq == way.lease_seq:
-            self._ctx.met(source, way.rtt, self._ctx.now - way.lease_sent_at, way.at)
+            self._ctx.met(source, way, self._ctx.now - way.lease_sent_at, way.at)
             way.told = None if message.again or not message.accepted else way.lease
         if source in (self.agent, self._asking):
             for one in message.near:
-                self._near(one)
+                self._below.near(one)
         if source == self._asking:
             self._answered(way, message)
         elif source == self.agent:
-            if self._silence_timer is not None:
-                self._silence_timer.cancel()
+            self._answered_lease()
             if message.accepted:
                 if news:
                     self._lookout.hurry()
@@ -528,7 +534,7 @@ class Attachment:
         self._asking = ""
         self._recovering = True
         picks = [agent, *self._nearest(self._ctx.config.wave, varied=True)]
-        self._search(picks, way.rtt.timeout(self._ctx.config))
+        self._search(picks, way.timeout(self._ctx.config))
 
     def stood_down(self, node: NodeId, other: NodeId = "") -> None:
         """It lives and is no agent any more; `other` is its own. Whoever has lost theirs asks it for those that it knows."""
@@ -580,11 +586,10 @@ class Attachment:
         if way is not None:
             way.heard_at = self._ctx.now
             way.silent = 0
-            way.rtt.sample(rtt, self._ctx.now)
+            way.sample(rtt, self._ctx.now)
 
     def rtt_of(self, agent: NodeId) -> Rtt | None:
-        way = self.ways.get(agent)
-        return None if way is None else way.rtt
+        return self.ways.get(agent)
 
     # Timers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from opus_node.core.budget import Budget
 from opus_node.core.coordinates import Place, Position
@@ -62,9 +62,10 @@ class Context:
         self.budget = Budget(config)
         self.timers = Timers()
         self.sends: list[Send] = []
-        self.replies: list[ClientReply] = []
+        self.replies: tuple[ClientReply, ...] = ()
+        """Of the lowest level only, like `serves`; mostly empty."""
         self.notices: list[Notice] = []
-        self.serves: list[Serve] = []
+        self.serves: tuple[Serve, ...] = ()
         self.level = 0
 
     @property
@@ -81,7 +82,7 @@ class Context:
         other.incarnation, other.agent_incarnation = self.incarnation, (self.incarnation << REFUTATIONS) + 1
         other._late, other._late_at = self._late, self._late_at
         other.timers, other.budget = self.timers, self.budget
-        other.sends, other.replies, other.serves = self.sends, self.replies, self.serves
+        other.sends = self.sends
         other.notices = Muted(self.notices)
         return other
 
@@ -132,6 +133,10 @@ class Context:
     def jitter(self, span: Nanos, low: float = 0.9, high: float = 1.1) -> Nanos:
         """`span` times a random factor: what all nodes do at boot must not stay in step."""
         return int(span * (low + (high - low) * self.rng.random()))
+
+
+NOBODY: Final = Context("", NodeConfig(), Random(0))
+"""A node without applications. Parts that then have nothing to do are made for it, once: all nodes share them."""
 
 
 class Muted(list[Notice]):

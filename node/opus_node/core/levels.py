@@ -43,7 +43,7 @@ class Level:
         if self.role is None:
             return self.attachment.backups()
         live = [member for member in self.role.peers.members.values() if member.live]
-        live.sort(key=lambda member: (member.rtt.delay(), member.node))
+        live.sort(key=lambda member: (member.delay(), member.node))
         return [member.node for member in live]
 
 
@@ -52,7 +52,7 @@ def above(below: Level, base: Context) -> Level:
     ctx = base.above(below.ctx.level + 1)
     prober = Prober(ctx)
     agent = AsAgent(below)
-    attachment = Attachment(ctx, prober, agent.demand, agent.shares, agent.near, agent.acquainted, agent)
+    attachment = Attachment(ctx, prober, agent, agent)
     return Level(ctx, prober, attachment)
 
 

@@ -8,11 +8,11 @@ a thousand nodes that all measure every new agent at once are what a start can l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from opus_node.core.context import Context
 from opus_node.core.messages import LeaseReply, Measured, ProbeReply
-from opus_node.core.prober import OnReply, Prober
+from opus_node.core.prober import Prober
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, NOTHING, SECOND, Nanos, NodeId
 from opus_node.core.ways import Way, Ways
@@ -37,16 +37,23 @@ def worth_moving(now_at: Nanos) -> Nanos:
     return now_at - max(int(MOVE_SHARE * now_at), MOVE_LEAST)
 
 
-class Lookout:
-    __slots__ = ("_answer_timer", "_ctx", "_found", "_look_at", "_measured", "_pause", "_prober", "_send", "_timer", "_ways")
+class Seeker(Protocol):
+    """Who looks around (`attach.Attachment`)."""
 
-    def __init__(self, ctx: Context, prober: Prober, ways: Ways, found: OnReply, send: Callable[[], None]) -> None:
-        """`found` takes what agents answer, `send` sends a lease now."""
+    def probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+        """Takes what an agent answers."""
+
+    def lease_now(self) -> None: ...
+
+
+class Lookout:
+    __slots__ = ("_answer_timer", "_ctx", "_look_at", "_measured", "_pause", "_prober", "_seeker", "_timer", "_ways")
+
+    def __init__(self, ctx: Context, prober: Prober, ways: Ways, seeker: Seeker) -> None:
         self._ctx = ctx
         self._prober = prober
         self._ways = ways
-        self._found = found
-        self._send = send
+        self._seeker = seeker
         self._timer: Timer | None = None
         self._answer_timer: Timer | None = None
         self._look_at: Nanos = 0
@@ -65,7 +72,7 @@ class Lookout:
     def attached(self, way: Way) -> None:
         """To a new agent: there is time to look around, the less the farther it is."""
         self._pause = 0
-        if way.rtt.delay() <= self._ctx.config.near_enough:
+        if way.delay() <= self._ctx.config.near_enough:
             self._look_at = self._ctx.now + self._ctx.jitter(PAUSE_NEAR)
 
     def hurry(self) -> None:
@@ -87,7 +94,7 @@ class Lookout:
         wanted = [agent for hoped, agent in sorted(hopes) if hoped <= most]
         if not wanted:
             return
-        far = current.rtt.delay() > ctx.config.near_enough
+        far = current.delay() > ctx.config.near_enough
         for agent in wanted[: AT_ONCE if far else 1]:
             self._ask(agent)
         pause = ctx.jitter(self._pause or (PAUSE_FAR if far else PAUSE_NEAR))
@@ -104,6 +111,7 @@ class Lookout:
         return True
 
     def _due(self, current: Way) -> None:
+        self._timer = None
         if self._ways.get(current.agent) is current:
             self.look(current)
 
@@ -111,7 +119,7 @@ class Lookout:
         way = self._ways.by_agent[agent]
         way.wanted = False
         way.asked(self._ctx.now)
-        self._prober.ask(agent, self._found)
+        self._prober.ask(agent, self._seeker.probed)
 
     # What the agent wants to know
 
@@ -130,8 +138,9 @@ class Lookout:
             self._measured[node] = rtt
 
     def _answer(self, _: object) -> None:
+        self._answer_timer = None
         if self._measured:
-            self._send()
+            self._seeker.lease_now()
 
     def measured(self) -> tuple[Measured, ...]:
         """For the lease that is about to go."""

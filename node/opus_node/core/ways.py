@@ -7,7 +7,8 @@ newcomers compete for, and for others wherever they are: those that are near may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, certain, expected
@@ -28,8 +29,12 @@ COMPETING = 8
 """The best ways in, the agent among them; one of them gives way to a newcomer."""
 OLD: Nanos = 20 * SECOND
 """A measurement so old is made again if it seems worth it, or an agent says so ..."""
-OLD_MOST: Nanos = 640 * SECOND
-"""... and each time only after twice as long, up to this; anew when the replicas are farther from the agent than before."""
+OLD_FIRST: Nanos = OLD // 2
+OLD_DOUBLED = 6
+"""... and each time only after twice as long, from the first on, as often as this; anew when the replicas are farther from the
+agent than before."""
+NOT_ASKED: Nanos = -OLD
+NOT_SHARED: Nanos = -SHARED_FOR
 WORSE_LEAST: Nanos = 2 * MILLISECOND
 WORSE_SHARE = 0.1
 """An agent whose delay to the replicas has grown by more is perhaps no longer the best."""
@@ -43,11 +48,10 @@ def delay_of(delays: tuple[AppDelay, ...], app: AppId) -> Nanos | None:
     return None
 
 
-class Way:
+class Way(Rtt):
     """One way in: an agent and how far it is."""
 
     __slots__ = (
-        "again",
         "agent",
         "asked_at",
         "at",
@@ -55,12 +59,12 @@ class Way:
         "crowded",
         "dated",
         "delays",
+        "doubled",
         "full_until",
         "heard_at",
         "lease",
         "lease_sent_at",
         "lease_seq",
-        "rtt",
         "seed",
         "silent",
         "told",
@@ -68,9 +72,9 @@ class Way:
     )
 
     def __init__(self, agent: NodeId, seed: bool = False) -> None:
+        super().__init__()
         self.agent = agent
         self.seed = seed
-        self.rtt = Rtt()
         self.at: Place = 0
         """Where it is, as far as it, or somebody else, has told."""
         self.delays: tuple[AppDelay, ...] = ()
@@ -79,9 +83,9 @@ class Way:
         """... or told before replicas moved: what may be better by now is no reason not to measure."""
         self.wanted = True
         """Whether it is to be measured when there is time, if it may be better than the agent."""
-        self.asked_at: Nanos = -OLD
-        self.again: Nanos = OLD // 2
-        """After how long since then it is worth asking anew."""
+        self.asked_at: Nanos = NOT_ASKED
+        self.doubled = 0
+        """How often so far."""
         self.bound: Nanos = 0
         """No nearer than this, as far as a third one's measurements tell; 0 if they tell nothing."""
         self.crowded = False
@@ -96,26 +100,38 @@ class Way:
         self.told: Lease | None = None
         """... and what it knows for certain: None, nothing."""
 
+    @property
+    def again(self) -> Nanos:
+        """After how long since it was last asked it is worth asking anew."""
+        return OLD_FIRST << self.doubled
+
     def asked(self, now: Nanos) -> None:
         self.wanted, self.asked_at = False, now
-        self.again = min(OLD_MOST, 2 * self.again)
+        if self.doubled < OLD_DOUBLED:
+            self.doubled += 1
 
     def changed(self) -> None:
         """What was measured of it may be wrong by now."""
-        self.wanted, self.again, self.dated = True, OLD, True
+        self.wanted, self.doubled, self.dated = True, 1, True
+
+
+class Demanding(Protocol):
+    """Who goes these ways (`attach.Below`)."""
+
+    def shares(self) -> dict[AppId, float]:
+        """Of its demand, by which applications are weighed."""
 
 
 class Ways:
     """At most `known_agents` ways in besides the agent. None goes for being silent, only for being worse than another."""
 
-    __slots__ = ("_ctx", "_shared", "_shared_at", "_shares", "by_agent")
+    __slots__ = ("_below", "_ctx", "_shared", "_shared_at", "by_agent")
 
-    def __init__(self, ctx: Context, shares: Callable[[], dict[AppId, float]]) -> None:
-        """`shares` of this node's demand weigh applications."""
+    def __init__(self, ctx: Context, below: Demanding) -> None:
         self._ctx = ctx
-        self._shares = shares
+        self._below = below
         self._shared: dict[AppId, float] = {}
-        self._shared_at: Nanos = -SHARED_FOR
+        self._shared_at: Nanos = NOT_SHARED
         self.by_agent: dict[NodeId, Way] = {}
 
     def __iter__(self) -> Iterator[Way]:
@@ -147,13 +163,13 @@ class Ways:
         way = self.by_agent.get(hint.agent)
         if way is None:
             return False
-        if not way.rtt.samples:
+        if not way.samples:
             way.at = hint.at or way.at
-            if teller is not None and hint.rtt and teller.rtt.samples:
-                way.bound = abs(hint.rtt - teller.rtt.srtt)
+            if teller is not None and hint.rtt and teller.samples:
+                way.bound = abs(hint.rtt - teller.srtt)
         if chosen and self._ctx.now - way.asked_at >= self._ctx.budget.stretched(way.again):
             way.wanted = way.dated = True
-        return way.wanted and not way.rtt.samples
+        return way.wanted and not way.samples
 
     def told(self, way: Way, delays: tuple[AppDelay, ...]) -> bool:
         """How far the agent is from the replicas; whether that has become notably worse."""
@@ -166,12 +182,12 @@ class Ways:
 
     def cost(self, way: Way) -> Nanos:
         """Round trip to the agent, and a share of the agent's to the replicas that this node uses."""
-        return way.rtt.delay() + self._beyond(way)
+        return way.delay() + self._beyond(way)
 
     def _beyond(self, way: Way) -> Nanos:
         """The agent's share of the cost; where it has not told, as of the worst of those that have."""
         if self._ctx.now - self._shared_at >= SHARED_FOR:
-            self._shared, self._shared_at = self._shares(), self._ctx.now
+            self._shared, self._shared_at = self._below.shares(), self._ctx.now
         delay = 0.0
         for app, share in self._shared.items():
             told = delay_of(way.delays, app)
@@ -186,8 +202,8 @@ class Ways:
 
     def hoped(self, way: Way) -> Nanos:
         """The cost at best, as far as is known without measuring (again)."""
-        if way.rtt.samples:
-            guess = way.rtt.srtt if self._ctx.now - way.heard_at < OLD else int(HOPE * way.rtt.srtt)
+        if way.samples:
+            guess = way.srtt if self._ctx.now - way.heard_at < OLD else int(HOPE * way.srtt)
         else:
             here = self._ctx.position.at
             known = certain(here) and certain(way.at)
@@ -200,9 +216,9 @@ class Ways:
         found: Way | None = None
         least: tuple[Nanos, NodeId] = (0, "")
         for way in self.by_agent.values():
-            if way.agent == other_than or not way.rtt.samples or way.silent or way.full_until > now:
+            if way.agent == other_than or not way.samples or way.silent or way.full_until > now:
                 continue
-            if found is not None and way.rtt.srtt > least[0]:
+            if found is not None and way.srtt > least[0]:
                 continue  # its round trip alone costs more
             cost = (self.cost(way), way.agent)
             if found is None or cost < least:
@@ -212,7 +228,7 @@ class Ways:
     def spare(self, way: Way) -> Nanos:
         """What this node would lose if this agent were no more; 0: unknown."""
         second = self.best(way.agent)
-        if second is None or not way.rtt.samples:
+        if second is None or not way.samples:
             return 0
         return max(1, self.cost(second) - self.cost(way))
 
@@ -229,4 +245,4 @@ class Ways:
     def hints(self, limit: int) -> tuple[AgentHint, ...]:
         """For somebody who asks this plain node."""
         ways = sorted(self, key=lambda way: (way.silent, -way.heard_at))[:limit]
-        return tuple(AgentHint(way.agent, way.rtt.srtt, way.at) for way in ways)
+        return tuple(AgentHint(way.agent, way.srtt, way.at) for way in ways)
