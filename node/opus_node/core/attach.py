@@ -349,7 +349,7 @@ class Attachment:
             former = self.ways.get(before)
             if former is not None:
                 former.lease = former.told = None
-        ctx.notices.append(Attached(way.agent, way.rtt.srtt))
+        ctx.tell(Attached(way.agent, way.rtt.srtt))
         self._leases = 0
         self._lookout.attached(way)
         if self._silence_timer is not None:
@@ -542,7 +542,7 @@ class Attachment:
 
     def _lose_agent(self) -> None:
         ctx = self._ctx
-        ctx.notices.append(AgentLost(self.agent))
+        ctx.tell(AgentLost(self.agent))
         way = self.ways.get(self.agent)
         if way is not None:
             way.silent += 1

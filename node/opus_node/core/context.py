@@ -81,9 +81,13 @@ class Context:
         other.incarnation, other.agent_incarnation = self.incarnation, (self.incarnation << REFUTATIONS) + 1
         other._late, other._late_at = self._late, self._late_at
         other.timers, other.budget = self.timers, self.budget
-        other.sends, other.replies, other.serves = self.sends, self.replies, self.serves
-        other.notices = Muted(self.notices)
+        other.sends, other.replies, other.notices, other.serves = self.sends, self.replies, self.notices, self.serves
         return other
+
+    def tell(self, notice: Notice) -> None:
+        """Observers, unless it is of a higher level: a node is attached to its agent, whatever the agent is attached to."""
+        if not self.level or isinstance(notice, MemberChanged):
+            self.notices.append(notice)
 
     def send(self, to: NodeId, message: Message) -> None:
         if self.level:
@@ -132,15 +136,3 @@ class Context:
     def jitter(self, span: Nanos, low: float = 0.9, high: float = 1.1) -> Nanos:
         """`span` times a random factor: what all nodes do at boot must not stay in step."""
         return int(span * (low + (high - low) * self.rng.random()))
-
-
-class Muted(list[Notice]):
-    """Notices of a higher level: a node is attached to its agent, whatever the agent is attached to."""
-
-    def __init__(self, told: list[Notice]) -> None:
-        super().__init__()
-        self._told = told
-
-    def append(self, notice: Notice) -> None:
-        if isinstance(notice, MemberChanged):
-            self._told.append(notice)
