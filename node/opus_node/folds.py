@@ -110,7 +110,7 @@ class LatencyStats:
         if not ordered:
             return LatencyStats()
         p50, p90, p99 = (quantile(ordered, q) for q in (0.5, 0.9, 0.99))
-        return LatencyStats(len(ordered), sum(ordered) / len(ordered), p50, p90, p99, ordered[-1])
+        return LatencyStats(len(ordered), sum(ordered, 0.0) / len(ordered), p50, p90, p99, ordered[-1])
 
     def ms(self) -> dict[str, float | None]:
         """As `result.json` has it: mean, p50, p90, p99 and max in milliseconds; null where nothing was measured."""

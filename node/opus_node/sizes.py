@@ -14,10 +14,9 @@ The last is what gRPC, TCP and IP add.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from math import copysign
-from operator import attrgetter
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from opus_node.core.messages import REQUEST_TRAFFIC, Message
@@ -91,20 +90,6 @@ def _tag(number: int) -> int:
     return varint(number << 3)
 
 
-def _int(tag: int) -> Sizer:
-    by_bits = tuple(tag + length for length in _VARINT)
-    return lambda value: (by_bits[value.bit_length()] if value > 0 else tag + 10) if value else 0
-
-
-def _bool(tag: int) -> Sizer:
-    return lambda value: tag + 1 if value else 0
-
-
-def _float(tag: int) -> Sizer:
-    # Minus zero is not the default and travels.
-    return lambda value: tag + 8 if value or copysign(1.0, value) < 0 else 0
-
-
 @lru_cache(maxsize=1 << 14)
 def _text(value: str) -> int:
     """A string and its length. Cached, since nearly all strings are the names of nodes."""
@@ -112,99 +97,101 @@ def _text(value: str) -> int:
     return varint(length) + length
 
 
-def _str(tag: int) -> Sizer:
-    return lambda value: tag + _text(value) if value else 0
-
-
 _MANY: Final = 64
 
 
-def _strings(tag: int) -> Sizer:
-    def size(values: tuple[str, ...]) -> int:
-        total = tag * len(values)
-        for value in values:
-            total += _text(value)
-        return total
-
-    large = lru_cache(maxsize=64)(size)  # the members of a set, of whom very many are told
-    return lambda values: large(values) if len(values) > _MANY else size(values)
+def _texts(values: tuple[str, ...]) -> int:
+    """All of them, without tags."""
+    return _many_texts(values) if len(values) > _MANY else _few_texts(values)
 
 
-def _ints(tag: int) -> Sizer:
-    """Packed: one tag and length for all."""
-
-    def size(values: tuple[int, ...]) -> int:
-        length = sum(map(varint, values))
-        return tag + varint(length) + length if values else 0
-
+def _few_texts(values: tuple[str, ...]) -> int:
+    size = 0
+    for value in values:
+        size += _text(value)
     return size
 
 
-def _payload(tag: int) -> Sizer:
-    return lambda length: tag + varint(length) + length if length else 0
+_many_texts = lru_cache(maxsize=64)(_few_texts)
+"""The members of a set, of whom very many are told."""
 
 
-def _bytes(tag: int) -> Sizer:
-    return lambda value: tag + varint(len(value)) + len(value) if value else 0
-
-
-def _record(tag: int, body: Sizer) -> Sizer:
-    def size(value: Any) -> int:
-        length = body(value)
-        return tag + varint(length) + length
-
+def _varints(values: tuple[int, ...]) -> int:
+    size = 0
+    for value in values:
+        size += varint(value)
     return size
 
 
-def _records(tag: int, record: type) -> Sizer:
-    """Cached by content, since what is gossiped and hinted is mostly what was before; not floats, for which 0.0 == -0.0."""
-    get = attrgetter(*(field.name for field in fields(record)))
-    one = _record(tag, _parts(record))
-    if float not in get_type_hints(record).values():
-        one = lru_cache(maxsize=1 << 15)(one)
-    return lambda values: sum(map(one, map(get, values))) if values else 0
+def _minus_zero(value: float) -> bool:
+    """It is not the default, and travels."""
+    return value == 0.0 and copysign(1.0, value) < 0
 
 
-def _field(name: str, kind: Any, number: int) -> Sizer:
-    """The sizer of one field, its tag included."""
-    tag = _tag(number)
-    if name == "payload":
-        return _payload(tag)
-    simple = {int: _int, bool: _bool, float: _float, str: _str, bytes: _bytes}.get(kind)
-    if simple is not None:
-        return simple(tag)
-    if get_origin(kind) is tuple:
-        item = get_args(kind)[0]
-        lists = {int: _ints, str: _strings}.get(item)
-        return lists(tag) if lists is not None else _records(tag, item)
-    return _record(tag, _body(kind))
+# One function for each class, written as `dataclass` writes `__init__`: it need not look at what its fields are.
 
 
-def _body(record: type) -> Sizer:
-    """The sizer of a dataclass's fields, without a tag of its own."""
-    names = [field.name for field in fields(record)]
-    if not names:
-        return lambda value: 0
-    get, parts = attrgetter(*names), _parts(record)
-    return lambda value: parts(get(value))
+def written() -> str:
+    """Their source. It is executed below, or, where this module is compiled, stands in place of that (`bench.compiled`)."""
+    found: dict[type, list[str]] = {}
+    for record in get_args(Message):
+        _write(record, found)
+    names: dict[str, list[str]] = {}
+    for record in found:
+        names.setdefault(record.__module__, []).append(record.__name__)
+    lines = [f"from {module} import {', '.join(sorted(these))}" for module, these in sorted(names.items())]
+    for body in found.values():
+        lines += body
+    for number, record in enumerate(get_args(Message), start=1):
+        lines.append(f"_ENVELOPE[{record.__name__}] = ({_tag(number)}, _size_of_{record.__name__})")
+    return "\n".join([*lines, ""])
 
 
-def _parts(record: type) -> Sizer:
-    """The same, of what `attrgetter` gives for all the fields: a tuple of them, or the only one."""
+def _write(record: Any, found: dict[type, list[str]]) -> None:
+    """Those of the records within it come before its own."""
+    if record in found:
+        return
+    lines = []
     hints = get_type_hints(record)
-    sizers = [_field(field.name, hints[field.name], number) for number, field in enumerate(fields(record), start=1)]
-    if len(sizers) == 1:
-        return sizers[0]
-
-    def size(values: tuple[Any, ...]) -> int:
-        total = 0
-        for sizer, part in zip(sizers, values, strict=True):
-            total += sizer(part)
-        return total
-
-    return size
+    for number, field in enumerate(fields(record), start=1):
+        kind = hints[field.name]
+        for inner in (kind, *get_args(kind)):
+            if is_dataclass(inner):
+                _write(inner, found)
+        lines += _field(field.name, kind, _tag(number))
+    header = [f"def _size_of_{record.__name__}(one: {record.__name__}) -> int:", "    size = 0"]
+    found[record] = [*header, *(f"    {line}" for line in lines), "    return size"]
 
 
-_ENVELOPE: Final[dict[type, tuple[int, Sizer]]] = {
-    record: (_tag(number), _body(record)) for number, record in enumerate(get_args(Message), start=1)
-}
+def _field(name: str, kind: Any, tag: int) -> list[str]:
+    value = f"one.{name}"
+    if name == "payload":
+        return [f"if {value}:", f"    size += {tag} + varint({value}) + {value}"]
+    if kind is int:
+        short = "_VARINT[value.bit_length()] if value > 0 else 10"
+        return [f"value = {value}", "if value:", f"    size += {tag} + ({short})"]
+    if kind is bool:
+        return [f"if {value}:", f"    size += {tag + 1}"]
+    if kind is float:
+        return [f"if {value} or _minus_zero({value}):", f"    size += {tag + 8}"]
+    if kind is str:
+        return [f"if {value}:", f"    size += {tag} + _text({value})"]
+    if kind is bytes:
+        return [f"if {value}:", f"    size += {tag} + varint(len({value})) + len({value})"]
+    if get_origin(kind) is not tuple:
+        return [f"length = _size_of_{kind.__name__}({value})", f"size += {tag} + varint(length) + length"]
+    item = get_args(kind)[0]
+    if item is str:
+        return [f"if {value}:", f"    size += {tag} * len({value}) + _texts({value})"]
+    if item is int:  # packed: one tag and length for all
+        return [f"if {value}:", f"    length = _varints({value})", f"    size += {tag} + varint(length) + length"]
+    each = f"{name}_each"
+    return [
+        f"for {each} in {value}:",
+        f"    length = _size_of_{item.__name__}({each})",
+        f"    size += {tag} + varint(length) + length",
+    ]
+
+
+_ENVELOPE: Final[dict[type, tuple[int, Sizer]]] = {}
+exec(written())

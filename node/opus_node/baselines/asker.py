@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from opus_node.baselines.ways import Ways
-from opus_node.core.client import DIRECT, Client, Flight, Pending
+from opus_node.core.client import DIRECT, LOST, Client, Flight, Pending
 from opus_node.core.context import Context
 from opus_node.core.messages import RouteRequest
 from opus_node.core.prober import Prober
@@ -43,7 +43,7 @@ class Asker(Client):
         cache.suggest(found)
         struck = [entry.node for entry in cache.entries.values() if entry.strikes]
         for pending in list(self._pending.values()):
-            flying = [flight.peer for flight in pending.flights if flight.state != Flight.LOST]
+            flying = [flight.peer for flight in pending.flights if flight.state != LOST]
             hopeful = [peer for peer in flying if peer not in struck]
             width = (1 if len(hopeful) == len(pending.flights) else self._ctx.config.wave) - len(hopeful)
             asked = Counter(flight.peer for flight in pending.flights)

@@ -74,15 +74,15 @@ class Allocation:
 
     @property
     def utility(self) -> float:
-        return sum(one.utility for one in self.accounts)
+        return sum((one.utility for one in self.accounts), 0.0)
 
     @property
     def utility_before(self) -> float:
-        return sum(one.utility_before for one in self.accounts)
+        return sum((one.utility_before for one in self.accounts), 0.0)
 
     @property
     def moving(self) -> float:
-        return sum(one.moving for one in self.accounts)
+        return sum((one.moving for one in self.accounts), 0.0)
 
 
 def allocate(

@@ -353,7 +353,7 @@ class Attachment:
             former = self.ways.get(before)
             if former is not None:
                 former.lease = former.told = None
-        ctx.notices.append(Attached(way.agent, way.srtt))
+        ctx.tell(Attached(way.agent, way.srtt))
         self._leases = 0
         self._lookout.attached(way)
         self._answered_lease()
@@ -549,7 +549,7 @@ class Attachment:
 
     def _lose_agent(self) -> None:
         ctx = self._ctx
-        ctx.notices.append(AgentLost(self.agent))
+        ctx.tell(AgentLost(self.agent))
         way = self.ways.get(self.agent)
         if way is not None:
             way.silent += 1

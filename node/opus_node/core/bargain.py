@@ -47,10 +47,11 @@ class Bargain:
         self.forecasts = [Forecast(need, units) for need in needs]
         self.everyone = (1 << len(units)) - 1
         self._able = [sum(1 << u for u in range(len(units)) if one.can(u)) for one in self.forecasts]
+        self._hopeful = [need.utility.hopeful for need in needs]
         self._now = now
         self._rent = rent
         self._effort = effort
-        self.least = GAIN * max(1e-12, sum(need.utility.worth for need in needs))
+        self.least = GAIN * max(1e-12, sum((need.utility.worth for need in needs), 0.0))
         self._worths: list[dict[int, float]] = [{} for _ in needs]
         self._hopes: list[dict[int, Hope]] = [{} for _ in needs]
         self._climbed: dict[tuple[int, ...], Masks] = {}
@@ -82,12 +83,12 @@ class Bargain:
         found = known.get(mask)
         if found is None:
             felt = self.felt(app, mask)
-            hoped = self.needs[app].utility.hopeful.of(felt) - self.paid(app, mask)
+            hoped = self._hopeful[app].of(felt) - self.paid(app, mask)
             found = known[mask] = (hoped, felt.availability, -felt.latency)
         return found
 
     def total(self, masks: Masks) -> float:
-        return sum(self.worth(app, mask) for app, mask in enumerate(masks))
+        return sum((self.worth(app, mask) for app, mask in enumerate(masks)), 0.0)
 
     @property
     def forecast_count(self) -> int:

@@ -59,7 +59,7 @@ def capacity(options: Sequence[Option], rng: Random) -> int:
     told = [option.spare for option in options if option.spare >= 0]
     unknown = max(UNKNOWN_SPARE, sum(told) / len(told)) if told else UNKNOWN_SPARE
     weights = [unknown if option.spare < 0 else float(max(1, option.spare)) for option in options]
-    mark = rng.random() * sum(weights)
+    mark = rng.random() * sum(weights, 0.0)
     for i, weight in enumerate(weights):
         mark -= weight
         if mark < 0:

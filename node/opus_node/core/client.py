@@ -14,7 +14,7 @@ of the dead: after a total cut the old ways are tried again with every request, 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from opus_node.core.cache import AppCache
 from opus_node.core.context import Context
@@ -80,11 +80,16 @@ class WaysIn(Protocol):
         """A request knows no way."""
 
 
+SENT: Final = 0
+ACKED: Final = 1
+LOST: Final = 2
+"""What became of a flight."""
+
+
 class Flight:
     """One message sent for a request."""
 
     __slots__ = ("acknowledged", "again_at", "expires", "number", "peer", "sent_at", "state", "via")
-    SENT, ACKED, LOST = 0, 1, 2
 
     def __init__(self, number: int, peer: NodeId, via: str, sent_at: Nanos, expires: Nanos) -> None:
         self.number = number
@@ -94,7 +99,7 @@ class Flight:
         self.expires = expires
         self.again_at: Nanos = 0
         """When it is sent once more if there is no answer; 0: it is not."""
-        self.state = Flight.SENT
+        self.state = SENT
         self.acknowledged = False
 
 
@@ -255,7 +260,7 @@ class Client:
         pending.flights.append(flight)
         pending.tried.append(flight.peer)
         taken = self._replica.take(self._message(pending, flight))
-        flight.state = Flight.ACKED if taken else Flight.LOST
+        flight.state = ACKED if taken else LOST
         pending.sheds += not taken
         return taken
 
@@ -302,7 +307,7 @@ class Client:
         pending.tag, pending.reserved, pending.tried, pending.rounds = tag, len(pending.flights), [], 0
         pending.next_round_at, pending.exhausted = 0, False
         for flight in pending.flights:
-            flight.state = Flight.LOST
+            flight.state = LOST
         self._first_try(pending, self.cache(pending.event.app))
         self._watch(pending)
 
@@ -320,7 +325,7 @@ class Client:
         """One timer a request: at the next moment at which something would have to be done."""
         due = pending.event.deadline
         for flight in pending.flights:
-            if flight.state != Flight.LOST:
+            if flight.state != LOST:
                 if 0 < flight.again_at < due:
                     due = flight.again_at
                 if flight.expires < due:
@@ -341,13 +346,13 @@ class Client:
             self._finish(pending, "deadline")
             return
         for flight in pending.flights:
-            if 0 < flight.again_at <= now < flight.expires and flight.state != Flight.LOST:
+            if 0 < flight.again_at <= now < flight.expires and flight.state != LOST:
                 flight.again_at = 0
                 self._ctx.send(flight.peer, self._message(pending, flight, again=True))
-            if flight.state != Flight.LOST and flight.expires <= now:
-                if flight.state == Flight.SENT:
+            if flight.state != LOST and flight.expires <= now:
+                if flight.state == SENT:
                     self._silent(pending.event.app, flight)
-                flight.state = Flight.LOST  # still welcome if it answers after all
+                flight.state = LOST  # still welcome if it answers after all
         if 0 < pending.hedge_at <= now:
             pending.hedge_at = 0
             self._hedge(pending)
@@ -356,7 +361,7 @@ class Client:
     def _hedge(self, pending: Pending) -> None:
         """One more replica, whoever answers first: the first one may be slow for reasons that only it has."""
         cache, asked = self.cache(pending.event.app), pending.tried
-        if all(flight.state == Flight.LOST for flight in pending.flights) or not cache.may_hedge():
+        if all(flight.state == LOST for flight in pending.flights) or not cache.may_hedge():
             return
         if self.relay is not None:
             self._by_own_agent(pending, 1)
@@ -385,12 +390,12 @@ class Client:
     def _stuck(pending: Pending) -> bool:
         """Whether it is time for other ways: none of those tried may answer any more. Or one of the last wave is silent and none
         has acknowledged: whole regions fall silent together, and the farthest of a wave would hold up the next."""
-        flying = [flight for flight in pending.flights if flight.state != Flight.LOST]
+        flying = [flight for flight in pending.flights if flight.state != LOST]
         if not flying:
             return True
-        if not pending.rounds or pending.sheds or pending.exhausted or any(one.state == Flight.ACKED for one in flying):
+        if not pending.rounds or pending.sheds or pending.exhausted or any(one.state == ACKED for one in flying):
             return False
-        return any(one.state == Flight.LOST for one in pending.flights[pending.wave :])
+        return any(one.state == LOST for one in pending.flights[pending.wave :])
 
     def _round(self, pending: Pending) -> None:
         """Several ways at once: those untried first; when all were tried, all over again."""
@@ -404,7 +409,7 @@ class Client:
                 return
         width = 1 if pending.sheds else ctx.config.wave
         targets = self._targets(pending)
-        if not targets and any(flight.state != Flight.LOST for flight in pending.flights):
+        if not targets and any(flight.state != LOST for flight in pending.flights):
             pending.exhausted = True
             return
         if not targets and pending.tried:
@@ -460,7 +465,7 @@ class Client:
         flight.acknowledged = True
         rtt = self._ctx.now - flight.sent_at
         self._answered(pending.event.app, flight, rtt)
-        flight.state = Flight.ACKED
+        flight.state = ACKED
         cache = self.cache(pending.event.app)
         # From now on: what replies have taken so far may have been by a nearer agent.
         flight.expires = self._ctx.now + self._usual(cache) + pending.transfer
@@ -487,12 +492,12 @@ class Client:
         pending, flight = found
         if flight.peer != source:
             if flight.via == AGENT and self._replica.takes_time(pending.event.app):  # it could not after all, past the agent
-                flight.state = Flight.LOST
+                flight.state = LOST
                 self.cache(pending.event.app).refused(source)
                 self._go_on(pending)
             return
-        late = flight.state == Flight.LOST
-        flight.state = Flight.LOST
+        late = flight.state == LOST
+        flight.state = LOST
         if message.reason == BUSY:
             if not late:  # nor doubled
                 self._turned_away(pending, flight, message)
@@ -506,7 +511,7 @@ class Client:
             self._to_primary(pending, message.alternative)
         elif message.reason == NOT_HOLDER:
             other = message.alternative
-            if other not in ("", self._ctx.me, *pending.tried):
+            if other not in ("", self._ctx.me) and other not in pending.tried:
                 self._fly(pending, other, DIRECT, None, HEDGE_UNKNOWN)
         elif flight.via == DIRECT:
             if self.relay is not None:
@@ -531,7 +536,7 @@ class Client:
                 self.cache(app).heard(peer, message.load)
                 self.cache(app).turned_away(peer)
         pending.sheds += 1
-        alone = all(one.state == Flight.LOST for one in pending.flights)
+        alone = all(one.state == LOST for one in pending.flights)
         if pending.sheds >= SHEDS and alone:
             self._finish(pending, "refused")
             return
@@ -559,7 +564,7 @@ class Client:
         cache = self.cache(message.app)
         if flight.via == AGENT or self._replica.takes_time(message.app):
             cache.reply.sample(took)
-        elif flight.state != Flight.ACKED and flight.peer == source and not pending.transfer > MILLISECOND:
+        elif flight.state != ACKED and flight.peer == source and not pending.transfer > MILLISECOND:
             self._answered(message.app, flight, took)
         tag = message.tags[0] if message.tags else None
         reserved = tag is not None and pending.event.write and pending.tag is None and tags_first(cache.config)
@@ -583,9 +588,9 @@ class Client:
         for pending in list(self._pending.values()):
             hit = False
             for flight in pending.flights:
-                if flight.peer == peer and flight.state == Flight.SENT:
+                if flight.peer == peer and flight.state == SENT:
                     self._silent(pending.event.app, flight)
-                    flight.state = Flight.LOST
+                    flight.state = LOST
                     hit = True
             if hit:
                 self._go_on(pending)
@@ -625,8 +630,8 @@ class Client:
             via,
             pending.first,
         )
-        ctx.notices.append(done)
+        ctx.tell(done)
         if keeps(self.cache(event.app).config):
             value = value_of(event, ctx.me, ctx.incarnation) if event.write else content
-            ctx.notices.append(judged(done, pending.tag or Tag(), value, ctx.incarnation))
+            ctx.tell(judged(done, pending.tag or Tag(), value, ctx.incarnation))
         ctx.replies += (ClientReply(event.app, event.request, outcome, replica, content),)

@@ -82,9 +82,13 @@ class Context:
         other.incarnation, other.agent_incarnation = self.incarnation, (self.incarnation << REFUTATIONS) + 1
         other._late, other._late_at = self._late, self._late_at
         other.timers, other.budget = self.timers, self.budget
-        other.sends = self.sends
-        other.notices = Muted(self.notices)
+        other.sends, other.notices = self.sends, self.notices
         return other
+
+    def tell(self, notice: Notice) -> None:
+        """Observers, unless it is of a higher level: a node is attached to its agent, whatever the agent is attached to."""
+        if not self.level or isinstance(notice, MemberChanged):
+            self.notices.append(notice)
 
     def send(self, to: NodeId, message: Message) -> None:
         if self.level:
@@ -137,15 +141,3 @@ class Context:
 
 NOBODY: Final = Context("", NodeConfig(), Random(0))
 """A node without applications. Parts that then have nothing to do are made for it, once: all nodes share them."""
-
-
-class Muted(list[Notice]):
-    """Notices of a higher level: a node is attached to its agent, whatever the agent is attached to."""
-
-    def __init__(self, told: list[Notice]) -> None:
-        super().__init__()
-        self._told = told
-
-    def append(self, notice: Notice) -> None:
-        if isinstance(notice, MemberChanged):
-            self._told.append(notice)

@@ -93,14 +93,14 @@ class Position:
             return
         there, height, error = unpack(at)
         away = [mine - theirs for mine, theirs in zip(self._where, there, strict=True)]
-        distance = sqrt(sum(axis * axis for axis in away))
+        distance = sqrt(sum((axis * axis for axis in away), 0.0))
         guess = distance + self.height + height
         weight = self.error / (self.error + max(error, _ERROR_STEP))
         self.error += GAIN * weight * (min(abs(guess - measured) / measured, ERROR_MOST) - self.error)
         force = GAIN * weight * (measured - guess)
         if distance < _STEP / 2:  # on the same spot: any direction will do
             away = _direction(peer)
-            distance = sqrt(sum(axis * axis for axis in away))
+            distance = sqrt(sum((axis * axis for axis in away), 0.0))
         else:
             self.height = max(HEIGHT_LEAST, self.height + force * (self.height + height) / guess)
         self._where = array("d", [mine + force * axis / distance for mine, axis in zip(self._where, away, strict=True)])

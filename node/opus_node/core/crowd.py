@@ -81,7 +81,7 @@ class Crowd:
         found = {}
         for agent, one in summaries.items():
             rates = [then.get(agent, one.rate) for then in past]
-            found[agent] = max(0.0, (sum(rates[:-1]) + rates[0] - rates[-1]) / leases)
+            found[agent] = max(0.0, (sum(rates[:-1], 0.0) + rates[0] - rates[-1]) / leases)
         return Asked(found, leases * self._lease / SECOND)
 
     def _told_at(self, then: Nanos) -> dict[NodeId, float]:

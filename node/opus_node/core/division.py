@@ -150,22 +150,22 @@ def _known(one: Party) -> Known:
 
 def _left(then: Mapping[NodeId, float], now: Mapping[NodeId, float]) -> bool:
     """Whether demand has moved so far: by the sum of what each agent's has changed by, so also from one to another."""
-    whole = max(sum(then.values()), sum(now.values()))
+    whole = max(sum(then.values(), 0.0), sum(now.values(), 0.0))
     change = _change(then, now)
     return change > MOVED * whole and change * COUNTED_S > CHANCE * (whole * COUNTED_S) ** 0.5
 
 
 def _change(then: Mapping[NodeId, float], now: Mapping[NodeId, float]) -> float:
     agents = dict.fromkeys((*then, *now))
-    up = sum(max(0.0, now.get(agent, 0.0) - then.get(agent, 0.0)) for agent in agents)
-    down = sum(max(0.0, then.get(agent, 0.0) - now.get(agent, 0.0)) for agent in agents)
+    up = sum((max(0.0, now.get(agent, 0.0) - then.get(agent, 0.0)) for agent in agents), 0.0)
+    down = sum((max(0.0, then.get(agent, 0.0) - now.get(agent, 0.0)) for agent in agents), 0.0)
     return max(up, down)
 
 
 def _alike(then: Mapping[AppId, Known], now: Mapping[AppId, Known]) -> bool:
     return then.keys() == now.keys() and all(
         then[app].where == one.where
-        and _change(then[app].rates, one.rates) <= DRIFTED * sum(one.rates.values())
+        and _change(then[app].rates, one.rates) <= DRIFTED * sum(one.rates.values(), 0.0)
         and abs(then[app].cost - one.cost) <= DRIFTED * one.cost
         for app, one in now.items()
     )
@@ -179,7 +179,7 @@ def divided(parties: Sequence[Party], effort: int = EFFORT) -> Allocation:
     units = _shortlist(parties)
     needs = [_need(one) for one in parties]
     now = {node: one.app for one in parties for node in one.members}
-    rent = RENT * sum(need.utility.worth for need in needs) / max(1, len(needs))
+    rent = RENT * sum((need.utility.worth for need in needs), 0.0) / max(1, len(needs))
     return allocate(units, needs, now, rent, effort)
 
 
@@ -194,8 +194,8 @@ def _need(one: Party) -> Need:
 
 def _needed(need: Need, land: Landscape) -> float:
     """Hosts that its demand takes, about; at least those promised."""
-    cores = sum(one.cpu for one in land.candidates) / max(1, len(land.candidates))
-    return max(need.floor, sum(need.demand) * need.cost / need.e / cores if cores > 0 else 0.0)
+    cores = sum((one.cpu for one in land.candidates), 0.0) / max(1, len(land.candidates))
+    return max(need.floor, sum(need.demand, 0.0) * need.cost / need.e / cores if cores > 0 else 0.0)
 
 
 def _shortlist(parties: Sequence[Party]) -> list[Unit]:

@@ -218,7 +218,7 @@ class MembersPlaced:
     """As many as there should be."""
     candidates: int
     """Who could serve, as far as told of: agents are none, unless there is nobody else."""
-    demand: float
+    demand: int | float
     """Requests/s, of all places, as told."""
     cost: float
     """Core-seconds a request; 0: unknown, or of no account, the size being fixed."""

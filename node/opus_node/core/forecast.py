@@ -64,7 +64,7 @@ class Forecast:
 
     def __init__(self, need: Need, units: Sequence[Unit]) -> None:
         self.need = need
-        self.demand = sum(need.demand)
+        self.demand = sum(need.demand, 0.0)
         self._units = units
         alike: dict[object, int] = {}
         told = [tuple(need.rtts.get(one.name, ())) for one in units]
@@ -131,7 +131,7 @@ class Forecast:
 
 def _quantile(weighed: Sequence[tuple[float, float]], quantile: float) -> float:
     """The least value that so much of all weight does not exceed; values ascend."""
-    wanted = quantile * sum([weight for _, weight in weighed]) * (1.0 - TINY)
+    wanted = quantile * sum([weight for _, weight in weighed], 0.0) * (1.0 - TINY)
     for value, weight in weighed:
         wanted -= weight
         if wanted <= 0:

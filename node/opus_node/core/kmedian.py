@@ -31,7 +31,7 @@ ROUNDING = 1e-9
 
 
 def total(columns: Sequence[Column], chosen: Sequence[int], dues: Sequence[float]) -> float:
-    return sum(_nearest(columns, chosen)) + sum(dues[c] for c in chosen)
+    return sum(_nearest(columns, chosen), 0.0) + sum((dues[c] for c in chosen), 0.0)
 
 
 def greedy(
@@ -46,8 +46,8 @@ def greedy(
     if chosen:
         bids = [(_saves(columns[c], nearest, dues[c]), c, len(chosen)) for c in range(len(columns)) if c not in out]
     else:  # nobody is dearer than none
-        whole = sum(nearest)
-        bids = [(whole - sum(columns[c]) - dues[c], c, 0) for c in range(len(columns)) if c not in out]
+        whole = sum(nearest, 0.0)
+        bids = [(whole - sum(columns[c], 0.0) - dues[c], c, 0) for c in range(len(columns)) if c not in out]
     heap = [(-saved, c, when) for saved, c, when in bids]
     heapq.heapify(heap)
     while len(chosen) < count and heap:
@@ -69,7 +69,7 @@ def _nearest(columns: Sequence[Column], chosen: Sequence[int]) -> list[float]:
 
 
 def _saves(column: Column, nearest: Sequence[float], due: float) -> float:
-    return sum([now - cost for now, cost in zip(nearest, column, strict=True) if cost < now]) - due
+    return sum([now - cost for now, cost in zip(nearest, column, strict=True) if cost < now], 0.0) - due
 
 
 def swapped(
@@ -126,7 +126,7 @@ class _Swaps:
 
     @property
     def cost(self) -> float:
-        return sum(state[0] for state in self._states)
+        return sum((state[0] for state in self._states), 0.0)
 
     def _state(self, row: Sequence[float]) -> _State:
         """(least cost, the next one, position of the least, of the next) of a point.

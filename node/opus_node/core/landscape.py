@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from math import inf, sqrt
@@ -128,15 +128,21 @@ class Landscape:
         self.coarse = sum(len(one.rtts) for one in self._clusters) > POINTS
         self._radii = [max(one.rtts, default=0.0) for one in self._clusters]
         self._weights = [[self.demand[one.agent] * share for share in one.shares] for one in self._clusters]
+        self._columns: list[list[float]] | None = None
+        self._known_risks: list[float] | None = None
 
-    @cached_property
+    @property
     def columns(self) -> list[list[float]]:
-        scenarios = self._scenarios()
-        return [self._column(one, self.coarse, scenarios) for one in self.candidates]
+        if self._columns is None:
+            scenarios = self._scenarios()
+            self._columns = [self._column(one, self.coarse, scenarios) for one in self.candidates]
+        return self._columns
 
-    @cached_property
+    @property
     def _risks(self) -> list[float]:
-        return _risks(self.candidates)
+        if self._known_risks is None:
+            self._known_risks = _risks(self.candidates)
+        return self._known_risks
 
     def knowledge(self) -> tuple[object, ...]:
         """Which version of what is known: who could serve, and where."""
@@ -368,7 +374,7 @@ class Landscape:
             if least >= longest[k] and cluster.agent != home and one.node not in cluster.abroad:
                 continue
             each = zip(self._weights[k], self._row(one, cluster, base, near, 1 / GUESS), now[k], strict=True)
-            saved += sum([weight * (ms - hope) for weight, hope, ms in each if hope < ms])
+            saved += sum([weight * (ms - hope) for weight, hope, ms in each if hope < ms], 0.0)
         return saved
 
     # What may happen
@@ -442,19 +448,19 @@ def demand(summaries: Mapping[NodeId, Summary], asked: Asked | None = None) -> d
     """
     nodes = {agent: summary.nodes + 1 for agent, summary in summaries.items()}
     told = asked or Asked({agent: summary.rate for agent, summary in summaries.items()}, WINDOW_S)
-    rate = sum(told.rates.values()) / max(1, sum(nodes.values()))
+    rate = sum(told.rates.values(), 0.0) / max(1, sum(nodes.values()))
     if rate <= 0:
         return {agent: float(count) for agent, count in nodes.items()}
     seen = {agent: each * told.window_s for agent, each in told.rates.items()}
     usual = {agent: rate * nodes[agent] * told.window_s for agent in summaries}
-    squares = sum(count * count for count in usual.values())
-    excess = sum((seen[agent] - usual[agent]) ** 2 - BUNDLE * usual[agent] for agent in summaries)
-    excess -= CHANCE * sqrt(BUNDLE**3 * sum(usual.values()) + 2 * BUNDLE**2 * squares)
+    squares = sum((count * count for count in usual.values()), 0.0)
+    excess = sum(((seen[agent] - usual[agent]) ** 2 - BUNDLE * usual[agent] for agent in summaries), 0.0)
+    excess -= CHANCE * sqrt(BUNDLE**3 * sum(usual.values(), 0.0) + 2 * BUNDLE**2 * squares)
     prior = max(PRIOR_LEAST, squares / excess) if excess * PRIOR_MOST > squares else PRIOR_MOST
     return {agent: rate * nodes[agent] * (prior + seen[agent]) / (prior + usual[agent]) for agent in summaries}
 
 
 def moved(before: Mapping[NodeId, float], now: Mapping[NodeId, float]) -> float:
     """Share of all demand that is with other agents than it was."""
-    whole, then = sum(now.values()) or 1.0, sum(before.values()) or 1.0
-    return sum(abs(now.get(agent, 0.0) / whole - before.get(agent, 0.0) / then) for agent in sorted({*now, *before})) / 2
+    whole, then = sum(now.values(), 0.0) or 1.0, sum(before.values(), 0.0) or 1.0
+    return sum((abs(now.get(agent, 0.0) / whole - before.get(agent, 0.0) / then) for agent in sorted({*now, *before})), 0.0) / 2

@@ -142,7 +142,7 @@ class Leases:
         """Agents that may serve a node better than this one does, at the times at which it is told of such."""
         share = mix(held.rates()) if held.demand else {}
         mine = {one.app: one.rtt for one in self._relay.delays()}
-        now_at = held.rtt + int(TOWARDS_REPLICAS * sum(share[app] * mine.get(app, 0) for app in share))
+        now_at = held.rtt + int(TOWARDS_REPLICAS * sum((share[app] * mine.get(app, 0) for app in share), 0.0))
         found = []
         for hint in self.likely(held, LATER_HINTS):
             member = self._swim.members[hint.agent]

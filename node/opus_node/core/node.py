@@ -383,7 +383,7 @@ class NodeCore:
         role = level.role = AgentRole(level.ctx, level.prober, self._linked(), self._seeds, below, upper, ctx)
         if not number:
             self._client.relay = role.relay
-        ctx.notices.append(RoleChanged(_name(number), True))
+        ctx.tell(RoleChanged(_name(number), True))
         if upper is not None and ctx.me not in self._seeds:
             upper.attachment.start(self._seeds, above)
         served = [serving.replica_set for serving in self._replica.serving.values()]
@@ -426,7 +426,7 @@ class NodeCore:
             self._routed += role.relay.routed
             self._shed += role.relay.shed
             self._client.relay = None
-        ctx.notices.append(RoleChanged(_name(number), False))
+        ctx.tell(RoleChanged(_name(number), False))
         return agents[: ctx.config.known_agents]
 
     def _rise(self, number: int) -> None:

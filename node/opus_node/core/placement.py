@@ -164,7 +164,7 @@ def heirs(config: AppConfig, land: Landscape, members: Sequence[NodeId]) -> tupl
 def primary_first(land: Landscape, members: Sequence[NodeId], present: NodeId) -> tuple[NodeId, ...]:
     """The same members, before all others the one that alone would answer everybody soonest; `present`, who is that so far,
     unless another is a good deal better."""
-    delays = {node: sum(land.column(node)) for node in members if node in land.index}
+    delays = {node: sum(land.column(node), 0.0) for node in members if node in land.index}
     best = min(sorted(delays), key=lambda node: delays[node] * (PRESENT if node == present else 1.0), default=members[0])
     return (best, *(node for node in members if node != best))
 

@@ -108,5 +108,5 @@ def summed(told: Iterable[tuple[KeyRate, ...]], most: int = OF_AGENT) -> tuple[K
 def differ(now: tuple[KeyRate, ...], told: tuple[KeyRate, ...]) -> bool:
     """Notably: other keys than those told of, or as many more or fewer requests for them."""
     before, after = ({one.key: one.rate for one in keys} for keys in (told, now))
-    moved = sum(abs(after.get(key, 0.0) - before.get(key, 0.0)) for key in sorted({*before, *after}))
-    return moved > 2 * SAME * max(sum(before.values()), sum(after.values()))
+    moved = sum((abs(after.get(key, 0.0) - before.get(key, 0.0)) for key in sorted({*before, *after})), 0.0)
+    return moved > 2 * SAME * max(sum(before.values(), 0.0), sum(after.values(), 0.0))

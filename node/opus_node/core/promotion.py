@@ -142,14 +142,17 @@ class Promotion:
                 if one.app in rates:
                     rates[one.app] += one.rate
         share = mix(rates) if rates else {}
-        return int(sum(share[app] * mine[app] for app in share)), mine, share
+        return int(sum((share[app] * mine[app] for app in share), 0.0)), mine, share
 
     def _study(self) -> None:
         table = self._leases.table
         delay, mine, share = self._delay()
         theirs = {
             held.node: int(
-                sum(share[app] * min(held.nearest(app) or held.rtt // 2 + mine[app], held.rtt + mine[app]) for app in share)
+                sum(
+                    (share[app] * min(held.nearest(app) or held.rtt // 2 + mine[app], held.rtt + mine[app]) for app in share),
+                    0.0,
+                )
             )
             for held in table.values()
         }

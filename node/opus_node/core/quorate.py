@@ -63,7 +63,7 @@ class Quorate:
             beyond = [sorted([ground.apart[j][k] for k in chosen if k != j])[others - 1] for j in chosen]
         rows = [ground.ways[j] for j in chosen]
         if self.led:
-            whole = sum(ground.demand)
+            whole = sum(ground.demand, 0.0)
             each = [sum(map(mul, ground.demand, row)) + LED_ROUNDS * whole * ms for row, ms in zip(rows, beyond, strict=True)]
             delay = min(each)
         else:
@@ -71,7 +71,7 @@ class Quorate:
             for demand, place in zip(ground.demand, zip(*rows, strict=True), strict=True):
                 nearest = min(range(len(chosen)), key=place.__getitem__)
                 delay += demand * (place[nearest] + ROUNDS * beyond[nearest])
-        risk = sum(ground.risks[j] for j in chosen) / max(1, self.count)
+        risk = sum((ground.risks[j] for j in chosen), 0.0) / max(1, self.count)
         return self._crowded(chosen), delay * (1 + risk)
 
     def _crowded(self, chosen: Sequence[int]) -> int:

@@ -32,6 +32,7 @@ def placed(
     columns = {node: land.delays(node) for node in dict.fromkeys((*new.members, *before)) if node in land.index}
     delay = _delay(columns, new.members, land)
     barred = set(land.barred)
+    asked = [one.rate for one in summaries.values()]
     return MembersPlaced(
         new.app,
         new.epoch,
@@ -41,7 +42,7 @@ def placed(
         tuple(silent),
         wanted,
         sum(i not in barred for i in range(len(land.candidates))),
-        round(sum(one.rate for one in summaries.values()), 3),
+        round(sum(asked, 0.0), 3) if asked else 0,
         round(cost, 6),
         round(e, 3),
         delay,
@@ -57,8 +58,8 @@ def _delay(columns: Mapping[NodeId, Sequence[float]], members: Sequence[NodeId],
 
 
 def _mean(nearest: Sequence[float], land: Landscape) -> Nanos:
-    whole = sum(land.demand.values())
-    return round(sum(nearest) / whole * MILLISECOND) if whole > 0 else UNKNOWN
+    whole = sum(land.demand.values(), 0.0)
+    return round(sum(nearest, 0.0) / whole * MILLISECOND) if whole > 0 else UNKNOWN
 
 
 def _keeps(

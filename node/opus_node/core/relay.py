@@ -427,7 +427,7 @@ class Relay:
         target = None
         if len(relayed.tried) < TRIES and ctx.now < relayed.deadline:
             named, relayed.named = relayed.named, ""
-            if named and named not in (*relayed.tried, ctx.me):
+            if named and named != ctx.me and named not in relayed.tried:
                 target = self.target(message.app, named) or Target(named)
             else:
                 target = self.choose(message.app, relayed.tried, _try_of(message), message.key)

@@ -158,7 +158,7 @@ class Replica:
 
     def _changed(self, new: ReplicaSet, active: bool) -> None:
         ctx = self._ctx
-        ctx.notices.append(RoleChanged("replica", active, new.app, new.epoch))
+        ctx.tell(RoleChanged("replica", active, new.app, new.epoch))
         if active:
             self.programs.wanted(new.app)
         if active and (self._beat_timer is None or self._beat_timer.run is None):

@@ -29,7 +29,7 @@ def needs_of(clusters: Mapping[NodeId, Cluster], count: int) -> list[list[float]
     for column, agent in enumerate(sorted(clusters)):
         summary = clusters[agent].summary
         told = {one.key: one.rate for one in summary.shards if 0 <= one.key < count}
-        rest = max(0.0, summary.rate - sum(told.values())) / max(1, count - len(told))
+        rest = max(0.0, summary.rate - sum(told.values(), 0.0)) / max(1, count - len(told))
         for shard in range(count):
             found[shard][column] = told.get(shard, rest)
     whole = [sum(column) for column in zip(*found, strict=True)]
@@ -38,7 +38,7 @@ def needs_of(clusters: Mapping[NodeId, Cluster], count: int) -> list[list[float]
 
 def _drawn(rates: Sequence[float], whole: Sequence[float]) -> list[float]:
     """As much in all, but drawn towards how all shards together are asked for: few requests say little of where from."""
-    asked, all_asked = sum(rates), sum(whole)
+    asked, all_asked = sum(rates, 0.0), sum(whole, 0.0)
     if asked <= 0:
         return list(rates)
     seen = asked * WINDOW_S
@@ -96,7 +96,7 @@ class Sharding:
         config = self._config
         before = shards.table_of(known, config.shards) if known is not None and known.holders else ()
         needs = needs_of(clusters, config.shards)
-        rates = [sum(of_shard) for of_shard in needs]
+        rates = [sum(of_shard, 0.0) for of_shard in needs]
         want = shards.wanted(config.copies, len(members), rates, tuple(map(len, before)))
         places = places_of(land, members, len(clusters))
         found = shards.assign(config.name, places, want, before, needs if any(rates) else ())

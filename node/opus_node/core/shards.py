@@ -90,7 +90,7 @@ def table_of(told: ReplicaSet, shards: int) -> Table:
 def wanted(copies: int, members: int, rates: Sequence[float], before: Sequence[int]) -> tuple[int, ...]:
     """Copies of each shard. `rates`: requests/s by shard; `before`: how many there were, () at first."""
     fewest = min(copies, members)
-    mean = sum(rates) / (len(rates) * copies) if rates else 0.0
+    mean = sum(rates, 0.0) / (len(rates) * copies) if rates else 0.0
     found = []
     for shard, rate in enumerate(rates):
         most = members if rate >= NOTABLE else fewest
@@ -139,7 +139,7 @@ class _Draft:
         self._needs = needs
         self._want = [min(count, len(places)) for count in want]
         self._domains = len({one.domain for one in places})
-        whole, copies = sum(max(0.01, one.capacity) for one in places), sum(self._want)
+        whole, copies = sum((max(0.01, one.capacity) for one in places), 0.0), sum(self._want)
         self._part = {one.node: copies * max(0.01, one.capacity) / whole for one in places}
         self._most = {node: ceil(SLACK * part) for node, part in self._part.items()}
         kept = before or ((),) * len(want)
@@ -156,7 +156,7 @@ class _Draft:
         for shard in shards:
             while len(self._held[shard]) > self._want[shard]:
                 self._drop(shard, self._least_missed(shard))
-        for shard in sorted(shards, key=lambda shard: (-sum(self._of(shard)), shard)):
+        for shard in sorted(shards, key=lambda shard: (-sum(self._of(shard), 0.0), shard)):
             while len(self._held[shard]) < self._want[shard]:
                 self._add(shard, self._best(shard))
         for shard in shards:
@@ -186,7 +186,7 @@ class _Draft:
         needs = self._of(shard)
         if not needs or not holders:
             return 0.0
-        return sum(rate * min(self._places[node].ways[i] for node in holders) for i, rate in enumerate(needs) if rate > 0)
+        return sum((rate * min(self._places[node].ways[i] for node in holders) for i, rate in enumerate(needs) if rate > 0), 0.0)
 
     def _best(self, shard: int) -> NodeId:
         """Who is to hold it as well."""
@@ -274,14 +274,14 @@ class _Draft:
 
     def _held_by(self, node: NodeId) -> list[int]:
         shards = [shard for shard, held in enumerate(self._held) if node in held]
-        return sorted(shards, key=lambda shard: (sum(self._of(shard)), _score(self._app, shard, node)))
+        return sorted(shards, key=lambda shard: (sum(self._of(shard), 0.0), _score(self._app, shard, node)))
 
     def _emptiest(self) -> list[NodeId]:
         return sorted(self._places, key=lambda node: (self._load[node] / self._part[node], node))
 
     def _bring_nearer(self) -> None:
         """A few shards whose clients are elsewhere, those asked for most first: one holder of each."""
-        shards = sorted(range(len(self._held)), key=lambda shard: (-sum(self._of(shard)), shard))
+        shards = sorted(range(len(self._held)), key=lambda shard: (-sum(self._of(shard), 0.0), shard))
         left = max(1, len(shards) // PACE)
         for shard in shards:
             if not left or not self._of(shard):

@@ -225,7 +225,7 @@ class Siblings:
         taken = [0] * len(nodes)
         while confirmed and len(offers) < OFFERS:
             more = [
-                (int(scale * sum(max(0, gain - had) for gain, had in zip(gains, taken, strict=True))), held, gains)
+                (int(scale * sum((max(0, gain - had) for gain, had in zip(gains, taken, strict=True)), 0.0)), held, gains)
                 for _, held, gains in confirmed
             ]
             best = max(one[0] for one in more)
@@ -279,7 +279,7 @@ def mix(demand: dict[AppId, float]) -> dict[AppId, float]:
     """Shares of demand; equal ones where nothing has been asked lately. Not to be changed: nodes share them."""
     if len(demand) == 1:
         return _whole(next(iter(demand)))
-    total = sum(demand.values())
+    total = sum(demand.values(), 0.0)
     if total > 0:
         return {app: rate / total for app, rate in demand.items()}
     return {app: 1 / len(demand) for app in demand}

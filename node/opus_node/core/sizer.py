@@ -138,7 +138,9 @@ class Sizer:
             del self._told[node]
         recent = self._recent(now)
         self._knee.report(
-            sum(told.asked for told in recent), sum(told.shed for told in recent), sum(told.provides for told in recent)
+            sum((told.asked for told in recent), 0.0),
+            sum((told.shed for told in recent), 0.0),
+            sum((told.provides for told in recent), 0.0),
         )
 
     def _recent(self, now: Nanos) -> list[Told]:
@@ -149,9 +151,9 @@ class Sizer:
         n = sum(summary.nodes + 1 for summary in summaries.values())
         if not n or not recent:
             return len(members)
-        rate = sum(summary.rate for summary in summaries.values())
+        rate = sum((summary.rate for summary in summaries.values()), 0.0)
         work = rate * self.cost
-        provided = sum(told.provides for told in recent) / len(recent)
+        provided = sum((told.provides for told in recent), 0.0) / len(recent)
         needed = members_for(n, work / n, provided, self.e)
         prospects = _prospects(members, summaries, provided)
         lasting = members_to_last(prospects, needed, config.most, work, self.e, config.availability)

@@ -111,9 +111,9 @@ def outlook(members: Sequence[Prospect], work: float, e: float) -> Outlook:
             grown[k] += chance * (1.0 - one.up)
             grown[k + 1] += chance * one.up
         alive = grown
-    provided = sum(one.cores for one in members)
+    provided = sum((one.cores for one in members), 0.0)
     each = provided / len(members) * e
-    share = sum(chance * (min(1.0, k * each / work) if work > 0 else 1.0) for k, chance in enumerate(alive) if k)
+    share = sum((chance * (min(1.0, k * each / work) if work > 0 else 1.0) for k, chance in enumerate(alive) if k), 0.0)
     return Outlook(min(1.0, share), work / provided if provided > 0 else 0.0)
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from math import inf
 
 from opus_node.core.cluster import Cluster, homes
 from opus_node.core.context import Context
@@ -408,7 +407,7 @@ class Stewards:
         desk.changed_at = ctx.now
         desk.ready.drop(members)
         desk.improve_at = ctx.now + (HURRY if desk.crowd.on(ctx.now) else SURVEY_EVERY)
-        ctx.notices.append(ReplicaSetDecided(app, epoch, members, cause))
+        ctx.tell(ReplicaSetDecided(app, epoch, members, cause))
         for node in members:
             watch = desk.watched.get(node)
             if node != ctx.me and watch is None:
@@ -441,13 +440,13 @@ class Stewards:
         if desk.sharding is not None:
             table = table or desk.sharding.table(land, clusters, members, before)
             holders = packed(table, members)
-            ctx.notices.append(ShardsDecided(config.name, epoch, tuple(map(len, table)), holders, *desk.sharding.told()))
+            ctx.tell(ShardsDecided(config.name, epoch, tuple(map(len, table)), holders, *desk.sharding.told()))
         new = ReplicaSet(config.name, epoch, ctx.me, members, holders)
         watches = [desk.watched.get(node) for node in former if node not in members]
         silent = [ctx.now - watch.heard_at if watch is not None and watch.heard else UNKNOWN for watch in watches]
         e, cost = (0.0, 0.0) if desk.sizer is None else (desk.sizer.e, desk.sizer.cost)
         wanted = self._count(desk, clusters)
-        ctx.notices.append(placed(new, former, cause, land, _summaries(clusters), silent, wanted, cost, e))
+        ctx.tell(placed(new, former, cause, land, _summaries(clusters), silent, wanted, cost, e))
         return new
 
     def _reshard(self, app: AppId, desk: Desk, known: ReplicaSet) -> None:
@@ -683,11 +682,12 @@ class Stewards:
         to a region, in another way that does not, or does so least."""
         if not quorate(desk.config):
             return self._filled(desk, among[0], keep)
-        least, found = inf, keep
+        least: int | None = None
+        found = keep
         for clusters, standing in product(among, (True, False)):
             members = self._filled(desk, clusters, keep, standing=standing)
             beyond = crowded(desk.config, self._land(desk, among[-1], members), members)
-            if beyond < least:
+            if least is None or beyond < least:
                 least, found = beyond, members
             if not least:
                 break

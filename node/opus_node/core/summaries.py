@@ -107,7 +107,7 @@ class Summaries:
     def build(self, app: AppId, known: ReplicaSet | None, own: Demand) -> Summary:
         """In whole, without a version."""
         table = self._leases.table
-        rate = own.rate + sum(held.rate(app) for held in table.values())
+        rate = own.rate + sum((held.rate(app) for held in table.values()), 0.0)
         told = self._told_of(app, known)
         mean = rate * WINDOW_S / (len(table) + 1)
         weights = [_weight(held.rate(app) * WINDOW_S, mean) for held in told]

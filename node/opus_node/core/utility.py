@@ -12,7 +12,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import inf
 
 Points = tuple[tuple[float, float], ...]
@@ -33,7 +32,7 @@ class Felt:
 NOTHING = Felt()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utility:
     worth: float = 1.0
     least: bool = False
@@ -62,7 +61,7 @@ class Utility:
             found *= share
         return found
 
-    @cached_property
+    @property
     def hopeful(self) -> Utility:
         """With concave envelopes: nowhere less than this one. They begin where nobody serves, or at twice the last latency."""
         return replace(
