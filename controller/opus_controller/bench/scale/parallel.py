@@ -30,7 +30,6 @@ from opus_controller.bench.scale.run import Clock, Counts, Life, Say, Wish, bare
 from opus_controller.bench.scale.worlds import Size, plan_of
 from opus_controller.bench.worlds import SECOND
 from opus_controller.model.errors import PlatformError, ScenarioError
-from opus_controller.model.plan import Plan
 from opus_controller.runtimes.sim.agenda import Agenda
 from opus_controller.runtimes.sim.border import Border
 from opus_controller.runtimes.sim.parts import Parts, divide
@@ -168,15 +167,12 @@ def play(
     after. Raises Stopped soon after `stop` says so (asked in the first of the processes), InvalidRun if a core ended with an
     exception, ScenarioError if there cannot be so many processes, or for a file that cannot be read.
     """
-    began = time.perf_counter()
-    plan = plan_of(size)
-    parts = divide(plan, processes)
+    parts = divide(plan_of(size), processes)
     if parts is None:
         raise ScenarioError(f"--processes {processes}; the regions cannot be divided among so many; take fewer")
-    planned_s = time.perf_counter() - began
 
     def live(number: int, peers: Sequence[Peer]) -> Counts:
-        return _live(plan, size, parts, number, peers, say, Trace() if trace else None, place, stop)
+        return _live(size, parts, number, peers, say, Trace() if trace else None, place, stop)
 
     counts = [live(0, ())] if processes == 1 else _together(parts, live, stop)
     added = Counter[str]()
@@ -195,7 +191,7 @@ def play(
         "seed": size.seed,
         "processes": processes,
         "window_ms": parts.ahead / 1e6 if processes > 1 else None,
-        "built_s": planned_s + max(one.built_s for one in counts),
+        "built_s": max(one.built_s for one in counts),
         "wall_s": wall_s,
         "cpu_s": sum(one.cpu_s for one in counts),
         "waited_s": sum(one.waited_s for one in counts),
@@ -214,7 +210,6 @@ def play(
 
 
 def _live(
-    plan: Plan,
     size: Size,
     parts: Parts,
     number: int,
@@ -226,19 +221,23 @@ def _live(
 ) -> Counts:
     """One process's part: the first one speaks for all, and hears who wants them to stop."""
     before, part = rss(), parts.part(number) if peers else None
-    if number:
-        say, stop = (lambda news: None), (lambda: False)
+
+    def tell(news: str) -> None:
+        if number == 0:
+            say(f"first of {parts.count} processes: {news}" if peers else news)
+
     with no_garbage():
+        plan = plan_of(size)  # of its own: of one from before the fork each would come to have its own pages as well
         if place is not None and place.exists():
             began = time.perf_counter()
             life = state.read(place / str(number), plan, part)
             life.world.trace = trace
-            say(f"goes on at {life.world.agenda.now / SECOND:.1f} virtual s, read in {time.perf_counter() - began:.0f} s")
+            tell(f"goes on at {life.world.agenda.now / SECOND:.1f} virtual s, read in {time.perf_counter() - began:.0f} s")
         else:
             life = Life(plan, size, part, trace)
         world = life.world
         clock: Clock = Alone(world.agenda) if world.border is None else Windows(world.agenda, world.border, peers, parts.ahead)
-        life.live(clock, say, place, lambda file: state.keep(file, life), stop)
+        life.live(clock, tell, place, lambda file: state.keep(file, life), stop if number == 0 else lambda: False)
     return life.counts(before)
 
 
