@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from opus_node.core.budget import Budget
 from opus_node.core.coordinates import Place, Position
@@ -139,5 +139,6 @@ class Context:
         return int(span * (low + (high - low) * self.rng.random()))
 
 
-NOBODY: Final = Context("", NodeConfig(), Random(0))
-"""A node without applications. Parts that then have nothing to do are made for it, once: all nodes share them."""
+NOBODY: Final = Context("", NodeConfig(), cast(Random, None))
+"""A node without applications, which draws nothing. Parts that then have nothing to do are made for it, once: all nodes share
+them."""

@@ -17,7 +17,6 @@ whom to measure; it does not replace measuring.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
@@ -61,7 +60,7 @@ class Position:
 
     def __init__(self, known_agents: int = KNOWN_AGENTS) -> None:
         self._most = max(FILTER, FILTERED * known_agents // KNOWN_AGENTS)
-        self._where = array("d", [0.0] * DIMENSIONS)
+        self._where = (0.0,) * DIMENSIONS
         """ms."""
         self.height = HEIGHT_LEAST
         """ms."""
@@ -103,7 +102,7 @@ class Position:
             distance = sqrt(sum((axis * axis for axis in away), 0.0))
         else:
             self.height = max(HEIGHT_LEAST, self.height + force * (self.height + height) / guess)
-        self._where = array("d", [mine + force * axis / distance for mine, axis in zip(self._where, away, strict=True)])
+        self._where = tuple([mine + force * axis / distance for mine, axis in zip(self._where, away, strict=True)])
         self.samples += 1
 
     def _filtered(self, peer: NodeId, rtt: Nanos) -> Nanos:
