@@ -21,6 +21,13 @@ def context() -> Context:
     return Context("198.18.0.1", NodeConfig(apps=(AppConfig(APP),)), Random(1))
 
 
+class Alike:
+    """Whose requests are all for one application."""
+
+    def shares(self) -> dict[str, float]:
+        return {APP: 1.0}
+
+
 def measured(ways: Ways, agent: str, rtt: int, delay: AppDelay) -> Way:
     ways.add(agent)
     way = ways.by_agent[agent]
@@ -32,7 +39,7 @@ def measured(ways: Ways, agent: str, rtt: int, delay: AppDelay) -> Way:
 
 def test_a_way_told_of_before_replicas_moved_is_hoped_for_again_when_an_agent_picks_it() -> None:
     ctx = context()
-    ways = Ways(ctx, lambda: {APP: 1.0})
+    ways = Ways(ctx, Alike())
     way = measured(ways, "198.18.0.2", 10 * MILLISECOND, FAR)
     way.asked(0)
     assert ways.hoped(way) > 100 * MILLISECOND, "as it told"
@@ -48,7 +55,7 @@ def test_a_way_told_of_before_replicas_moved_is_hoped_for_again_when_an_agent_pi
 
 
 def test_where_replicas_went_farther_every_way_may_be_better() -> None:
-    ways = Ways(context(), lambda: {APP: 1.0})
+    ways = Ways(context(), Alike())
     way = measured(ways, "198.18.0.2", 10 * MILLISECOND, FAR)
     way.changed()
     assert way.wanted

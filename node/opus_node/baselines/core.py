@@ -65,7 +65,7 @@ class BaselineCore:
         self._holders = Holders(ctx, self._peers, self._overlay)
         self._once = Once(ctx)
         self._replies = Replies()
-        self._replica = Replica(ctx, self._once, lambda: "", self._deliver, lambda request: None, lambda app: False)
+        self._replica = Replica(ctx, self._once, self)
         self._relay = Relay(ctx, self._peers, self._holders, self._once, self._silent)
         self._clients = {app.name: self._client(app) for app in ctx.config.apps}
         self._looking: set[AppId] = set()
@@ -244,13 +244,24 @@ class BaselineCore:
         if len(self._came) > REMEMBERED:
             del self._came[next(iter(self._came))]
         if self._replica.serves(message.app):
-            self._deliver(self._replica.serve(source, message))
+            self.deliver(self._replica.serve(source, message))
         elif message.direct:
             self._once.answer(source, RouteRefuse(*key, NOT_HELD))
         else:
             self._relay.on_request(source, message)
 
-    def _deliver(self, answer: Reply | RouteRefuse) -> None:
+    # What the replica asks (`replica.Around`)
+
+    def agent_id(self) -> NodeId:
+        return ""
+
+    def acts(self, app: AppId) -> bool:
+        return False
+
+    def wrote(self, request: Request | RouteRequest) -> None:
+        """No updates are spread."""
+
+    def deliver(self, answer: Reply | RouteRefuse) -> None:
         """To its client, perhaps to this node's own: a request may come back to who asked, if that one holds the key by now."""
         if answer.client == self._ctx.me:
             if isinstance(answer, Reply):

@@ -38,7 +38,7 @@ from opus_node.core.ways import Way, Ways
 JOIN_PROBES = 5
 """Agents measured when joining (DESIGN: 3 to 5)."""
 JOIN_WINDOW: Nanos = 1500 * MILLISECOND
-"""How long the first measurements may take; they end sooner, see `_probed`."""
+"""How long the first measurements may take; they end sooner, see `probed`."""
 FIND_TIMEOUT: Nanos = 800 * MILLISECOND
 """The longest terrestrial round trip, twice: a seed may have hundreds to answer. Asked and answered by datagrams."""
 BACKOFF_FIRST: Nanos = 500 * MILLISECOND
@@ -56,6 +56,25 @@ FULL_FOR: Nanos = 10 * SECOND
 NUDGE: Nanos = 500 * MILLISECOND
 
 
+class Below(Protocol):
+    """Who attaches: a node with its clients (`node.NodeCore`), or an agent with its nodes (`levels.AsAgent`).
+
+    One object: a bound method for each of its answers would take every node 64 bytes more.
+    """
+
+    def demand(self) -> tuple[Demand, ...]:
+        """What goes on leases."""
+
+    def shares(self) -> dict[AppId, float]:
+        """Of its demand, by which applications are weighed."""
+
+    def near(self, told: NearReplicas) -> None:
+        """Takes what the agent tells of replicas."""
+
+    def acquainted(self) -> list[NodeId]:
+        """Nodes known for other reasons, to be asked when no agent answers."""
+
+
 class Above(Protocol):
     """An agent's part in the zone whose head it attaches to."""
 
@@ -71,10 +90,9 @@ class Attachment:
 
     __slots__ = (
         "_above",
-        "_acquainted",
         "_asking",
+        "_below",
         "_ctx",
-        "_demand",
         "_eager",
         "_find_nonce",
         "_guide",
@@ -85,7 +103,6 @@ class Attachment:
         "_leases",
         "_leaving",
         "_lookout",
-        "_near",
         "_next_seed",
         "_picked",
         "_prober",
@@ -99,30 +116,15 @@ class Attachment:
         "ways",
     )
 
-    def __init__(
-        self,
-        ctx: Context,
-        prober: Prober,
-        demand: Callable[[], tuple[Demand, ...]],
-        shares: Callable[[], dict[AppId, float]],
-        near: Callable[[NearReplicas], None],
-        acquainted: Callable[[], list[NodeId]],
-        above: Above | None = None,
-    ) -> None:
-        """`demand` goes on leases, `shares` of it weigh applications; `near` takes what the agent tells of replicas.
-
-        `acquainted` are nodes known for other reasons, to be asked when no agent answers. `above` is what is told and heard
-        besides where it is an agent that attaches, to the head of a zone.
-        """
+    def __init__(self, ctx: Context, prober: Prober, below: Below, above: Above | None = None) -> None:
+        """`above` is what is told and heard besides where it is an agent that attaches, to the head of a zone."""
         self._ctx = ctx
         self._prober = prober
-        self._demand = demand
-        self._near = near
-        self._acquainted = acquainted
+        self._below = below
         self._above = above
         self.agent: NodeId = ""
-        self.ways = Ways(ctx, shares)
-        self._lookout = Lookout(ctx, prober, self.ways, self._probed, self._lease_now)
+        self.ways = Ways(ctx, below)
+        self._lookout = Lookout(ctx, prober, self.ways, self)
         self._seeds: tuple[NodeId, ...] = ()
         self._next_seed = -1
         self._find_nonce = 0
@@ -208,7 +210,7 @@ class Attachment:
         if self._guide and self._guide not in targets:
             targets.append(self._guide)
         elif self._rounds or not targets:
-            others = [*self._acquainted(), *self.ways.by_agent]
+            others = [*self._below.acquainted(), *self.ways.by_agent]
             others = [node for node in others if node not in targets]
             if others:
                 targets.append(ctx.rng.choice(others))
@@ -250,10 +252,10 @@ class Attachment:
         for agent in picks:
             way = self.ways.by_agent[agent]
             way.asked(self._ctx.now)
-            self._prober.ask(agent, self._probed)
+            self._prober.ask(agent, self.probed)
         self._schedule(self._ctx.now + window + 2 * self._ctx.lag, self._choose)
 
-    def _probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+    def probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         way = self.ways.get(node)
         if way is None:
             return
@@ -375,7 +377,7 @@ class Attachment:
             self._leases = 0
             others = [other for other in self.ways if other.agent != self.agent]
             if others:
-                self._prober.ask(ctx.rng.choice(others).agent, self._probed)
+                self._prober.ask(ctx.rng.choice(others).agent, self.probed)
         self._look()
 
     def _look(self) -> None:
@@ -390,7 +392,7 @@ class Attachment:
         if self.ways.cost(way) < worth_moving(self.ways.cost(current)):
             self._ask(way)
 
-    def _lease_now(self) -> None:
+    def lease_now(self) -> None:
         way = self.ways.get(self.agent)
         if way is not None:
             self._lease(way)
@@ -432,7 +434,7 @@ class Attachment:
             abilities.memory,
             abilities.storage,
             abilities.bandwidth,
-            self._demand(),
+            self._below.demand(),
             ctx.position.at,
             self.ways.spare(way),
             self._lookout.measured(),
@@ -463,7 +465,7 @@ class Attachment:
             way.told = None if message.again or not message.accepted else way.lease
         if source in (self.agent, self._asking):
             for one in message.near:
-                self._near(one)
+                self._below.near(one)
         if source == self._asking:
             self._answered(way, message)
         elif source == self.agent:

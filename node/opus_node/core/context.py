@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, Final, cast
 
 from opus_node.core.budget import Budget
 from opus_node.core.coordinates import Place, Position
@@ -132,6 +132,11 @@ class Context:
     def jitter(self, span: Nanos, low: float = 0.9, high: float = 1.1) -> Nanos:
         """`span` times a random factor: what all nodes do at boot must not stay in step."""
         return int(span * (low + (high - low) * self.rng.random()))
+
+
+NOBODY: Final = Context("", NodeConfig(), cast(Random, None))
+"""A node without applications, which draws nothing. Parts that then have nothing to do are made for it, once: all nodes share
+them."""
 
 
 class Muted(list[Notice]):

@@ -40,7 +40,7 @@ def above(below: Level, base: Context) -> Level:
     ctx = base.above(below.ctx.level + 1)
     prober = Prober(ctx)
     agent = AsAgent(below)
-    attachment = Attachment(ctx, prober, agent.demand, agent.shares, agent.near, agent.acquainted, agent)
+    attachment = Attachment(ctx, prober, agent, agent)
     return Level(ctx, prober, attachment)
 
 

@@ -8,11 +8,11 @@ a thousand nodes that all measure every new agent at once are what a start can l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from opus_node.core.context import Context
 from opus_node.core.messages import LeaseReply, Measured, ProbeReply
-from opus_node.core.prober import OnReply, Prober
+from opus_node.core.prober import Prober
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, NOTHING, SECOND, Nanos, NodeId
 from opus_node.core.ways import Way, Ways
@@ -37,16 +37,23 @@ def worth_moving(now_at: Nanos) -> Nanos:
     return now_at - max(int(MOVE_SHARE * now_at), MOVE_LEAST)
 
 
-class Lookout:
-    __slots__ = ("_answer_timer", "_ctx", "_found", "_look_at", "_measured", "_pause", "_prober", "_send", "_timer", "_ways")
+class Seeker(Protocol):
+    """Who looks around (`attach.Attachment`)."""
 
-    def __init__(self, ctx: Context, prober: Prober, ways: Ways, found: OnReply, send: Callable[[], None]) -> None:
-        """`found` takes what agents answer, `send` sends a lease now."""
+    def probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
+        """Takes what an agent answers."""
+
+    def lease_now(self) -> None: ...
+
+
+class Lookout:
+    __slots__ = ("_answer_timer", "_ctx", "_look_at", "_measured", "_pause", "_prober", "_seeker", "_timer", "_ways")
+
+    def __init__(self, ctx: Context, prober: Prober, ways: Ways, seeker: Seeker) -> None:
         self._ctx = ctx
         self._prober = prober
         self._ways = ways
-        self._found = found
-        self._send = send
+        self._seeker = seeker
         self._timer: Timer | None = None
         self._answer_timer: Timer | None = None
         self._look_at: Nanos = 0
@@ -111,7 +118,7 @@ class Lookout:
         way = self._ways.by_agent[agent]
         way.wanted = False
         way.asked(self._ctx.now)
-        self._prober.ask(agent, self._found)
+        self._prober.ask(agent, self._seeker.probed)
 
     # What the agent wants to know
 
@@ -131,7 +138,7 @@ class Lookout:
 
     def _answer(self, _: object) -> None:
         if self._measured:
-            self._send()
+            self._seeker.lease_now()
 
     def measured(self) -> tuple[Measured, ...]:
         """For the lease that is about to go."""

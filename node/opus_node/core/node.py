@@ -123,10 +123,10 @@ class NodeCore:
         """Once it was asked to go."""
         self._seeds: tuple[NodeId, ...] = ()
         self._prober = Prober(ctx)
-        self._attachment = Attachment(ctx, self._prober, self._demand, self._shares, self._near, self._acquainted)
+        self._attachment = Attachment(ctx, self._prober, self)
         self._spreads = Spreads(ctx, self._prober)
         self._once = Once(ctx)
-        self._replica = Replica(ctx, self._once, self._agent_id, self._deliver, self._spreads.wrote, self._acts)
+        self._replica = Replica(ctx, self._once, self)
         self._replies = Replies()
         self._client = Client(ctx, self._prober, self._attachment, self._replica)
         self._levels = [Level(ctx, self._prober, self._attachment)]
@@ -264,19 +264,19 @@ class NodeCore:
             spreads=self._spreads.seen(),
         )
 
-    # Small links between the parts
+    # What the parts ask of each other by way of the core (`attach.Below`, `replica.Around`)
 
-    def _demand(self) -> tuple[Demand, ...]:
+    def demand(self) -> tuple[Demand, ...]:
         self._client.tend(self._ctx.now + self._ctx.budget.lease_interval() * 12 // 10)
         return self._client.demand()
 
-    def _shares(self) -> dict[AppId, float]:
+    def shares(self) -> dict[AppId, float]:
         return self._client.shares()
 
-    def _near(self, told: NearReplicas) -> None:
+    def near(self, told: NearReplicas) -> None:
         self._client.cache(told.app).told(told)
 
-    def _acquainted(self) -> list[NodeId]:
+    def acquainted(self) -> list[NodeId]:
         """Replicas this node uses, and stewards (agents, then) it has heard of."""
         found: list[NodeId] = []
         for cache in self._client.caches.values():
@@ -284,8 +284,26 @@ class NodeCore:
         found += [serving.replica_set.steward for serving in self._replica.serving.values()]
         return [node for node in dict.fromkeys(found) if node and node != self._ctx.me]
 
-    def _agent_id(self) -> NodeId:
+    def agent_id(self) -> NodeId:
         return self._attachment.agent
+
+    def acts(self, app: AppId) -> bool:
+        stewards = self._stewards()
+        return stewards is not None and app in stewards.acting_for()
+
+    def deliver(self, answer: Reply | RouteRefuse) -> None:
+        """To its client, perhaps to this node's own: it may have become a replica while its request was under way."""
+        if answer.client != self._ctx.me:
+            if isinstance(answer, Reply):
+                self._replies.sent(answer, self._ctx.now)
+            self._once.answer(answer.client, answer)
+        elif isinstance(answer, Reply):
+            self._client.on_reply(answer.client, answer)
+        else:
+            self._client.on_refuse(answer.client, answer)
+
+    def wrote(self, request: Request | RouteRequest) -> None:
+        self._spreads.wrote(request)
 
     def _demand_for(self, app: AppId) -> Demand:
         cache = self._client.caches.get(app)
@@ -544,10 +562,6 @@ class NodeCore:
         top = self._top()
         return None if top is None else top.stewards
 
-    def _acts(self, app: AppId) -> bool:
-        stewards = self._stewards()
-        return stewards is not None and app in stewards.acting_for()
-
     def _on_summary(self, source: NodeId, message: Summary) -> None:
         """From another at the top to a steward; from an agent to its head, whose role is one level higher."""
         level = self._at(message)
@@ -644,7 +658,7 @@ class NodeCore:
             if self._replica.takes_time(message.app):
                 self._replica.ask(source, message)
                 return
-            self._deliver(self._replica.serve(source, message))
+            self.deliver(self._replica.serve(source, message))
         elif self._role is not None and relays:
             self._role.relay.on_request(source, message)
         else:
@@ -657,18 +671,7 @@ class NodeCore:
     def _served(self, event: Served) -> None:
         answer = self._replica.answered(event)
         if answer is not None:
-            self._deliver(answer)
-
-    def _deliver(self, answer: Reply | RouteRefuse) -> None:
-        """To its client, perhaps to this node's own: it may have become a replica while its request was under way."""
-        if answer.client != self._ctx.me:
-            if isinstance(answer, Reply):
-                self._replies.sent(answer, self._ctx.now)
-            self._once.answer(answer.client, answer)
-        elif isinstance(answer, Reply):
-            self._client.on_reply(answer.client, answer)
-        else:
-            self._client.on_refuse(answer.client, answer)
+            self.deliver(answer)
 
     def _on_route_ack(self, source: NodeId, message: RouteAck) -> None:
         if message.client == self._ctx.me:

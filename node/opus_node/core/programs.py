@@ -8,7 +8,9 @@ the client, which tries elsewhere. A request may so reach two programs: at least
 
 from __future__ import annotations
 
-from opus_node.core.context import Context
+from typing import Final
+
+from opus_node.core.context import NOBODY, Context
 from opus_node.core.events import CONSUMED_EVERY, Consumed, Serve, Served, ServiceChanged, ServiceHealth
 from opus_node.core.load import PER_CENT
 from opus_node.core.messages import Load, RouteRequest
@@ -170,3 +172,6 @@ class Programs:
         now = self._ctx.now
         for ticket in [ticket for ticket, asked in self._asked.items() if asked.arrived_at + asked.message.left <= now]:
             del self._asked[ticket]
+
+
+NO_PROGRAMS: Final = Programs(NOBODY)

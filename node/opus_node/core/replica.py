@@ -10,13 +10,13 @@ makes no request fail that is already under way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from opus_node.core.context import Context
 from opus_node.core.data.place import Place
 from opus_node.core.data.quorum import Outcome
-from opus_node.core.data.registers import Registers
+from opus_node.core.data.registers import NO_REGISTERS, Registers, keeps
 from opus_node.core.events import Request, RoleChanged, Served
 from opus_node.core.messages import (
     BUSY,
@@ -34,11 +34,11 @@ from opus_node.core.messages import (
     RouteRequest,
 )
 from opus_node.core.once import Once
-from opus_node.core.programs import Programs
+from opus_node.core.programs import NO_PROGRAMS, Programs
 from opus_node.core.sets import claimed
 from opus_node.core.timers import Timer
 from opus_node.core.types import MILLISECOND, NONE_OF_THEM, NOTHING, SECOND, AppId, Nanos, NodeId
-from opus_node.core.work import MILLICORES, Work
+from opus_node.core.work import MILLICORES, NO_WORK, Work, emulated
 
 BEAT: Nanos = 1 * SECOND
 GRACE: Nanos = 8 * SECOND
@@ -61,37 +61,36 @@ class Serving:
         self.unanswered = 0
 
 
+class Around(Place, Protocol):
+    """The rest of a replica's node. One object: a bound method for each of its answers would take every node 64 bytes more."""
+
+    def deliver(self, answer: Reply | RouteRefuse) -> None:
+        """Brings an answer to its client, perhaps this node's own."""
+
+    def wrote(self, request: Request | RouteRequest) -> None:
+        """Hears of each write that is answered here."""
+
+
 class Replica:
     __slots__ = (
-        *("_agent", "_beat_timer", "_ctx", "_deliver", "_divided", "_leaving", "_measured", "_once", "_wrote"),
+        *("_around", "_beat_timer", "_ctx", "_divided", "_leaving", "_measured", "_once"),
         *("programs", "registers", "served", "serving", "work"),
     )
 
-    def __init__(
-        self,
-        ctx: Context,
-        once: Once,
-        agent: Callable[[], NodeId],
-        deliver: Callable[[Reply | RouteRefuse], None],
-        wrote: Callable[[Request | RouteRequest], None],
-        stewards: Callable[[AppId], bool],
-    ) -> None:
-        """`agent()` is whom this node is attached to, `deliver` brings an answer to its client, perhaps this node's own, `wrote`
-        hears of each write that is answered here, `stewards(app)`: whether this node is in office as its steward."""
+    def __init__(self, ctx: Context, once: Once, around: Around) -> None:
         self._ctx = ctx
         self._once = once
-        self._deliver = deliver
-        self._agent = agent
+        self._around = around
         self._divided = tuple(app.name for app in ctx.config.apps if app.divided)
         self._measured = frozenset(app.name for app in ctx.config.apps if app.measured) or NONE_OF_THEM
-        self._wrote = wrote
         self.serving: dict[AppId, Serving] = NOTHING
         self.served = 0
         self._leaving = False
         self._beat_timer: Timer | None = None
-        self.programs = Programs(ctx)
-        self.work = Work(ctx, self._worked)
-        self.registers = Registers(ctx, Place(agent, stewards), self._kept)
+        apps = ctx.config.apps
+        self.programs = Programs(ctx) if any(app.program for app in apps) else NO_PROGRAMS
+        self.work = Work(ctx, self._worked) if any(emulated(app) for app in apps) else NO_WORK
+        self.registers = Registers(ctx, around, self._kept) if any(keeps(app) for app in apps) else NO_REGISTERS
 
     def serves(self, app: AppId) -> bool:
         """Whether requests for `app` are answered here (also in the grace after retiring)."""
@@ -203,7 +202,7 @@ class Replica:
                 role.unanswered += 1
                 beat = self._beat_of(app, role.replica_set.epoch)
                 ctx.send(steward, beat)
-                agent = self._agent()
+                agent = self._around.agent_id()
                 if role.unanswered % LOST_STEWARD == 0 and agent not in ("", ctx.me, steward):
                     ctx.send(agent, beat)
         self._beat_timer = ctx.timers.at(ctx.now + ctx.jitter(BEAT, 0.95, 1.05), self._beat)
@@ -245,7 +244,7 @@ class Replica:
         """A request of this node's own that took no time."""
         self.served += 1
         if request.write:
-            self._wrote(request)
+            self._around.wrote(request)
 
     def take(self, message: RouteRequest) -> bool:
         """Lay a request before the program or those who keep the data, or put it in the line; False if there are too many."""
@@ -272,10 +271,10 @@ class Replica:
 
     def _worked(self, message: RouteRequest, arrived_at: Nanos) -> None:
         if message.app not in self.serving:
-            self._deliver(RouteRefuse(message.client, message.request, message.attempt, "no replica any more"))
+            self._around.deliver(RouteRefuse(message.client, message.request, message.attempt, "no replica any more"))
             return
         self.served += 1
-        self._deliver(self._reply(message, arrived_at, message.reply_bytes, b""))
+        self._around.deliver(self._reply(message, arrived_at, message.reply_bytes, b""))
 
     def _kept(self, message: RouteRequest, arrived_at: Nanos, outcome: Outcome) -> None:
         """Whoever had to has answered, or will not in time. Perhaps at once, but its client is not told before it has asked."""
@@ -284,12 +283,12 @@ class Replica:
     def _tell(self, told: tuple[RouteRequest, Nanos, Outcome]) -> None:
         message, arrived_at, outcome = told
         if not outcome.done or message.app not in self.serving:
-            self._deliver(RouteRefuse(message.client, message.request, message.attempt, NOT_READY))
+            self._around.deliver(RouteRefuse(message.client, message.request, message.attempt, NOT_READY))
             return
         self.served += 1
         value = b"" if message.write else outcome.cell.value or b""
         answer = self._reply(message, arrived_at, 0, value)
-        self._deliver(replace(answer, tags=(outcome.cell.tag,)))
+        self._around.deliver(replace(answer, tags=(outcome.cell.tag,)))
 
     def answered(self, event: Served) -> Reply | RouteRefuse | None:
         """What the program's answer means to the client that asked."""
@@ -309,7 +308,7 @@ class Replica:
 
     def _reply(self, message: RouteRequest, arrived_at: Nanos, payload: int, content: bytes) -> Reply:
         if message.write:
-            self._wrote(message)
+            self._around.wrote(message)
         return Reply(
             message.app,
             message.client,

@@ -7,7 +7,8 @@ newcomers compete for, and for others wherever they are: those that are near may
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, certain, expected
@@ -105,15 +106,21 @@ class Way:
         self.wanted, self.again, self.dated = True, OLD, True
 
 
+class Demanding(Protocol):
+    """Who goes these ways (`attach.Below`)."""
+
+    def shares(self) -> dict[AppId, float]:
+        """Of its demand, by which applications are weighed."""
+
+
 class Ways:
     """At most `known_agents` ways in besides the agent. None goes for being silent, only for being worse than another."""
 
-    __slots__ = ("_ctx", "_shared", "_shared_at", "_shares", "by_agent")
+    __slots__ = ("_below", "_ctx", "_shared", "_shared_at", "by_agent")
 
-    def __init__(self, ctx: Context, shares: Callable[[], dict[AppId, float]]) -> None:
-        """`shares` of this node's demand weigh applications."""
+    def __init__(self, ctx: Context, below: Demanding) -> None:
         self._ctx = ctx
-        self._shares = shares
+        self._below = below
         self._shared: dict[AppId, float] = {}
         self._shared_at: Nanos = -SHARED_FOR
         self.by_agent: dict[NodeId, Way] = {}
@@ -171,7 +178,7 @@ class Ways:
     def _beyond(self, way: Way) -> Nanos:
         """The agent's share of the cost; where it has not told, as of the worst of those that have."""
         if self._ctx.now - self._shared_at >= SHARED_FOR:
-            self._shared, self._shared_at = self._shares(), self._ctx.now
+            self._shared, self._shared_at = self._below.shares(), self._ctx.now
         delay = 0.0
         for app, share in self._shared.items():
             told = delay_of(way.delays, app)

@@ -10,8 +10,9 @@ is computed meanwhile: the emulation costs no real processor, so it is the same 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from opus_node.core.context import Context
+from opus_node.core.context import NOBODY, Context
 from opus_node.core.load import PER_CENT, Meter
 from opus_node.core.messages import Load, RouteRequest
 from opus_node.core.types import NOTHING, AppConfig, AppId, Nanos
@@ -24,14 +25,19 @@ Done = Callable[[RouteRequest, Nanos], None]
 """(request, when it arrived): it has been worked on."""
 
 
+def emulated(app: AppConfig) -> bool:
+    """Whether the node itself answers, and takes its time."""
+    return app.service_time > 0 and not app.program
+
+
 class Work:
     __slots__ = ("_apps", "_ctx", "_done", "_free_at", "_meter", "answered", "shed", "spent", "turned_away", "waiting")
 
     def __init__(self, ctx: Context, done: Done) -> None:
         self._ctx = ctx
         self._done = done
-        emulated = {app.name: app for app in ctx.config.apps if app.service_time and not app.program}
-        self._apps: dict[AppId, AppConfig] = emulated or NOTHING
+        apps = {app.name: app for app in ctx.config.apps if emulated(app)}
+        self._apps: dict[AppId, AppConfig] = apps or NOTHING
         self._free_at: Nanos = 0
         self.waiting = 0
         """Requests in the line."""
@@ -91,3 +97,6 @@ class Work:
         spare = int(MILLICORES * self._ctx.config.abilities.cpu * max(0.0, 1.0 - used))
         wait = max(0, self._free_at - now)
         return (Load(round(PER_CENT * used), self._meter.toll + wait, spare),)
+
+
+NO_WORK: Final = Work(NOBODY, lambda message, arrived_at: None)

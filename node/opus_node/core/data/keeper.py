@@ -279,7 +279,7 @@ class Keeper:
         return self._ctx.now - self._began_at < HURRIED
 
     def _tend_move(self, move: Move, now: Nanos) -> None:
-        if not self._place.stewards(self._app):
+        if not self._place.acts(self._app):
             self._due = -1
         elif 0 <= self._due <= now:
             self._begin_move()
@@ -299,7 +299,7 @@ class Keeper:
         if known is None or not self._owes():
             self._due = -1
             return
-        ctx, said, agent = self._ctx, Greeted(self.holder.me, self._known), self._place.agent()
+        ctx, said, agent = self._ctx, Greeted(self.holder.me, self._known), self._place.agent_id()
         self._due = ctx.now + ctx.jitter(TELL << min(self._reminded, TELL_DOUBLED))
         self._say(known.steward, said)
         if self._reminded % 2 and agent not in ("", ctx.me, known.steward):

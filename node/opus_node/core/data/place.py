@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 from opus_node.core.data.quorum import Outcome
 from opus_node.core.messages import RouteRequest
@@ -13,14 +13,24 @@ Done = Callable[[RouteRequest, Nanos, Outcome], None]
 """(request, when it arrived, what came of it)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Protocol):
     """Where this node stands in the overlay."""
 
-    agent: Callable[[], NodeId]
-    """Whom it is attached to."""
-    stewards: Callable[[AppId], bool]
-    """Whether it is in office as an application's steward; who has ceased to be an agent is not, and may not hear who is."""
+    def agent_id(self) -> NodeId:
+        """Whom it is attached to."""
+
+    def acts(self, app: AppId) -> bool:
+        """Whether it is in office as an application's steward; who has ceased to be an agent is not, and may not hear who is."""
+
+
+class Nowhere:
+    """In none."""
+
+    def agent_id(self) -> NodeId:
+        return ""
+
+    def acts(self, app: AppId) -> bool:
+        return False
 
 
 def writer_of(client: NodeId, life: int, request: int) -> str:

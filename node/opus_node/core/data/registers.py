@@ -7,12 +7,13 @@ of which there are none yet, to the first set that a steward decides on.
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Final
 
-from opus_node.core.context import Context
+from opus_node.core.context import NOBODY, Context
 from opus_node.core.data.cells import Config, Peer, Tag
 from opus_node.core.data.eventual import Eventual
 from opus_node.core.data.keeper import Keeper
-from opus_node.core.data.place import Done, Place, writer_of
+from opus_node.core.data.place import Done, Nowhere, Place, writer_of
 from opus_node.core.data.rules import rule_of
 from opus_node.core.data.sharded import Sharded
 from opus_node.core.data.wire import unpacked
@@ -120,3 +121,6 @@ def judged(done: RequestDone, tag: Tag, value: bytes, life: int) -> RegisterDone
         tag.writer,
         life,
     )
+
+
+NO_REGISTERS: Final = Registers(NOBODY, Nowhere(), lambda message, arrived_at, outcome: None)
