@@ -39,7 +39,7 @@ def test_an_agent_knows_about_as_much_from_brief_ones(life: list[tuple[int, floa
         held.take(brief, 0)
         told = merged(full, brief, told)
         assert abs(held.rtt - full.rtt) <= max(NOTABLE_RTT, NOTABLE * held.rtt)
-        assert abs(held.rates["web"] - rate) <= max(NOTABLE_RATE, NOTABLE * held.rates["web"])
+        assert abs(held.rate("web") - rate) <= max(NOTABLE_RATE, NOTABLE * held.rate("web"))
         assert (held.cpu, held.memory, held.incarnation) == (2.0, 1 << 30, 2)
 
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from opus_node.core.context import Context
 from opus_node.core.held import Held
-from opus_node.core.messages import Probe, ProbeReply, ReplicaSet
+from opus_node.core.messages import Demand, Probe, ProbeReply, ReplicaSet
 from opus_node.core.once import Once
 from opus_node.core.prober import Prober
 from opus_node.core.relay import FIRST_ASKED, MANY, NEAREST, NEAREST_AGAIN, Relay
@@ -113,7 +113,7 @@ def test_a_member_that_comes_and_is_near_is_gone_to_soon(settled: Bench) -> None
 
 def test_nodes_are_told_of_near_ones(settled: Bench) -> None:
     held = Held("10.2.0.1", 0)
-    held.rates = {APP: 1.0}
+    held.demand = (Demand(APP, 1.0),)
     held.rtt = MILLISECOND
     (told,) = settled.relay.near(held)
     assert set(told.replicas) <= set(MEMBERS[:NEAREST])

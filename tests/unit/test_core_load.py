@@ -148,13 +148,13 @@ def test_at_the_target_the_toll_stays() -> None:
 
 def test_what_was_heard_fades_and_who_turned_away_is_asked_again() -> None:
     heard = Heard()
-    heard.take((Load(90, 64 * MILLISECOND, 100),), 0)
+    heard = heard.told((Load(90, 64 * MILLISECOND, 100),), 0)
     assert heard.option("a", 7, SECOND, 2 * SECOND) == Option("a", 7, 90, 64 * MILLISECOND, 100)
     assert heard.option("a", 7, 3 * SECOND, 2 * SECOND) == Option("a", 7, 45, 32 * MILLISECOND, -1)
     assert heard.option("a", 7, 100 * SECOND, 2 * SECOND) == Option("a", 7)
-    heard.take((), 3 * SECOND)
+    heard = heard.told((), 3 * SECOND)
     assert heard.option("a", 7, 3 * SECOND, 2 * SECOND).used == 45
-    heard.turned_away(0)
+    heard = heard.turned_away(0)
     assert heard.full(FULL - 1)
     assert not heard.full(FULL)
 
@@ -207,7 +207,7 @@ def test_an_agent_sheds_when_every_replica_has_just_done_so() -> None:
     role = net.cores[agent]._role
     assert role is not None
     for target in role.relay.targets[APP].values():
-        target.load.turned_away(net.now)
+        target.load = target.load.turned_away(net.now)
     node = next(node for node in net.live() if net.snapshot(node).agent == agent and node not in (agent, *net.replicas()))
     net.cores[node]._client.caches = {}
     net.request(node)

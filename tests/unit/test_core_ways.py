@@ -6,7 +6,7 @@ from random import Random
 
 from opus_node.core.context import Context
 from opus_node.core.held import Held
-from opus_node.core.messages import AgentHint, AppDelay, ReplicaSet
+from opus_node.core.messages import AgentHint, AppDelay, Demand, ReplicaSet
 from opus_node.core.once import Once
 from opus_node.core.prober import Prober
 from opus_node.core.relay import REFUSED_FIRST, Relay
@@ -99,7 +99,7 @@ def test_a_node_is_told_once_who_serves_no_more_and_never_of_one_who_does_again(
     ctx = context()
     relay = Relay(ctx, Prober(ctx), Once(ctx), lambda app, replica: None, lambda: "")
     held = Held("198.18.0.9", 0)
-    held.rates = {APP: 1.0}
+    held.demand = (Demand(APP, 1.0),)
 
     def told(epoch: int, *members: str) -> tuple[str, ...]:
         relay.learn(ReplicaSet(APP, epoch, ctx.me, members))

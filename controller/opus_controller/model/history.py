@@ -35,13 +35,17 @@ class Histories:
     """Of all hosts of a run. Times in ns since the origin."""
 
     def __init__(self, plan: Plan) -> None:
-        self._pasts = {host.name: _Past(True, host.boot_at_ns) for host in plan.hosts}
+        self._boots = {host.name: host.boot_at_ns for host in plan.hosts}
+        self._pasts: dict[str, _Past] = {}
+        """Of hosts to which something has happened besides their first boot."""
         for life in plan.churn.lives if plan.churn else ():
             self._pasts[life.host] = _Past(life.up, -life.age_ns, life.sessions, life.up_ns, life.away_ns)
 
     def began(self, host: str, t: int) -> History:
         """The host's node starts at `t`: what it is to be told."""
-        past = self._pasts[host]
+        past = self._pasts.get(host)
+        if past is None:
+            return History(max(0, t - self._boots[host]))
         if not past.is_up or past.since is None:
             past.away += t - past.since if past.since is not None else 0
             past.is_up, past.since = True, t
@@ -49,7 +53,7 @@ class Histories:
 
     def ended(self, host: str, t: int) -> None:
         """The host's node is gone; no matter how, and no harm if it was gone before."""
-        past = self._pasts[host]
+        past = self._pasts.setdefault(host, _Past(True, self._boots[host]))
         if past.is_up and past.since is not None:
             past.sessions += 1
             past.up += t - past.since

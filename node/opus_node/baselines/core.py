@@ -137,9 +137,9 @@ class BaselineCore:
     def _ready(self) -> Ready:
         ctx = self._ctx
         left = self._departure is not None and self._departure.over
-        ready = Ready(tuple(ctx.sends), tuple(ctx.replies), tuple(ctx.notices), ctx.timers.next(), (), left)
+        ready = Ready(tuple(ctx.sends), ctx.replies, tuple(ctx.notices), ctx.timers.next(), (), left)
         ctx.sends.clear()
-        ctx.replies.clear()
+        ctx.replies = ()
         ctx.notices.clear()
         return ready
 

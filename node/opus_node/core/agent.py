@@ -370,9 +370,9 @@ class AgentRole:
         for config in self._ctx.config.apps:
             app = config.name
             own, nodes = self._links.demand(app), self.leases.table.values()
-            rate = own.rate + sum(held.rates.get(app, 0.0) for held in nodes)
+            rate = own.rate + sum(held.rate(app) for held in nodes)
             if rate:
-                keys = summed((own.keys, *(held.keys.get(app, ()) for held in nodes)))
+                keys = summed((own.keys, *(held.keys(app) for held in nodes)))
                 found.append(Demand(app, round(rate, 3), delays.get(app, 0), keys))
         return tuple(found)
 

@@ -337,6 +337,7 @@ class Attachment:
         self._picked = ()
         if self._search_timer is not None:
             self._search_timer.cancel()
+            self._search_timer = None
 
     # Attached
 
@@ -354,8 +355,7 @@ class Attachment:
         ctx.notices.append(Attached(way.agent, way.rtt.srtt))
         self._leases = 0
         self._lookout.attached(way)
-        if self._silence_timer is not None:
-            self._silence_timer.cancel()
+        self._answered_lease()
         self._schedule_lease(0.4, 1.1)
 
     def _schedule_lease(self, low: float = 0.9, high: float = 1.1) -> None:
@@ -402,6 +402,11 @@ class Attachment:
         if self._silence_timer is not None:
             self._silence_timer.cancel()
         self._silence_timer = self._ctx.timers.at(self._ctx.now + patience, self._lease_silent)
+
+    def _answered_lease(self) -> None:
+        if self._silence_timer is not None:
+            self._silence_timer.cancel()
+            self._silence_timer = None
 
     def _lease_silent(self, _: object) -> None:
         """No request waits, so an agent that is busy gets a second chance; a wave of probes would make all agents busier."""
@@ -469,8 +474,7 @@ class Attachment:
         if source == self._asking:
             self._answered(way, message)
         elif source == self.agent:
-            if self._silence_timer is not None:
-                self._silence_timer.cancel()
+            self._answered_lease()
             if message.accepted:
                 if news:
                     self._lookout.hurry()

@@ -41,22 +41,26 @@ LEASE_SELDOM = 4
 class Budget:
     """`pace` is 1 while the node may do all it would like to; at 4 it measures a quarter as often."""
 
-    __slots__ = ("_config", "_last", "_rate", "pace")
+    __slots__ = ("_config", "_last_at", "_last_total", "_rate", "pace")
 
     def __init__(self, config: NodeConfig) -> None:
         self._config = config
         self._rate = 0.0
-        self._last: tuple[Nanos, int] | None = None
+        self._last_at: Nanos = -1
+        """When it was last told what it costs; -1: never. Then that was ..."""
+        self._last_total = 0
+        """... so many bytes."""
         self.pace = 1.0
 
     def metered(self, total: int, now: Nanos, age: Nanos, nodes: int | None, serving: bool) -> None:
         """`total` control bytes since the process began; `nodes` attached to it, None if it is no agent."""
-        last, self._last = self._last, (now, total)
-        if last is None or now <= last[0] or total < last[1]:
+        last_at, last_total = self._last_at, self._last_total
+        self._last_at, self._last_total = now, total
+        if last_at < 0 or now <= last_at or total < last_total:
             self._rate = total * SECOND / age if age > 0 else 0.0
             return
-        span = now - last[0]
-        rate = (total - last[1]) * SECOND / span
+        span = now - last_at
+        rate = (total - last_total) * SECOND / span
         self._rate += (rate - self._rate) * span / (span + SMOOTH)
         error = self._rate / (AIM * self.allowed(age, nodes, serving))
         self.pace = min(PACE_MOST, max(1.0, self.pace * min(STEP, max(1 / STEP, error**GAIN))))

@@ -8,11 +8,11 @@ from itertools import islice
 
 from opus_node.core.choice import by_latency, choice_of, pick
 from opus_node.core.context import Context
-from opus_node.core.load import Heard
+from opus_node.core.load import UNHEARD
 from opus_node.core.messages import Demand, KeyRate, Load, NearReplicas, ProbeReply, ReplicaSet
 from opus_node.core.popularity import Sketch
 from opus_node.core.prober import Prober
-from opus_node.core.rtt import KEPT_OPEN, Rtt
+from opus_node.core.rtt import KEPT_OPEN, LONG_AGO, Rtt
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, AppId, Nanos, NodeId
 
 TENDED = 1
@@ -32,6 +32,7 @@ REMEASURE_MOST: Nanos = 1920 * SECOND
 than those held."""
 RECENT: Nanos = 300 * SECOND
 """Who has not asked for so long may dial."""
+NOT_RECENT: Nanos = -RECENT
 DEAR: Nanos = 30 * MILLISECOND
 FARTHER: Nanos = 300 * SECOND
 FARTHER_KEPT = 16
@@ -57,9 +58,9 @@ class Entry:
     def __init__(self, node: NodeId) -> None:
         self.node = node
         self.rtt = Rtt()
-        self.load = Heard()
+        self.load = UNHEARD
         self.strikes = 0
-        self.asked_at: Nanos = -KEPT_OPEN
+        self.asked_at: Nanos = LONG_AGO
         self.shut_until: Nanos = 0
         self.refusals = 0
 
@@ -111,7 +112,7 @@ class AppCache:
         self._fresh_at: Nanos = 0
         self._pause: Nanos = REMEASURE
         self._requests = 0
-        self._asked_at: Nanos = -RECENT
+        self._asked_at: Nanos = NOT_RECENT
         self.rate = 0.0
         self.keys: tuple[KeyRate, ...] = ()
         """Most asked for, as of the last call."""
@@ -332,7 +333,7 @@ class AppCache:
         now = self._ctx.now
         entry = self.entries.get(node)
         if entry is not None:
-            entry.load.take(load, now)
+            entry.load = entry.load.told(load, now)
         if load[0].toll > DEAR and now - self._looked_at >= LOOK_EVERY and not by_latency(self.config):
             others = [one for one in members if one not in self.entries and one not in (node, self._ctx.me)]
             if others:
@@ -352,7 +353,7 @@ class AppCache:
         if entry is not None:
             entry.strikes = 0
             entry.rtt.met_at = self._ctx.now
-            entry.load.turned_away(self._ctx.now)
+            entry.load = entry.load.turned_away(self._ctx.now)
 
     def answered(self, node: NodeId, rtt: Nanos) -> None:
         """It has taken a request."""

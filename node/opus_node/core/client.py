@@ -525,8 +525,8 @@ class Client:
         if flight.via is DIRECT:
             target = None if self.relay is None else self.relay.target(app, peer)
             if target is not None:
-                target.load.take(message.load, self._ctx.now)
-                target.load.turned_away(self._ctx.now)
+                target.load = target.load.told(message.load, self._ctx.now)
+                target.load = target.load.turned_away(self._ctx.now)
             elif self.relay is None:
                 self.cache(app).heard(peer, message.load)
                 self.cache(app).turned_away(peer)
@@ -572,7 +572,7 @@ class Client:
             cache.learn(message.replica_set, source)
             cache.heard(source, message.load, message.replica_set.members)
         elif message.load and (target := self.relay.target(message.app, source)) is not None:
-            target.load.take(message.load, self._ctx.now)
+            target.load = target.load.told(message.load, self._ctx.now)
         if reserved and tag is not None:
             self._commit(pending, tag)
 
@@ -629,4 +629,4 @@ class Client:
         if keeps(self.cache(event.app).config):
             value = value_of(event, ctx.me, ctx.incarnation) if event.write else content
             ctx.notices.append(judged(done, pending.tag or Tag(), value, ctx.incarnation))
-        ctx.replies.append(ClientReply(event.app, event.request, outcome, replica, content))
+        ctx.replies += (ClientReply(event.app, event.request, outcome, replica, content),)

@@ -62,9 +62,10 @@ class Context:
         self.budget = Budget(config)
         self.timers = Timers()
         self.sends: list[Send] = []
-        self.replies: list[ClientReply] = []
+        self.replies: tuple[ClientReply, ...] = ()
+        """Of the lowest level only, like `serves`; mostly empty."""
         self.notices: list[Notice] = []
-        self.serves: list[Serve] = []
+        self.serves: tuple[Serve, ...] = ()
         self.level = 0
 
     @property
@@ -81,7 +82,7 @@ class Context:
         other.incarnation, other.agent_incarnation = self.incarnation, (self.incarnation << REFUTATIONS) + 1
         other._late, other._late_at = self._late, self._late_at
         other.timers, other.budget = self.timers, self.budget
-        other.sends, other.replies, other.serves = self.sends, self.replies, self.serves
+        other.sends = self.sends
         other.notices = Muted(self.notices)
         return other
 

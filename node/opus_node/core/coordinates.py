@@ -37,10 +37,11 @@ FILTER = 3
 FILTERED = 32
 """Peers whose last round trips are kept, with KNOWN_AGENTS ways in; with fewer, fewer: these are who is measured often."""
 KNOWN_AGENTS = 14
-_RTT_BITS = 40
+_RTT_BYTES = 5
 """Of a round trip in `Position._recent`: up to 18 minutes."""
-_RTT = (1 << _RTT_BITS) - 1
-_FILTER_BITS = _RTT_BITS * FILTER
+_RTT_MOST = (1 << 8 * _RTT_BYTES) - 1
+_NONE = bytes(_RTT_BYTES)
+_ROW = _RTT_BYTES * FILTER
 
 _STEP = 0.5
 _AXIS_BITS, _HEIGHT_BITS, _ERROR_BITS = 11, 7, 5
@@ -54,7 +55,7 @@ _ERROR_STEP = 0.05
 class Position:
     """This node's own."""
 
-    __slots__ = ("_at", "_most", "_recent", "_where", "error", "height", "samples")
+    __slots__ = ("_at", "_most", "_peers", "_recent", "_where", "error", "height", "samples")
 
     def __init__(self, known_agents: int = KNOWN_AGENTS) -> None:
         self._most = max(FILTER, FILTERED * known_agents // KNOWN_AGENTS)
@@ -66,8 +67,11 @@ class Position:
         """Relative error that this node expects of guesses from here."""
         self.samples = 0
         self._at: Place = 0
-        self._recent: dict[NodeId, int] = {}
-        """By peer, its last round trips, FILTER at most, one beside the other in one integer, the latest in the lowest bits."""
+        self._peers: tuple[NodeId, ...] = ()
+        """Whose last round trips are kept, the latest to answer last ..."""
+        self._recent = b""
+        """... and these, in the same order: of each FILTER, the latest first, _NONE where there are fewer. All nodes have them; a
+        dictionary of integers would be three times as large."""
 
     @property
     def at(self) -> Place:
@@ -101,16 +105,22 @@ class Position:
         self.samples += 1
 
     def _filtered(self, peer: NodeId, rtt: Nanos) -> Nanos:
-        kept = (self._recent.pop(peer, 0) << _RTT_BITS | min(rtt, _RTT)) & ((1 << _FILTER_BITS) - 1)
-        self._recent[peer] = kept
-        if len(self._recent) > self._most:
-            del self._recent[next(iter(self._recent))]
-        recent = []
-        while kept:
-            recent.append(kept & _RTT)
-            kept >>= _RTT_BITS
-        recent.sort()
-        return recent[(len(recent) - 1) // 2]
+        peers, recent = self._peers, self._recent
+        row = min(rtt, _RTT_MOST).to_bytes(_RTT_BYTES, "big")
+        if peer in peers:
+            place = peers.index(peer)
+            start = place * _ROW
+            row += recent[start : start + _ROW - _RTT_BYTES]
+            peers = peers[:place] + peers[place + 1 :]
+            recent = recent[:start] + recent[start + _ROW :]
+        else:
+            row += _NONE * (FILTER - 1)
+            if len(peers) == self._most:
+                peers, recent = peers[1:], recent[_ROW:]
+        self._peers = (*peers, peer)
+        self._recent = recent + row
+        known = sorted([rtt for i in range(0, _ROW, _RTT_BYTES) if (rtt := int.from_bytes(row[i : i + _RTT_BYTES], "big"))])
+        return known[(len(known) - 1) // 2]
 
 
 def _direction(peer: NodeId) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from opus_node.core.coordinates import Place
 from opus_node.core.messages import AppDelay, Demand, KeyRate, Lease
+from opus_node.core.pauses import Pauses
 from opus_node.core.types import NOTHING, AppId, Nanos, NodeId
 
 
@@ -17,18 +18,16 @@ class Held:
         "bandwidth",
         "born_at",
         "cpu",
+        "demand",
         "heard_at",
         "heard_of",
         "hint_at",
         "hint_pause",
         "hinted",
         "incarnation",
-        "keys",
         "memory",
-        "nearest",
         "node",
         "owed",
-        "rates",
         "rtt",
         "sessions",
         "since",
@@ -56,10 +55,8 @@ class Held:
         self.memory = 0
         self.storage = 0
         self.bandwidth = 0
-        self.rates: dict[AppId, float] = NOTHING
-        self.keys: dict[AppId, tuple[KeyRate, ...]] = NOTHING
-        self.nearest: dict[AppId, Nanos] = NOTHING
-        """Round trips to the nearest replicas it has measured."""
+        self.demand: tuple[Demand, ...] = ()
+        """By application."""
         self.spare: Nanos = 0
         self.agents = 0
         """How many there were when it was last told of some."""
@@ -67,12 +64,12 @@ class Held:
         """The delays it was last told of."""
         self.told_at: Place = 0
         """Where it was told that its agent is."""
-        self.heard_of: dict[AppId, tuple[int, NodeId]] = {}
+        self.heard_of: dict[AppId, tuple[int, NodeId]] = NOTHING
         """Replica sets of which it was told the near ones, by (epoch, steward)."""
-        self.owed: list[NodeId] = []
+        self.owed: tuple[NodeId, ...] = ()
         """New agents it is still to be told of."""
-        self.hinted: dict[NodeId, tuple[int, Nanos]] = {}
-        """Agents it was told of as better ones: how often, and when it may be told again."""
+        self.hinted: dict[NodeId, Pauses] = NOTHING
+        """Agents it was told of as better ones."""
         self.hint_at = now
         """When to look for such again."""
         self.hint_pause: Nanos = 0
@@ -81,14 +78,37 @@ class Held:
         """Of the host."""
         return max(0, now - self.born_at)
 
+    def rate(self, app: AppId) -> float:
+        """Its requests per second."""
+        told = self._told_of(app)
+        return 0.0 if told is None else told.rate
+
+    def rates(self) -> dict[AppId, float]:
+        return {one.app: one.rate for one in self.demand}
+
+    def keys(self, app: AppId) -> tuple[KeyRate, ...]:
+        """Those that it asks for most."""
+        told = self._told_of(app)
+        return () if told is None else told.keys
+
+    def nearest(self, app: AppId) -> Nanos:
+        """Round trip to the nearest replica that it has measured; 0: none."""
+        told = self._told_of(app)
+        return 0 if told is None else told.nearest
+
+    def _told_of(self, app: AppId) -> Demand | None:
+        for one in self.demand:
+            if one.app == app:
+                return one
+        return None
+
     def take(self, lease: Lease, now: Nanos) -> None:
         self.heard_at = now
         if lease.brief:
             self.rtt = lease.rtt or self.rtt
             self.at = lease.at or self.at
             self.spare = lease.spare or self.spare
-            if lease.demand:
-                self._ask(lease.demand)
+            self.demand = lease.demand or self.demand
             return
         self.rtt = lease.rtt
         self.at = lease.at
@@ -101,12 +121,4 @@ class Held:
         self.storage = lease.storage
         self.bandwidth = lease.bandwidth
         self.spare = lease.spare
-        self._ask(lease.demand)
-
-    def _ask(self, demand: tuple[Demand, ...]) -> None:
-        if not demand:
-            self.rates = self.keys = self.nearest = NOTHING
-            return
-        self.rates = {one.app: one.rate for one in demand}
-        self.keys = {one.app: one.keys for one in demand if one.keys} or NOTHING
-        self.nearest = {one.app: one.nearest for one in demand if one.nearest} or NOTHING
+        self.demand = lease.demand

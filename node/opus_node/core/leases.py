@@ -10,12 +10,13 @@ from opus_node.core.coordinates import expected
 from opus_node.core.held import Held
 from opus_node.core.messages import AgentHint, Lease, LeaseReply
 from opus_node.core.neighbours import Neighbours
+from opus_node.core.pauses import NO_PAUSE, over, paused
 from opus_node.core.peers import Peers
 from opus_node.core.relay import Relay
 from opus_node.core.roster import Roster
 from opus_node.core.siblings import TOWARDS_REPLICAS, Siblings, mix
 from opus_node.core.swim import Member
-from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
+from opus_node.core.types import MILLISECOND, NOTHING, SECOND, AppId, Nanos, NodeId
 from opus_node.core.ways import delay_of
 
 HARD_CAP = 32
@@ -28,7 +29,8 @@ HINT_MOST: Nanos = 64 * SECOND
 """Between two looks for agents that may serve a node better; doubled while none is found, anew when agents or replicas change."""
 HINTED = 12
 HINT_AGAIN: Nanos = 30 * SECOND
-"""A node is not told of the same agent again for so long, doubled each time."""
+HINT_DOUBLED = 6
+"""A node is not told of the same agent again for so long, doubled each time, as often as this."""
 GUESS_SHARE = 0.7
 """Of a guess from coordinates, to be safe: what is farther than this is not worth a look."""
 
@@ -70,7 +72,7 @@ class Leases:
             held.take(lease, ctx.now)
             if held.owed:
                 hints = tuple(self._hint(agent) for agent in held.owed)
-                held.owed = []
+                held.owed = ()
             elif ctx.now >= held.hint_at:
                 hints = self._better(held)
                 if not hints and 2 * len(self._swim.agents()) >= 3 * held.agents:
@@ -138,17 +140,19 @@ class Leases:
 
     def _better(self, held: Held) -> tuple[AgentHint, ...]:
         """Agents that may serve a node better than this one does, at the times at which it is told of such."""
-        share = mix(held.rates) if held.rates else {}
+        share = mix(held.rates()) if held.demand else {}
         mine = {one.app: one.rtt for one in self._relay.delays()}
         now_at = held.rtt + int(TOWARDS_REPLICAS * sum(share[app] * mine.get(app, 0) for app in share))
         found = []
         for hint in self.likely(held, LATER_HINTS):
             member = self._swim.members[hint.agent]
-            times, again_at = held.hinted.get(hint.agent, (0, 0))
-            if self._cost(held, member, share, GUESS_SHARE) < now_at - MILLISECOND and self._ctx.now >= again_at:
+            pauses = held.hinted.get(hint.agent, NO_PAUSE)
+            if self._cost(held, member, share, GUESS_SHARE) < now_at - MILLISECOND and over(pauses, self._ctx.now):
                 found.append(hint)
+                if held.hinted is NOTHING:
+                    held.hinted = {}
                 held.hinted.pop(hint.agent, None)
-                held.hinted[hint.agent] = (times + 1, self._ctx.now + (HINT_AGAIN << min(times, 6)))
+                held.hinted[hint.agent] = paused(pauses, self._ctx.now, HINT_AGAIN, HINT_DOUBLED)
         while len(held.hinted) > HINTED:
             del held.hinted[next(iter(held.hinted))]
         held.hint_pause = HINT_FIRST if found else min(HINT_MOST, max(HINT_FIRST, 2 * held.hint_pause))
@@ -158,7 +162,7 @@ class Leases:
     def replicas_changed(self) -> None:
         """The agents' delays to them will; who was not better before may be so then."""
         for held in self.table.values():
-            held.hinted = {}
+            held.hinted = NOTHING
             held.hint_pause = 0
             held.hint_at = self._ctx.now + self._ctx.jitter(HINT_FIRST, 0.5, 3.0)
 
@@ -167,7 +171,7 @@ class Leases:
 
         None costs less than its ring is off the node's (`_guess`), so in the order of that most need not be looked at.
         """
-        share = mix(held.rates) if held.rates else {}
+        share = mix(held.rates()) if held.demand else {}
         here = held.rtt
         rings = [
             (abs(member.rtt.delay() - here), member.node, member)
@@ -205,8 +209,7 @@ class Leases:
             if held.rtt > near_enough and nearer > held.rtt // 2:
                 ctx.send(held.node, LeaseReply(0, True, hint, ctx.position.at))
             elif member.node not in held.owed:
-                held.owed.append(member.node)
-                del held.owed[:-LATER_HINTS]
+                held.owed = (*held.owed, member.node)[-LATER_HINTS:]
 
 
 def _guess(held: Held, member: Member) -> Nanos:

@@ -12,6 +12,7 @@ that was turned away, too.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from opus_node.core.choice import Option
 from opus_node.core.messages import Load
@@ -70,22 +71,21 @@ class Meter:
 
 
 class Heard:
-    """What somebody else remembers of a replica's load."""
+    """What somebody else remembers of a replica's load; never changed, so that all of whom nothing was heard share one."""
 
     __slots__ = ("_at", "_full_until", "_load")
 
-    def __init__(self) -> None:
-        self._at: Nanos = 0
-        self._full_until: Nanos = 0
-        self._load: Load | None = None
+    def __init__(self, load: Load | None = None, at: Nanos = 0, full_until: Nanos = 0) -> None:
+        self._load = load
+        self._at = at
+        self._full_until = full_until
 
-    def take(self, told: tuple[Load, ...], now: Nanos) -> None:
+    def told(self, told: tuple[Load, ...], now: Nanos) -> Heard:
         """`told` is empty where nobody counts."""
-        if told:
-            self._load, self._at = told[0], now
+        return Heard(told[0], now, self._full_until) if told else self
 
-    def turned_away(self, now: Nanos) -> None:
-        self._full_until = now + FULL
+    def turned_away(self, now: Nanos) -> Heard:
+        return Heard(self._load, self._at, now + FULL)
 
     def full(self, now: Nanos) -> bool:
         return self._full_until > now
@@ -97,3 +97,6 @@ class Heard:
         if load is None or halvings >= 16:
             return Option(node, rtt)
         return Option(node, rtt, load.used >> halvings, load.toll >> halvings, load.spare if not halvings else -1)
+
+
+UNHEARD: Final = Heard()

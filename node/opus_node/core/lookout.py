@@ -111,6 +111,7 @@ class Lookout:
         return True
 
     def _due(self, current: Way) -> None:
+        self._timer = None
         if self._ways.get(current.agent) is current:
             self.look(current)
 
@@ -137,6 +138,7 @@ class Lookout:
             self._measured[node] = rtt
 
     def _answer(self, _: object) -> None:
+        self._answer_timer = None
         if self._measured:
             self._seeker.lease_now()
 

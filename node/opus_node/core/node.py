@@ -175,12 +175,12 @@ class NodeCore:
         left = self._departure is not None and self._departure.over
         if not (ctx.sends or ctx.notices or ctx.replies or ctx.serves):
             return Ready((), (), (), wake_at, (), left)
-        ready = Ready(tuple(ctx.sends), tuple(ctx.replies), tuple(ctx.notices), wake_at, tuple(ctx.serves), left)
+        ready = Ready(tuple(ctx.sends), ctx.replies, tuple(ctx.notices), wake_at, ctx.serves, left)
         ctx.sends.clear()
-        ctx.serves.clear()
+        ctx.serves = ()
         if ctx.notices:
             ctx.notices.clear()
-            ctx.replies.clear()
+            ctx.replies = ()
         return ready
 
     def _boot(self, event: Boot) -> None:

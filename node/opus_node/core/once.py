@@ -16,6 +16,8 @@ from opus_node.core.types import NOTHING, SECOND, Nanos, NodeId
 
 REMEMBERED: Nanos = 5 * SECOND
 """At least, and twice this at most: no message waits longer for a connection and on it."""
+LONG_AGO: Nanos = -2 * REMEMBERED
+"""So that the first request makes generations of its own."""
 MOST = 4096
 """At least so many, however fast they come, and twice this at most."""
 
@@ -35,8 +37,7 @@ class Once:
         self._ctx = ctx
         self._younger: dict[Key, Said] = NOTHING
         self._older: dict[Key, Said] = NOTHING
-        self._began: Nanos = -2 * REMEMBERED
-        """So that the first request makes generations of its own."""
+        self._began: Nanos = LONG_AGO
 
     def __len__(self) -> int:
         return len(self._younger) + len(self._older)

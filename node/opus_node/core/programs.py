@@ -115,7 +115,7 @@ class Programs:
         ctx = self._ctx
         self._last += 1
         self._asked[self._last] = Asked(message, ctx.now)
-        ctx.serves.append(
+        ctx.serves += (
             Serve(
                 self._last,
                 message.app,
@@ -125,7 +125,7 @@ class Programs:
                 message.reply_bytes,
                 ctx.now + message.left,
                 message.content,
-            )
+            ),
         )
         return True
 

@@ -138,9 +138,9 @@ class Promotion:
         mine = {one.app: one.rtt for one in self._delays()}
         rates: dict[AppId, float] = dict.fromkeys(mine, 0.0)
         for held in self._leases.table.values():
-            for app, rate in held.rates.items():
-                if app in rates:
-                    rates[app] += rate
+            for one in held.demand:
+                if one.app in rates:
+                    rates[one.app] += one.rate
         share = mix(rates) if rates else {}
         return int(sum(share[app] * mine[app] for app in share)), mine, share
 
@@ -149,7 +149,7 @@ class Promotion:
         delay, mine, share = self._delay()
         theirs = {
             held.node: int(
-                sum(share[app] * min(held.nearest.get(app, held.rtt // 2 + mine[app]), held.rtt + mine[app]) for app in share)
+                sum(share[app] * min(held.nearest(app) or held.rtt // 2 + mine[app], held.rtt + mine[app]) for app in share)
             )
             for held in table.values()
         }

@@ -20,7 +20,7 @@ from opus_node.core.choice import Choice, by_latency, choice_of, pick
 from opus_node.core.context import Context
 from opus_node.core.coordinates import Place, expected
 from opus_node.core.held import Held
-from opus_node.core.load import Heard
+from opus_node.core.load import UNHEARD
 from opus_node.core.messages import (
     BUSY,
     NOT_HOLDER,
@@ -58,6 +58,7 @@ REFUSED_DOUBLED = 4
 appointment before the appointed does."""
 REPORT: Nanos = 1 * SECOND
 """Between two reports of one silent replica to the steward."""
+NOT_REPORTED: Nanos = -REPORT
 NOTABLE_SHARE = 0.1
 NOTABLE_LEAST: Nanos = 2 * MILLISECOND
 """A change of the delay to the replicas of which nodes are told."""
@@ -87,7 +88,7 @@ class Target:
     def __init__(self, node: NodeId) -> None:
         self.node = node
         self.rtt = Rtt()
-        self.load = Heard()
+        self.load = UNHEARD
         self.at: Place = 0
         self.strikes = 0
         self.refused = False
@@ -95,7 +96,7 @@ class Target:
         self.refusals = 0
         self.measured_at: Nanos = 0
         self.pause: Nanos = REMEASURE
-        self.reported_at: Nanos = -REPORT
+        self.reported_at: Nanos = NOT_REPORTED
 
     def refuses(self, now: Nanos) -> None:
         self.refused = True
@@ -360,7 +361,7 @@ class Relay:
     def near(self, held: Held) -> tuple[NearReplicas, ...]:
         """Replicas worth measuring for one of this agent's nodes, for each application whose set it has not heard of yet."""
         found = []
-        for app in held.rates:
+        for app in (one.app for one in held.demand):
             targets = self.near_by(app)
             key = self._key.get(app, (0, ""))
             before = held.heard_of.get(app, (-1, ""))
@@ -370,7 +371,7 @@ class Relay:
                 and before != key
                 and all(target.rtt.samples or target.strikes for target in targets)
             ):
-                held.heard_of[app] = key
+                held.heard_of = {**held.heard_of, app: key}
                 best = heapq.nsmallest(NEAR, targets, key=lambda target: (_guess(held, target), target.node))
                 mine = (self._ctx.me,) if self.serving.get(app) else ()
                 near = (*mine, *(target.node for target in best if target.node != held.node))
@@ -494,7 +495,7 @@ class Relay:
             target = self.target(relayed.message.app, source)
         if target is not None:
             target.strikes = target.refusals = 0
-            target.load.take(message.load, self._ctx.now)
+            target.load = target.load.told(message.load, self._ctx.now)
         self._once.passed(key, source)
         self._forget(key, relayed)
 
@@ -508,8 +509,8 @@ class Relay:
             relayed.busy = True
             if target is not None:
                 target.strikes = 0
-                target.load.take(message.load, self._ctx.now)
-                target.load.turned_away(self._ctx.now)
+                target.load = target.load.told(message.load, self._ctx.now)
+                target.load = target.load.turned_away(self._ctx.now)
         elif message.reason == NOT_PRIMARY and message.alternative != self._ctx.me:
             self.led_by(relayed.message.app, message.alternative)
         elif message.reason == NOT_HOLDER:

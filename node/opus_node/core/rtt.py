@@ -13,6 +13,7 @@ LONGEST: Nanos = 3 * SECOND
 KEPT_OPEN: Nanos = 170 * SECOND
 """Connections are closed when they were idle for three minutes (`transport`)."""
 NEVER: Nanos = -KEPT_OPEN - 1
+LONG_AGO: Nanos = -KEPT_OPEN
 
 
 class Rtt:

@@ -15,12 +15,14 @@ agent against 14.3 ms, 22 agents on the PlanetLab matrix).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from math import dist
 
 from opus_node.core.context import Context
-from opus_node.core.coordinates import Place, unpack
+from opus_node.core.coordinates import unpacked
 from opus_node.core.held import Held
 from opus_node.core.messages import Measured, Offer
+from opus_node.core.pauses import NO_PAUSE, Pauses, over, paused
 from opus_node.core.stability import expected_minutes
 from opus_node.core.types import MILLISECOND, SECOND, AppId, Nanos, NodeId
 
@@ -59,19 +61,17 @@ ALIKE = 0.85
 class Siblings:
     """Soft state of one agent: what its nodes measured to each other, and who is being measured now."""
 
-    __slots__ = ("_asked", "_ctx", "_enough", "_focus", "_near", "_studied", "_table", "_where", "offers")
+    __slots__ = ("_asked", "_ctx", "_enough", "_focus", "_near", "_studied", "_table", "offers")
 
     def __init__(self, ctx: Context, table: dict[NodeId, Held]) -> None:
         self._ctx = ctx
         self._table = table
         self._near: dict[NodeId, dict[NodeId, Nanos]] = {}
         """By node; what one measured stands for both directions."""
-        self._asked: dict[NodeId, dict[NodeId, tuple[int, Nanos]]] = {}
-        """How often a node was asked for another, and until when it is not asked again."""
+        self._asked: dict[NodeId, dict[NodeId, Pauses]] = {}
+        """Of a node, by those whom it was asked for."""
         self._focus: list[tuple[NodeId, Nanos]] = []
         """Candidates under measurement, and the agent's delay in excess of theirs."""
-        self._where: dict[NodeId, tuple[Place, list[float], float]] = {}
-        """Unpacked coordinates."""
         self._studied: tuple[int, int, Nanos] = (-1, -1, 0)
         """How many nodes and measurements there were, and when, at the last study."""
         self._enough = False
@@ -95,10 +95,10 @@ class Siblings:
             other = self._table.get(candidate)
             if other is None or other is held or self.between(held, other) is not None:
                 continue
-            times, not_before = asked.get(candidate, (0, 0))
-            if not_before <= now and self._hope(held, other, ahead) >= WORTH_ASKING:
+            pauses = asked.get(candidate, NO_PAUSE)
+            if over(pauses, now) and self._hope(held, other, ahead) >= WORTH_ASKING:
                 found.append(candidate)
-                asked[candidate] = (times + 1, now + (ASK_AGAIN << min(times, ASK_DOUBLED)))
+                asked[candidate] = paused(pauses, now, ASK_AGAIN, ASK_DOUBLED)
                 held.ask_at = now + self._ctx.budget.stretched(age // SELDOM)
                 if len(found) == most:
                     break
@@ -119,7 +119,7 @@ class Siblings:
     def forget(self) -> None:
         """Drops what belongs to nodes that have gone."""
         table = self._table
-        for memory in (self._near, self._asked, self._where):
+        for memory in (self._near, self._asked):
             for node in [node for node in memory if node not in table]:
                 del memory[node]
 
@@ -149,16 +149,9 @@ class Siblings:
         """From coordinates, shortened; 0 where there are none. As `coordinates.expected`, which this is too often asked for."""
         if not one.at or not other.at:
             return 0
-        _, here, height = self._unpacked(one)
-        _, there, other_height = self._unpacked(other)
+        here, height = unpacked(one.at)
+        there, other_height = unpacked(other.at)
         return int(GUESS_SHARE * MILLISECOND * (dist(here, there) + height + other_height))
-
-    def _unpacked(self, held: Held) -> tuple[Place, list[float], float]:
-        found = self._where.get(held.node)
-        if found is None or found[0] != held.at:
-            where, height, _ = unpack(held.at)
-            found = self._where[held.node] = (held.at, where, height)
-        return found
 
     # Who would be worth it
 
@@ -277,8 +270,15 @@ def _gain(now: Nanos, then: Nanos, ahead: Nanos) -> Nanos:
     return max(0, now - then + int(TOWARDS_REPLICAS * ahead))
 
 
+@lru_cache(maxsize=256)
+def _whole(app: AppId) -> dict[AppId, float]:
+    return {app: 1.0}
+
+
 def mix(demand: dict[AppId, float]) -> dict[AppId, float]:
-    """Shares of demand; equal ones where nothing has been asked lately."""
+    """Shares of demand; equal ones where nothing has been asked lately. Not to be changed: nodes share them."""
+    if len(demand) == 1:
+        return _whole(next(iter(demand)))
     total = sum(demand.values())
     if total > 0:
         return {app: rate / total for app, rate in demand.items()}

@@ -107,15 +107,15 @@ class Summaries:
     def build(self, app: AppId, known: ReplicaSet | None, own: Demand) -> Summary:
         """In whole, without a version."""
         table = self._leases.table
-        rate = own.rate + sum(held.rates.get(app, 0.0) for held in table.values())
+        rate = own.rate + sum(held.rate(app) for held in table.values())
         told = self._told_of(app, known)
         mean = rate * WINDOW_S / (len(table) + 1)
-        weights = [_weight(held.rates.get(app, 0.0) * WINDOW_S, mean) for held in told]
+        weights = [_weight(held.rate(app) * WINDOW_S, mean) for held in told]
         position = {held.node: i for i, held in enumerate(told)}
         position[self._ctx.me] = len(told)
         candidates = [self._candidate(app, held, position, weight) for held, weight in zip(told, weights, strict=True)]
         candidates.append(self._self(app, _weight(own.rate * WINDOW_S, mean)))
-        keys = summed((own.keys, *(held.keys.get(app, ()) for held in table.values())))
+        keys = summed((own.keys, *(held.keys(app) for held in table.values())))
         abroad = tuple(position)[len(candidates) :]
         return Summary(app, len(table), round(rate, 3), 0, tuple(candidates), self._near(), abroad, keys=keys)
 

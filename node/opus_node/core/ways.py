@@ -29,8 +29,12 @@ COMPETING = 8
 """The best ways in, the agent among them; one of them gives way to a newcomer."""
 OLD: Nanos = 20 * SECOND
 """A measurement so old is made again if it seems worth it, or an agent says so ..."""
-OLD_MOST: Nanos = 640 * SECOND
-"""... and each time only after twice as long, up to this; anew when the replicas are farther from the agent than before."""
+OLD_FIRST: Nanos = OLD // 2
+OLD_DOUBLED = 6
+"""... and each time only after twice as long, from the first on, as often as this; anew when the replicas are farther from the
+agent than before."""
+NOT_ASKED: Nanos = -OLD
+NOT_SHARED: Nanos = -SHARED_FOR
 WORSE_LEAST: Nanos = 2 * MILLISECOND
 WORSE_SHARE = 0.1
 """An agent whose delay to the replicas has grown by more is perhaps no longer the best."""
@@ -48,7 +52,6 @@ class Way:
     """One way in: an agent and how far it is."""
 
     __slots__ = (
-        "again",
         "agent",
         "asked_at",
         "at",
@@ -56,6 +59,7 @@ class Way:
         "crowded",
         "dated",
         "delays",
+        "doubled",
         "full_until",
         "heard_at",
         "lease",
@@ -80,9 +84,9 @@ class Way:
         """... or told before replicas moved: what may be better by now is no reason not to measure."""
         self.wanted = True
         """Whether it is to be measured when there is time, if it may be better than the agent."""
-        self.asked_at: Nanos = -OLD
-        self.again: Nanos = OLD // 2
-        """After how long since then it is worth asking anew."""
+        self.asked_at: Nanos = NOT_ASKED
+        self.doubled = 0
+        """How often so far."""
         self.bound: Nanos = 0
         """No nearer than this, as far as a third one's measurements tell; 0 if they tell nothing."""
         self.crowded = False
@@ -97,13 +101,19 @@ class Way:
         self.told: Lease | None = None
         """... and what it knows for certain: None, nothing."""
 
+    @property
+    def again(self) -> Nanos:
+        """After how long since it was last asked it is worth asking anew."""
+        return OLD_FIRST << self.doubled
+
     def asked(self, now: Nanos) -> None:
         self.wanted, self.asked_at = False, now
-        self.again = min(OLD_MOST, 2 * self.again)
+        if self.doubled < OLD_DOUBLED:
+            self.doubled += 1
 
     def changed(self) -> None:
         """What was measured of it may be wrong by now."""
-        self.wanted, self.again, self.dated = True, OLD, True
+        self.wanted, self.doubled, self.dated = True, 1, True
 
 
 class Demanding(Protocol):
@@ -122,7 +132,7 @@ class Ways:
         self._ctx = ctx
         self._below = below
         self._shared: dict[AppId, float] = {}
-        self._shared_at: Nanos = -SHARED_FOR
+        self._shared_at: Nanos = NOT_SHARED
         self.by_agent: dict[NodeId, Way] = {}
 
     def __iter__(self) -> Iterator[Way]:

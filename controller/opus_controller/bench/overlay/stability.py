@@ -326,7 +326,7 @@ class _Agent:
     def take(self, node: str, rtt: int) -> None:
         held = self._leases.table[node] = Held(node, 0)
         held.rtt, held.cpu, held.bandwidth = rtt, 1.0, 100_000_000
-        held.rates = {APP: 1.0}
+        held.demand = (Demand(APP, 1.0),)
 
     def measure(self, rtt: Callable[[str, str], int]) -> None:
         """As nodes do over time that are asked for their nearest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 from opus_node.clock import HostClock
@@ -33,19 +34,22 @@ class Core(Protocol):
     def snapshot(self) -> Snapshot: ...
 
 
+@lru_cache(maxsize=1024)
+def _limits(direction: Direction) -> tuple[float, Nanos]:
+    """Time that a byte occupies the link, and for how long what waits may occupy it. Links that are alike share the numbers."""
+    byte_ns = 8 * SECOND / direction.rate_bps if direction.rate_bps else 0.0
+    if direction.queue_bytes is not None:
+        return byte_ns, round(direction.queue_bytes * byte_ns)
+    return byte_ns, max(DEFAULT_QUEUE_NS, round(LEAST_QUEUE_BYTES * byte_ns))
+
+
 class Rate:
     """One direction of an access link as a virtual clock: busy until `free`; what waits is what it carries until then."""
 
     __slots__ = ("_queue_ns", "byte_ns", "dropped", "free")
 
     def __init__(self, direction: Direction) -> None:
-        rate = direction.rate_bps
-        self.byte_ns = 8 * SECOND / rate if rate else 0.0
-        """Time that a byte occupies the link."""
-        if direction.queue_bytes is not None:
-            self._queue_ns = round(direction.queue_bytes * self.byte_ns)
-        else:
-            self._queue_ns = max(DEFAULT_QUEUE_NS, round(LEAST_QUEUE_BYTES * self.byte_ns))
+        self.byte_ns, self._queue_ns = _limits(direction)
         self.free: Nanos = 0
         self.dropped = 0
 
@@ -106,7 +110,7 @@ class SimHost:
     """None: the testbed's."""
     skew: Skew = RIGHT
     """What its clock is to be."""
-    clients: list[Arrivals] = field(default_factory=list)
+    clients: tuple[Arrivals, ...] = ()
     stored: frozenset[str] = frozenset()
     """Digests of services' files that it keeps, through restarts; never iterated."""
     serving: frozenset[tuple[str, str]] = NONE_SERVED
@@ -128,6 +132,11 @@ class SimHost:
         self.calling[peer] = now
         while self.calling[first := next(iter(self.calling))] < now - CALLED_WAIT:
             del self.calling[first]
+
+    def forget_calls(self, now: Nanos) -> None:
+        """Those that are too old to be waited for, if all are: they may be the last for long."""
+        if self.calling and next(reversed(self.calling.values())) < now - CALLED_WAIT:
+            self.calling = {}
 
     @staticmethod
     def of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> SimHost:

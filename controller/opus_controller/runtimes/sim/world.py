@@ -118,6 +118,7 @@ class World:
         if host.core is None or host.incarnation != incarnation:
             return
         self.agenda.at(now + METER_EVERY, self._metering, host, incarnation)
+        host.forget_calls(now)
         if not host.paused:
             self.step(host, Metered(host.control_sent + host.control_received), now)
 
@@ -132,7 +133,7 @@ class World:
         host.paused = host.leaving = host.left = False
         host.waiting.clear()
         host.wake_at = host.woken_at = None
-        host.clients = []
+        host.clients = ()
         host.serving = NONE_SERVED
         if powered and left:
             self.fabric.left(host, now)
@@ -146,7 +147,7 @@ class World:
         if host.core is None or host.leaving:
             return
         now = self.agenda.now
-        host.leaving, host.clients = True, []
+        host.leaving, host.clients = True, ()
         self.agenda.at(now + MOST + SENT_BY, self._end, host, host.incarnation)
         self.step(host, Leave(), now)
 
@@ -288,16 +289,16 @@ class World:
         for name, host in self.hosts.items():
             old, new = before.get(name, ()), self._flood.get(name, ())
             if host.core is not None and not host.leaving and old != new:
-                host.clients = [client for client in host.clients if client.spec not in old or client.spec in new]
+                host.clients = tuple(client for client in host.clients if client.spec not in old or client.spec in new)
                 self._await_clients(host, [spec for spec in new if spec not in old])
 
     def _start_clients(self, host: SimHost, now: Nanos) -> None:
         """A process takes up its workload where time is now; what a dead one would have asked is never asked."""
-        host.clients = []
+        host.clients = ()
         self._await_clients(host, (*self._specs.get(host.plan.name, ()), *self._flood.get(host.plan.name, ())))
 
     def _await_clients(self, host: SimHost, specs: Iterable[WorkloadSpec]) -> None:
-        clients = [Arrivals(spec) for spec in specs]
+        clients = tuple(Arrivals(spec) for spec in specs)
         host.clients += clients
         for client in clients:
             self._await_arrival(host, client, client.next_after(self.agenda.now - 1))
