@@ -86,7 +86,7 @@ def test_measuring_dials_nobody_and_the_nearest_is_gone_to_only_once_it_is_diall
     best = node.cache.best([])
     assert best is not None
     assert best.node == "a"
-    assert best.rtt.srtt == RTT_MS["a"] * MILLISECOND, "as the datagram measured, not as the dial took"
+    assert best.srtt == RTT_MS["a"] * MILLISECOND, "as the datagram measured, not as the dial took"
     node.cache.suggest(["b", "c"])
     node.probed()
     assert set(node.cache.entries) == {"a", "b", "c"}
@@ -128,7 +128,7 @@ def test_a_connection_that_is_kept_open_says_nothing_of_the_program() -> None:
     node.cache.not_ready("a")
     node.ctx.now += SHUT_FIRST
     node.cache.count(1)
-    node.cache.entries["a"].rtt.met_at = -FARTHER
+    node.cache.entries["a"].met_at = -FARTHER
     node.cache.tend(node.ctx.now)
     assert node.probed() == {"a"}
     now = node.ctx.now

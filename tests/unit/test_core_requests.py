@@ -184,7 +184,7 @@ def knows_only(net: CoreNet, node: str, *ways: str) -> None:
     attachment.ways.by_agent = {one: way for one, way in attachment.ways.by_agent.items() if one == gone}
     for one in ways:
         way = attachment.ways.by_agent[one] = Way(one)
-        way.rtt.sample(2 * net.delay(node, one))
+        way.sample(2 * net.delay(node, one))
     net.power_off(gone)
 
 
@@ -200,7 +200,7 @@ def test_the_farthest_of_a_silent_wave_does_not_hold_up_the_next() -> None:
     ways = net.cores[node]._attachment.ways.by_agent
     answered = net.delay(node, live) + net.delay(live, done.replica) + net.delay(done.replica, node)
     since = done.done_at - answered - done.issued_at
-    assert since < ways[far].rtt.timeout(net.config), "when the live one was asked"
+    assert since < ways[far].timeout(net.config), "when the live one was asked"
 
 
 def test_who_is_no_agent_any_more_names_its_own_to_a_request() -> None:

@@ -31,7 +31,7 @@ class Alike:
 def measured(ways: Ways, agent: str, rtt: int, delay: AppDelay) -> Way:
     ways.add(agent)
     way = ways.by_agent[agent]
-    way.rtt.sample(rtt)
+    way.sample(rtt)
     way.heard_at = 0
     ways.told(way, (delay,))
     return way
@@ -67,7 +67,7 @@ def test_an_agent_takes_the_nearest_replica_where_latency_alone_counts() -> None
     relay = Relay(ctx, Prober(ctx), Once(ctx), lambda app, replica: None, lambda: "")
     relay.learn(ReplicaSet(APP, 1, ctx.me, ("198.18.0.2", "198.18.0.3")))
     for target, rtt in zip(relay.targets[APP].values(), (11, 10), strict=True):
-        target.rtt.sample(rtt * MILLISECOND)
+        target.sample(rtt * MILLISECOND)
     chosen = [relay.choose(APP, [], 1) for _ in range(20)]
     assert {one.node for one in chosen if one is not None} == {"198.18.0.3"}
 
@@ -77,8 +77,8 @@ def test_a_replica_that_does_not_know_of_its_appointment_yet_is_gone_to_again_so
     relay = Relay(ctx, Prober(ctx), Once(ctx), lambda app, replica: None, lambda: "")
     relay.learn(ReplicaSet(APP, 1, ctx.me, ("198.18.0.2", "198.18.0.3")))
     near, far = relay.targets[APP].values()
-    near.rtt.sample(10 * MILLISECOND)
-    far.rtt.sample(90 * MILLISECOND)
+    near.sample(10 * MILLISECOND)
+    far.sample(90 * MILLISECOND)
 
     def chosen_at(now: int) -> str:
         ctx.now = now
@@ -104,7 +104,7 @@ def test_a_node_is_told_once_who_serves_no_more_and_never_of_one_who_does_again(
     def told(epoch: int, *members: str) -> tuple[str, ...]:
         relay.learn(ReplicaSet(APP, epoch, ctx.me, members))
         for target in relay.targets[APP].values():
-            target.rtt.sample(10 * MILLISECOND)
+            target.sample(10 * MILLISECOND)
         return tuple(gone for one in relay.near(held) for gone in one.gone)
 
     assert told(1, "a", "b") == ()
@@ -114,5 +114,5 @@ def test_a_node_is_told_once_who_serves_no_more_and_never_of_one_who_does_again(
     assert told(5, *"bcdefghijk") == ("a", ctx.me)
     assert told(6, "b") == tuple("defghijk"), "the latest only"
     newcomer = Held("198.18.0.10", 0)
-    newcomer.rates = {APP: 1.0}
+    newcomer.demand = (Demand(APP, 1.0),)
     assert [one.gone for one in relay.near(newcomer)] == [tuple("defghijk")], "it may remember them from another agent"

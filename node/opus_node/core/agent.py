@@ -188,7 +188,7 @@ class AgentRole:
         """By their stewards, those that answer."""
         found: dict[NodeId, dict[NodeId, Nanos]] = {}
         for known in self.sets.all():
-            away = {one.node: one.rtt.srtt for one in self.relay.near_by(known.app) if one.rtt.samples and not one.strikes}
+            away = {one.node: one.srtt for one in self.relay.near_by(known.app) if one.samples and not one.strikes}
             found.setdefault(known.steward, {}).update(away)
         return found
 
@@ -210,7 +210,7 @@ class AgentRole:
     def _other(self) -> NodeId:
         """The nearest other agent; empty if there is none."""
         live = [one for one in self.peers.members.values() if one.live and one.node != self._ctx.me]
-        return min(live, key=lambda one: (one.rtt.delay(), one.node)).node if live else ""
+        return min(live, key=lambda one: (one.delay(), one.node)).node if live else ""
 
     def _step_down(self) -> None:
         if not self._seed:
@@ -247,7 +247,7 @@ class AgentRole:
         others = [node for node in self.peers.agents() if node not in (ctx.me, source)]
         told = ctx.rng.sample(others, min(KNOWN_TOLD - 1, len(others)))
         members = [self.peers.members[node] for node in told]
-        hints = (AgentHint(member.node, member.rtt.srtt, member.at) for member in members)
+        hints = (AgentHint(member.node, member.srtt, member.at) for member in members)
         ctx.send(source, AgentsKnown(message.nonce, (AgentHint(ctx.me, 0, ctx.position.at), *hints)))
 
     def _ask(self, agent: NodeId, question: Survey) -> None:
@@ -267,8 +267,8 @@ class AgentRole:
         known = {node: held.rtt for node in message.nodes if (held := self.leases.table.get(node)) is not None}
         for node in message.nodes:
             member = self.peers.members.get(node)
-            if member is not None and member.rtt.samples:
-                known[node] = member.rtt.srtt
+            if member is not None and member.samples:
+                known[node] = member.srtt
         self.witness.on_survey(source, message, known)
 
     # Among stewards

@@ -267,7 +267,7 @@ class Attachment:
         way.at = reply.at
         way.crowded = reply.room < 0
         self.ways.told(way, reply.delays)
-        way.rtt.sample(rtt)
+        way.sample(rtt)
         if self._since >= 0 and not self._asking:
             self._search_progress(rtt)
         else:
@@ -296,7 +296,7 @@ class Attachment:
         before, self._handed_from = self._handed_from, None
         if answered:
             best = self.ways.choose(answered)
-            if before is not None and best.rtt.delay() > max(before.rtt.delay(), ctx.config.near_enough) + MOVE_LEAST:
+            if before is not None and best.delay() > max(before.delay(), ctx.config.near_enough) + MOVE_LEAST:
                 self._refused(before, ())
             else:
                 self._ask(best)
@@ -319,7 +319,7 @@ class Attachment:
         self._asking = way.agent
         way.told = None
         self._lease(way)
-        self._schedule(self._ctx.now + 2 * self._ctx.patience(way.rtt) + 200 * MILLISECOND, self._ask_silent)
+        self._schedule(self._ctx.now + 2 * self._ctx.patience(way) + 200 * MILLISECOND, self._ask_silent)
 
     def _ask_silent(self, _: object) -> None:
         way = self.ways.get(self._asking)
@@ -352,7 +352,7 @@ class Attachment:
             former = self.ways.get(before)
             if former is not None:
                 former.lease = former.told = None
-        ctx.notices.append(Attached(way.agent, way.rtt.srtt))
+        ctx.notices.append(Attached(way.agent, way.srtt))
         self._leases = 0
         self._lookout.attached(way)
         self._answered_lease()
@@ -371,7 +371,7 @@ class Attachment:
         ctx = self._ctx
         self._leases += 1
         self._lease_retried = False
-        self._lease_awaited(way, ctx.patience(way.rtt) + 100 * MILLISECOND)
+        self._lease_awaited(way, ctx.patience(way) + 100 * MILLISECOND)
         self._schedule_lease()
         if self._leases >= ctx.budget.stretched(BACKUP_EVERY):
             self._leases = 0
@@ -415,7 +415,7 @@ class Attachment:
             self.agent_silent(self.agent)
         else:
             self._lease_retried = True
-            self._lease_awaited(way, 2 * self._ctx.patience(way.rtt) + LEASE_AGAIN)
+            self._lease_awaited(way, 2 * self._ctx.patience(way) + LEASE_AGAIN)
 
     def _lease(self, way: Way) -> None:
         ctx = self._ctx
@@ -434,7 +434,7 @@ class Attachment:
             self._lease_seq,
             ctx.incarnation,
             ctx.age,
-            way.rtt.srtt,
+            way.srtt,
             abilities.cpu,
             abilities.memory,
             abilities.storage,
@@ -466,7 +466,7 @@ class Attachment:
                 other.changed()
             self._lookout.hurry()
         if message.seq and message.seq == way.lease_seq:
-            self._ctx.met(source, way.rtt, self._ctx.now - way.lease_sent_at, way.at)
+            self._ctx.met(source, way, self._ctx.now - way.lease_sent_at, way.at)
             way.told = None if message.again or not message.accepted else way.lease
         if source in (self.agent, self._asking):
             for one in message.near:
@@ -534,7 +534,7 @@ class Attachment:
         self._asking = ""
         self._recovering = True
         picks = [agent, *self._nearest(self._ctx.config.wave, varied=True)]
-        self._search(picks, way.rtt.timeout(self._ctx.config))
+        self._search(picks, way.timeout(self._ctx.config))
 
     def stood_down(self, node: NodeId, other: NodeId = "") -> None:
         """It lives and is no agent any more; `other` is its own. Whoever has lost theirs asks it for those that it knows."""
@@ -586,11 +586,10 @@ class Attachment:
         if way is not None:
             way.heard_at = self._ctx.now
             way.silent = 0
-            way.rtt.sample(rtt, self._ctx.now)
+            way.sample(rtt, self._ctx.now)
 
     def rtt_of(self, agent: NodeId) -> Rtt | None:
-        way = self.ways.get(agent)
-        return None if way is None else way.rtt
+        return self.ways.get(agent)
 
     # Timers
 

@@ -50,14 +50,14 @@ SHUT_DOUBLED = 4
 """Who was not ready is gone to again after so long, twice as long each time up to so often, as agents do."""
 
 
-class Entry:
+class Entry(Rtt):
     """One replica; one with `strikes` is not gone to directly until it answers a probe, one that is shut not for a while."""
 
-    __slots__ = ("asked_at", "load", "node", "refusals", "rtt", "shut_until", "strikes")
+    __slots__ = ("asked_at", "load", "node", "refusals", "shut_until", "strikes")
 
     def __init__(self, node: NodeId) -> None:
+        super().__init__()
         self.node = node
-        self.rtt = Rtt()
         self.load = UNHEARD
         self.strikes = 0
         self.asked_at: Nanos = LONG_AGO
@@ -148,11 +148,11 @@ class AppCache:
 
     def nearest(self) -> Nanos:
         """Round trip to the nearest replica that answers; 0: none is known."""
-        return min((entry.rtt.srtt for entry in self.entries.values() if not entry.strikes), default=0)
+        return min((entry.srtt for entry in self.entries.values() if not entry.strikes), default=0)
 
     def farthest(self) -> Rtt:
         """To the farthest of the entries; an empty one where there are none."""
-        return max((entry.rtt for entry in self.entries.values()), key=Rtt.delay, default=Rtt())
+        return max(self.entries.values(), key=Rtt.delay, default=Rtt())
 
     # Replicas
 
@@ -199,7 +199,7 @@ class AppCache:
         entry = self.entries.get(node)
         if entry is not None:
             entry.strikes = 0
-            entry.rtt.sample(rtt)
+            entry.sample(rtt)
         elif self._worth(node, rtt):
             if by_latency(self.config) and 0 < self.nearest() <= rtt:
                 self._remember(node, rtt)
@@ -228,7 +228,7 @@ class AppCache:
             entry = self._remember(node, measured)
         if entry is not None:
             entry.strikes = 0
-            entry.rtt.met_at = self._ctx.now
+            entry.met_at = self._ctx.now
 
     def _remember(self, node: NodeId, rtt: Nanos) -> Entry:
         if len(self.entries) >= KEPT:
@@ -238,14 +238,14 @@ class AppCache:
                 self._leave_out(worst.node)
             self._pause = REMEASURE
         entry = self.entries[node] = Entry(node)
-        entry.rtt.sample(rtt)
+        entry.sample(rtt)
         return entry
 
     def _tended(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         entry = self.entries.get(node)
         if entry is not None:
             entry.strikes = 0
-            entry.rtt.sample(rtt, self._ctx.now)
+            entry.sample(rtt, self._ctx.now)
 
     def led_by(self, node: NodeId) -> Entry:
         """`node` has answered as the primary, or was named as such."""
@@ -275,27 +275,27 @@ class AppCache:
                     self._prober.ask(entry.node, self._measured)
             elif entry.node not in tried and now >= entry.shut_until and not entry.load.full(now):
                 able.append(entry)
-                if found is None or entry.rtt.srtt < found.rtt.srtt:
+                if found is None or entry.srtt < found.srtt:
                     found = entry
         if found is None or by_latency(self.config):
             return found
         staleness = self._ctx.config.load_staleness
-        options = [entry.load.option(entry.node, entry.rtt.srtt, now, staleness) for entry in able]
+        options = [entry.load.option(entry.node, entry.srtt, now, staleness) for entry in able]
         chosen = pick(choice_of(self.config), options, self._ctx.rng)
         return self.entries[chosen.node]
 
     def ranked(self) -> list[Entry]:
         """Where to go when ways are short: the nearest that answers first, then those that may not."""
         now = self._ctx.now
-        return sorted(self.entries.values(), key=lambda one: (one.strikes > 0, now < one.shut_until, one.rtt.delay()))
+        return sorted(self.entries.values(), key=lambda one: (one.strikes > 0, now < one.shut_until, one.delay()))
 
     def tend(self, until: Nanos) -> None:
         """Keeps the nearest's connection from being closed as idle before `until`: dialling costs two round trips more."""
         recent = self._ctx.now - self._asked_at <= RECENT / self._ctx.budget.pace
         if not recent or not self.entries:
             return
-        for entry in sorted(self.entries.values(), key=lambda entry: (entry.strikes, entry.rtt.srtt, entry.node))[:TENDED]:
-            if not entry.strikes and until - entry.rtt.met_at >= KEPT_OPEN and self._ctx.now - entry.asked_at >= KEPT_OPEN // 2:
+        for entry in sorted(self.entries.values(), key=lambda entry: (entry.strikes, entry.srtt, entry.node))[:TENDED]:
+            if not entry.strikes and until - entry.met_at >= KEPT_OPEN and self._ctx.now - entry.asked_at >= KEPT_OPEN // 2:
                 entry.asked_at = self._ctx.now
                 self._prober.reach(entry.node, self._tended)
 
@@ -345,14 +345,14 @@ class AppCache:
         toll = 0
         if not by_latency(self.config):
             toll = entry.load.option(entry.node, 0, self._ctx.now, self._ctx.config.load_staleness).toll
-        return entry.strikes, entry.rtt.delay() + toll, entry.node
+        return entry.strikes, entry.delay() + toll, entry.node
 
     def turned_away(self, node: NodeId) -> None:
         """It had no room for a request."""
         entry = self.entries.get(node)
         if entry is not None:
             entry.strikes = 0
-            entry.rtt.met_at = self._ctx.now
+            entry.met_at = self._ctx.now
             entry.load = entry.load.turned_away(self._ctx.now)
 
     def answered(self, node: NodeId, rtt: Nanos) -> None:
@@ -360,4 +360,4 @@ class AppCache:
         entry = self._known(node)
         if entry is not None:
             entry.strikes = entry.refusals = 0
-            entry.rtt.sample(rtt, self._ctx.now)
+            entry.sample(rtt, self._ctx.now)

@@ -215,7 +215,7 @@ class Client:
             return
         entry = cache.best(pending.tried) if self._ctx.config.direct else None
         if entry is not None:
-            self._fly(pending, entry.node, DIRECT, entry.rtt)
+            self._fly(pending, entry.node, DIRECT, entry)
         elif self._attachment.agent:
             self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
         else:
@@ -232,7 +232,7 @@ class Client:
         if self.relay is not None:
             self.relay.led_by(app, node)
         if node not in pending.tried:
-            self._fly(pending, node, DIRECT, self.cache(app).led_by(node).rtt)
+            self._fly(pending, node, DIRECT, self.cache(app).led_by(node))
 
     def _by_own_agent(self, pending: Pending, attempt: int) -> bool:
         """A client on an agent goes to the replica its agent would choose; whether there was one."""
@@ -242,7 +242,7 @@ class Client:
         if target is None:
             return False
         self.relay.count(pending.event.app, pending.event.key)
-        self._fly(pending, target.node, DIRECT, target.rtt, HEDGE_UNKNOWN)
+        self._fly(pending, target.node, DIRECT, target, HEDGE_UNKNOWN)
         return True
 
     def _by_myself(self, pending: Pending) -> bool:
@@ -361,7 +361,7 @@ class Client:
         if self.relay is not None:
             self._by_own_agent(pending, 1)
         elif (entry := cache.best(asked)) is not None:
-            self._fly(pending, entry.node, DIRECT, entry.rtt)
+            self._fly(pending, entry.node, DIRECT, entry)
         elif self._attachment.agent and self._attachment.agent not in asked:
             self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
 
@@ -423,13 +423,13 @@ class Client:
         attachment = self._attachment
         if self.relay is not None:
             ranked = sorted(self.relay.able(app, pending.event.key), key=lambda target: target.rank())
-            return [(target.node, DIRECT, target.rtt) for target in ranked if target.node not in tried]
+            return [(target.node, DIRECT, target) for target in ranked if target.node not in tried]
         found: list[tuple[NodeId, str, Rtt | None]] = []
         if attachment.agent and attachment.agent not in tried:
             found.append((attachment.agent, AGENT, attachment.rtt_of(attachment.agent)))
         entries = self.cache(app).ranked()
         replicas: list[tuple[NodeId, str, Rtt | None]] = [
-            (entry.node, DIRECT, entry.rtt) for entry in entries if entry.node not in tried
+            (entry.node, DIRECT, entry) for entry in entries if entry.node not in tried
         ]
         found += replicas[:1]
         if pending.rounds == 0 and pending.flights and pending.flights[0].via is DIRECT and len(found) == 2:
@@ -543,7 +543,7 @@ class Client:
         """Straight to the next of those it knows, or by the agent: neither needs dialling. Then to whom the refusal names."""
         entry = self.cache(pending.event.app).best(pending.tried) if via is DIRECT and self.relay is None else None
         if entry is not None:
-            self._fly(pending, entry.node, DIRECT, entry.rtt)
+            self._fly(pending, entry.node, DIRECT, entry)
         elif via is DIRECT and self.relay is None and self._attachment.agent and self._attachment.agent not in pending.tried:
             self._fly(pending, self._attachment.agent, AGENT, self._attachment.rtt_of(self._attachment.agent))
         elif other and other != self._ctx.me and other not in pending.tried:

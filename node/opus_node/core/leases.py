@@ -126,7 +126,7 @@ class Leases:
 
     def _hint(self, agent: NodeId) -> AgentHint:
         member = self._swim.members.get(agent)
-        return AgentHint(agent, 0) if member is None else AgentHint(agent, member.rtt.srtt, member.at)
+        return AgentHint(agent, 0) if member is None else AgentHint(agent, member.srtt, member.at)
 
     def first_hints(self, held: Held) -> tuple[AgentHint, ...]:
         """For a newcomer: agents likely to serve it well, then some by chance, wherever they are."""
@@ -174,7 +174,7 @@ class Leases:
         share = mix(held.rates()) if held.demand else {}
         here = held.rtt
         rings = [
-            (abs(member.rtt.delay() - here), member.node, member)
+            (abs(member.delay() - here), member.node, member)
             for member in self._swim.members.values()
             if member.live and member.node != held.node
         ]
@@ -185,7 +185,7 @@ class Leases:
                 break
             insort(best, (self._cost(held, member, share), node, member))
             del best[limit:]
-        return tuple(AgentHint(node, member.rtt.srtt, member.at) for _, node, member in best)
+        return tuple(AgentHint(node, member.srtt, member.at) for _, node, member in best)
 
     def _cost(self, held: Held, member: Member, share: dict[AppId, float], trust: float = 1.0) -> Nanos:
         delay = 0.0
@@ -197,7 +197,7 @@ class Leases:
         """A new agent was measured: nodes it may suit are told, now if they are badly served, others with their next lease."""
         ctx = self._ctx
         near_enough = ctx.config.near_enough
-        hint = (AgentHint(member.node, member.rtt.srtt, member.at),)
+        hint = (AgentHint(member.node, member.srtt, member.at),)
         for held in self.table.values():
             if held.node == member.node:
                 continue
@@ -218,7 +218,7 @@ def _guess(held: Held, member: Member) -> Nanos:
     By the triangle inequality nobody is nearer than d to a node whose ring around this agent is d off the other's (Meridian's
     rings: Wong, Slivkins, Sirer, SIGCOMM 2005).
     """
-    here, there = held.rtt, member.rtt.delay()
+    here, there = held.rtt, member.delay()
     ring = there - here if there > here else here - there
     guess = expected(held.at, member.at)
     if guess <= ring:

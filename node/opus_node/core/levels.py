@@ -51,7 +51,7 @@ def upward(above: Level) -> Upward:
         if above.role is None:
             return above.attachment.backups()
         live = [member for member in above.role.peers.members.values() if member.live]
-        live.sort(key=lambda member: (member.rtt.delay(), member.node))
+        live.sort(key=lambda member: (member.delay(), member.node))
         return [member.node for member in live]
 
     return Upward(lambda: above.attachment.agent, heads)

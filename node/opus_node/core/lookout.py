@@ -72,7 +72,7 @@ class Lookout:
     def attached(self, way: Way) -> None:
         """To a new agent: there is time to look around, the less the farther it is."""
         self._pause = 0
-        if way.rtt.delay() <= self._ctx.config.near_enough:
+        if way.delay() <= self._ctx.config.near_enough:
             self._look_at = self._ctx.now + self._ctx.jitter(PAUSE_NEAR)
 
     def hurry(self) -> None:
@@ -94,7 +94,7 @@ class Lookout:
         wanted = [agent for hoped, agent in sorted(hopes) if hoped <= most]
         if not wanted:
             return
-        far = current.rtt.delay() > ctx.config.near_enough
+        far = current.delay() > ctx.config.near_enough
         for agent in wanted[: AT_ONCE if far else 1]:
             self._ask(agent)
         pause = ctx.jitter(self._pause or (PAUSE_FAR if far else PAUSE_NEAR))

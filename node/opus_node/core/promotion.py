@@ -174,9 +174,7 @@ class Promotion:
         known = [held.spare for held in table.values() if held.spare]
         if 2 * len(known) < len(table):
             return 0
-        nearest = min(
-            (member.rtt.srtt for member in self._swim.members.values() if member.live and member.rtt.samples), default=0
-        )
+        nearest = min((member.srtt for member in self._swim.members.values() if member.live and member.samples), default=0)
         return nearest + (sum(known) * len(table) // len(known) if known else 0) + 1
 
     def _worth_telling(self, report: AgentReport) -> bool:

@@ -78,16 +78,16 @@ ATTEMPT_BITS = 16
 """The lower bits of `attempt` count a client's tries; the upper ones are its incarnation."""
 
 
-class Target:
+class Target(Rtt):
     """A replica as its agent sees it."""
 
     __slots__ = (
-        *("at", "load", "measured_at", "node", "pause", "refusals", "refused", "refused_until", "reported_at", "rtt", "strikes"),
+        *("at", "load", "measured_at", "node", "pause", "refusals", "refused", "refused_until", "reported_at", "strikes"),
     )
 
     def __init__(self, node: NodeId) -> None:
+        super().__init__()
         self.node = node
-        self.rtt = Rtt()
         self.load = UNHEARD
         self.at: Place = 0
         self.strikes = 0
@@ -104,10 +104,10 @@ class Target:
         self.refusals += 1
 
     def far(self) -> tuple[Nanos, NodeId]:
-        return (self.rtt.delay(), self.node)
+        return (self.delay(), self.node)
 
     def rank(self) -> tuple[bool, int, Nanos, NodeId]:
-        return (self.refused, min(self.strikes, 1), self.rtt.delay(), self.node)
+        return (self.refused, min(self.strikes, 1), self.delay(), self.node)
 
 
 class Large:
@@ -207,7 +207,7 @@ class Relay:
             self._large.pop(new.app, None)
         for target in self.near_by(new.app):
             target.refused, target.refusals = False, 0
-            if not target.rtt.samples and new.app not in self._large:
+            if not target.samples and new.app not in self._large:
                 self._measure(target)
                 self._prober.reach(target.node, self._reached)
 
@@ -219,7 +219,7 @@ class Relay:
 
     def _measure(self, target: Target) -> None:
         target.measured_at = self._ctx.now
-        if target.rtt.samples and not target.strikes:
+        if target.samples and not target.strikes:
             self._prober.reach(target.node, self._measured)  # requests find the connection open
         else:
             self._prober.ask(target.node, self._measured)
@@ -227,7 +227,7 @@ class Relay:
     def _reached(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         for target in self._targets(node):
             target.strikes = 0
-            target.rtt.met_at = self._ctx.now
+            target.met_at = self._ctx.now
 
     def _measured(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         for target in self._targets(node):
@@ -244,15 +244,15 @@ class Relay:
 
     def _sample(self, target: Target, rtt: Nanos, stream: bool) -> None:
         """It is measured anew the later, the less there was to learn."""
-        news = _differ(rtt, target.rtt.srtt)
+        news = _differ(rtt, target.srtt)
         self._news = True
         target.pause = REMEASURE if news else self._ctx.jitter(min(REMEASURE_MOST, 2 * target.pause), 0.85, 1.0)
-        target.rtt.sample(rtt, self._ctx.now if stream else NEVER)
+        target.sample(rtt, self._ctx.now if stream else NEVER)
 
     def sample(self, target: Target, rtt: Nanos) -> None:
         """By a request that it acknowledged."""
         self._news = True
-        target.rtt.sample(rtt, self._ctx.now)
+        target.sample(rtt, self._ctx.now)
 
     def refused(self, target: Target) -> None:
         self._news = True
@@ -278,7 +278,7 @@ class Relay:
         some = large.strangers[-FIRST_ASKED:]
         del large.strangers[-FIRST_ASKED:]
         for node in some:
-            if (target := targets.get(node)) is not None and not target.rtt.samples:
+            if (target := targets.get(node)) is not None and not target.samples:
                 self._measure(target)
         if ctx.now >= large.again_at:
             large.again_at = ctx.now + (SECOND if large.strangers or some else ctx.jitter(NEAREST_AGAIN))
@@ -344,7 +344,7 @@ class Relay:
         standing = ranked[0].rank()[:2]
         able = {target.node: target for target in ranked if target.rank()[:2] == standing}
         now, staleness = self._ctx.now, self._ctx.config.load_staleness
-        options = [target.load.option(node, target.rtt.delay(), now, staleness) for node, target in able.items()]
+        options = [target.load.option(node, target.delay(), now, staleness) for node, target in able.items()]
         return able[pick(choice, options, self._ctx.rng).node]
 
     def delays(self) -> tuple[AppDelay, ...]:
@@ -369,7 +369,7 @@ class Relay:
                 app not in self.asked
                 and targets
                 and before != key
-                and all(target.rtt.samples or target.strikes for target in targets)
+                and all(target.samples or target.strikes for target in targets)
             ):
                 held.heard_of = {**held.heard_of, app: key}
                 best = heapq.nsmallest(NEAR, targets, key=lambda target: (_guess(held, target), target.node))
@@ -382,8 +382,7 @@ class Relay:
     def _delay(self, app: AppId) -> Nanos | None:
         if self.serving.get(app):
             return 0
-        able = [target.rtt for target in self.near_by(app) if target.rtt.samples and not target.refused]
-        return min((rtt.srtt for rtt in able), default=None)
+        return min((target.srtt for target in self.near_by(app) if target.samples and not target.refused), default=None)
 
     # Requests
 
@@ -444,9 +443,9 @@ class Relay:
         relayed.last = target
         relayed.sent_at = ctx.now
         ctx.send(target.node, message)
-        relayed.expires = ctx.now + ctx.patience(target.rtt, HEDGE_UNKNOWN)
-        if target.rtt.samples and max(message.payload, len(message.content)) <= SMALL and _first(relayed):
-            again_at, relayed.expires = ctx.once_more(target.rtt, relayed.expires)
+        relayed.expires = ctx.now + ctx.patience(target, HEDGE_UNKNOWN)
+        if target.samples and max(message.payload, len(message.content)) <= SMALL and _first(relayed):
+            again_at, relayed.expires = ctx.once_more(target, relayed.expires)
             relayed.timer = ctx.timers.at(again_at, self._ask_again, key)
         else:
             relayed.timer = ctx.timers.at(relayed.expires, self._silent, key)
@@ -470,7 +469,7 @@ class Relay:
         """A replica owed an acknowledgement: rank it last, ask it again, tell the steward."""
         ctx = self._ctx
         self._leave_head(app, target)
-        if not target.rtt.samples and not target.strikes:
+        if not target.samples and not target.strikes:
             target.strikes = 1  # perhaps only a slow dial
             return
         target.strikes += 1
@@ -557,7 +556,7 @@ def _try_of(message: RouteRequest) -> int:
 
 def _guess(held: Held, target: Target) -> Nanos:
     """From one of the agent's nodes to a replica: no nearer than their difference from here, no farther than by here."""
-    away = target.rtt.delay()
+    away = target.delay()
     return max(abs(held.rtt - away), min(expected(held.at, target.at) or away, held.rtt + away))
 
 

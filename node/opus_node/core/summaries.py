@@ -142,9 +142,9 @@ class Summaries:
         return list(told.values())
 
     def _near(self) -> tuple[Measured, ...]:
-        near = [one for one in self._swim.members.values() if one.live and one.rtt.samples]
-        nearest = heapq.nsmallest(self._ctx.budget.coarse(NEAR), near, key=lambda one: (one.rtt.srtt, one.node))
-        return tuple(Measured(one.node, round_up(one.rtt.srtt)) for one in nearest)
+        near = [one for one in self._swim.members.values() if one.live and one.samples]
+        nearest = heapq.nsmallest(self._ctx.budget.coarse(NEAR), near, key=lambda one: (one.srtt, one.node))
+        return tuple(Measured(one.node, round_up(one.srtt)) for one in nearest)
 
     def _config(self, app: AppId) -> AppConfig:
         return self._policies.get(app, AppConfig(app))

@@ -46,6 +46,7 @@ LOST_EAGER: Nanos = 60 * SECOND
 """A lost agent is pinged each period for so long, then every fourth."""
 SYNC_EVERY = 10
 """Probe periods between two anti-entropy exchanges; of digests, and of all that is known only where those differ."""
+NOT_SYNCED: Nanos = -SECOND
 DIGEST_BYTES = 6
 RELAYED = 256
 TOLD_OF_LEAVING = 4
@@ -54,23 +55,23 @@ GREETED = 8
 """Agents pinged at once when a Sync tells that the other side takes them for dead where this one does not, or the reverse."""
 
 
-class Member:
+class Member(Rtt):
     """Another agent in this one's view."""
 
-    __slots__ = ("at", "confirmed", "delays", "incarnation", "node", "rtt", "since", "state", "suspicion", "synced_at")
+    __slots__ = ("at", "confirmed", "delays", "incarnation", "node", "since", "state", "suspicion", "synced_at")
 
     def __init__(self, node: NodeId, incarnation: int, now: Nanos) -> None:
+        super().__init__()
         self.node = node
         self.state = ALIVE
         self.incarnation = incarnation
         self.since = now
-        self.rtt = Rtt()
         self.at: Place = 0
         self.delays: tuple[AppDelay, ...] = ()
         """To the replicas it would choose, as it says."""
         self.suspicion: Timer | None = None
         self.confirmed: list[NodeId] = []
-        self.synced_at: Nanos = -SECOND
+        self.synced_at: Nanos = NOT_SYNCED
 
     @property
     def live(self) -> bool:
@@ -291,7 +292,7 @@ class Swim:
         return self._seq
 
     def _wait(self, member: Member) -> Nanos:
-        return self._ctx.patience(member.rtt, UNMEASURED) * (1 + self._health // 2)
+        return self._ctx.patience(member, UNMEASURED) * (1 + self._health // 2)
 
     def _indirect(self, seq: int) -> None:
         probing = self._probing
@@ -304,7 +305,7 @@ class Swim:
         wait = 2 * self._wait(member)
         for helper in helpers:
             ctx.send(helper, PingReq(seq, member.node, self._gossip(None)))
-            wait = max(wait, ctx.patience(self.members[helper].rtt, UNMEASURED) + self._wait(member))
+            wait = max(wait, ctx.patience(self.members[helper], UNMEASURED) + self._wait(member))
         probing.helpers = len(helpers)
         self._ping(member)  # once more directly: one lost packet is no verdict
         wait = min(wait, 2 * (ctx.config.probe_interval + ctx.lag))
@@ -438,18 +439,18 @@ class Swim:
     # Round trips
 
     def _sample(self, member: Member, rtt: Nanos, at: Place) -> None:
-        self._ctx.met(member.node, member.rtt, rtt, at)
+        self._ctx.met(member.node, member, rtt, at)
         member.at = at
 
     def _reached(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         member = self.members.get(node)
         if member is not None:
-            member.rtt.met_at = self._ctx.now
+            member.met_at = self._ctx.now
 
     def _probed(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
         member = self.members.get(node)
         if member is not None:
-            member.rtt.sample(rtt)
+            member.sample(rtt)
             member.at = reply.at
             member.delays = reply.delays[:DELAYS]
             self._measured(member)

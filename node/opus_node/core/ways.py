@@ -48,7 +48,7 @@ def delay_of(delays: tuple[AppDelay, ...], app: AppId) -> Nanos | None:
     return None
 
 
-class Way:
+class Way(Rtt):
     """One way in: an agent and how far it is."""
 
     __slots__ = (
@@ -65,7 +65,6 @@ class Way:
         "lease",
         "lease_sent_at",
         "lease_seq",
-        "rtt",
         "seed",
         "silent",
         "told",
@@ -73,9 +72,9 @@ class Way:
     )
 
     def __init__(self, agent: NodeId, seed: bool = False) -> None:
+        super().__init__()
         self.agent = agent
         self.seed = seed
-        self.rtt = Rtt()
         self.at: Place = 0
         """Where it is, as far as it, or somebody else, has told."""
         self.delays: tuple[AppDelay, ...] = ()
@@ -164,13 +163,13 @@ class Ways:
         way = self.by_agent.get(hint.agent)
         if way is None:
             return False
-        if not way.rtt.samples:
+        if not way.samples:
             way.at = hint.at or way.at
-            if teller is not None and hint.rtt and teller.rtt.samples:
-                way.bound = abs(hint.rtt - teller.rtt.srtt)
+            if teller is not None and hint.rtt and teller.samples:
+                way.bound = abs(hint.rtt - teller.srtt)
         if chosen and self._ctx.now - way.asked_at >= self._ctx.budget.stretched(way.again):
             way.wanted = way.dated = True
-        return way.wanted and not way.rtt.samples
+        return way.wanted and not way.samples
 
     def told(self, way: Way, delays: tuple[AppDelay, ...]) -> bool:
         """How far the agent is from the replicas; whether that has become notably worse."""
@@ -183,7 +182,7 @@ class Ways:
 
     def cost(self, way: Way) -> Nanos:
         """Round trip to the agent, and a share of the agent's to the replicas that this node uses."""
-        return way.rtt.delay() + self._beyond(way)
+        return way.delay() + self._beyond(way)
 
     def _beyond(self, way: Way) -> Nanos:
         """The agent's share of the cost; where it has not told, as of the worst of those that have."""
@@ -203,8 +202,8 @@ class Ways:
 
     def hoped(self, way: Way) -> Nanos:
         """The cost at best, as far as is known without measuring (again)."""
-        if way.rtt.samples:
-            guess = way.rtt.srtt if self._ctx.now - way.heard_at < OLD else int(HOPE * way.rtt.srtt)
+        if way.samples:
+            guess = way.srtt if self._ctx.now - way.heard_at < OLD else int(HOPE * way.srtt)
         else:
             here = self._ctx.position.at
             known = certain(here) and certain(way.at)
@@ -217,9 +216,9 @@ class Ways:
         found: Way | None = None
         least: tuple[Nanos, NodeId] = (0, "")
         for way in self.by_agent.values():
-            if way.agent == other_than or not way.rtt.samples or way.silent or way.full_until > now:
+            if way.agent == other_than or not way.samples or way.silent or way.full_until > now:
                 continue
-            if found is not None and way.rtt.srtt > least[0]:
+            if found is not None and way.srtt > least[0]:
                 continue  # its round trip alone costs more
             cost = (self.cost(way), way.agent)
             if found is None or cost < least:
@@ -229,7 +228,7 @@ class Ways:
     def spare(self, way: Way) -> Nanos:
         """What this node would lose if this agent were no more; 0: unknown."""
         second = self.best(way.agent)
-        if second is None or not way.rtt.samples:
+        if second is None or not way.samples:
             return 0
         return max(1, self.cost(second) - self.cost(way))
 
@@ -246,4 +245,4 @@ class Ways:
     def hints(self, limit: int) -> tuple[AgentHint, ...]:
         """For somebody who asks this plain node."""
         ways = sorted(self, key=lambda way: (way.silent, -way.heard_at))[:limit]
-        return tuple(AgentHint(way.agent, way.rtt.srtt, way.at) for way in ways)
+        return tuple(AgentHint(way.agent, way.srtt, way.at) for way in ways)

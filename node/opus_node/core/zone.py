@@ -214,7 +214,7 @@ class Zone:
             return
         if not member.live:
             self._set(node, ALIVE)
-        member.rtt.sample(rtt)
+        member.sample(rtt)
         member.at = reply.at
         member.delays = reply.delays[:DELAYS]
         if new:
@@ -248,7 +248,7 @@ class Zone:
     def _forget(self) -> None:
         """Whoever is neither of this zone nor alive, and the farthest acquaintances."""
         others = [member for node, member in self.members.items() if node not in self._told]
-        others.sort(key=lambda member: (not member.live, member.rtt.delay(), member.node))
+        others.sort(key=lambda member: (not member.live, member.delay(), member.node))
         for rank, member in enumerate(others):
             if rank >= ACQUAINTED or not member.live:
                 self._set(member.node, LEFT)

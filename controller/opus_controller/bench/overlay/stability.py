@@ -356,7 +356,7 @@ class _View:
 
 def _member(node: str, rtt: int) -> Member:
     member = Member(node, 1, 0)
-    member.rtt.sample(rtt)
+    member.sample(rtt)
     return member
 
 
