@@ -268,6 +268,7 @@ class Attachment:
         way.crowded = reply.room < 0
         self.ways.told(way, reply.delays)
         way.sample(rtt)
+        way.bound = 0  # needed no more
         if self._since >= 0 and not self._asking:
             self._search_progress(rtt)
         else:

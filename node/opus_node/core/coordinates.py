@@ -17,6 +17,7 @@ whom to measure; it does not replace measuring.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 from math import dist, sqrt
@@ -37,11 +38,11 @@ FILTER = 3
 FILTERED = 32
 """Peers whose last round trips are kept, with KNOWN_AGENTS ways in; with fewer, fewer: these are who is measured often."""
 KNOWN_AGENTS = 14
-_RTT_BYTES = 5
+_RTT_BITS = 40
 """Of a round trip in `Position._recent`: up to 18 minutes."""
-_RTT_MOST = (1 << 8 * _RTT_BYTES) - 1
-_NONE = bytes(_RTT_BYTES)
-_ROW = _RTT_BYTES * FILTER
+_RTT = (1 << _RTT_BITS) - 1
+_ROW_BITS = _RTT_BITS * FILTER
+_ROW = _ROW_BITS // 8
 
 _STEP = 0.5
 _AXIS_BITS, _HEIGHT_BITS, _ERROR_BITS = 11, 7, 5
@@ -59,7 +60,7 @@ class Position:
 
     def __init__(self, known_agents: int = KNOWN_AGENTS) -> None:
         self._most = max(FILTER, FILTERED * known_agents // KNOWN_AGENTS)
-        self._where = [0.0] * DIMENSIONS
+        self._where = (0.0,) * DIMENSIONS
         """ms."""
         self.height = HEIGHT_LEAST
         """ms."""
@@ -70,8 +71,8 @@ class Position:
         self._peers: tuple[NodeId, ...] = ()
         """Whose last round trips are kept, the latest to answer last ..."""
         self._recent = b""
-        """... and these, in the same order: of each FILTER, the latest first, _NONE where there are fewer. All nodes have them; a
-        dictionary of integers would be three times as large."""
+        """... and these, in the same order: of each FILTER at most, one beside the other in one integer of _ROW bytes, the latest
+        in the lowest bits. Every node has them; a dictionary of integers would be three times as large."""
 
     @property
     def at(self) -> Place:
@@ -101,25 +102,27 @@ class Position:
             distance = sqrt(sum(axis * axis for axis in away))
         else:
             self.height = max(HEIGHT_LEAST, self.height + force * (self.height + height) / guess)
-        self._where = [mine + force * axis / distance for mine, axis in zip(self._where, away, strict=True)]
+        self._where = tuple([mine + force * axis / distance for mine, axis in zip(self._where, away, strict=True)])
         self.samples += 1
 
     def _filtered(self, peer: NodeId, rtt: Nanos) -> Nanos:
-        peers, recent = self._peers, self._recent
-        row = min(rtt, _RTT_MOST).to_bytes(_RTT_BYTES, "big")
+        peers, recent, kept = self._peers, self._recent, min(rtt, _RTT)
         if peer in peers:
             place = peers.index(peer)
-            start = place * _ROW
-            row += recent[start : start + _ROW - _RTT_BYTES]
             peers = peers[:place] + peers[place + 1 :]
-            recent = recent[:start] + recent[start + _ROW :]
-        else:
-            row += _NONE * (FILTER - 1)
-            if len(peers) == self._most:
-                peers, recent = peers[1:], recent[_ROW:]
+            place *= _ROW
+            before = int.from_bytes(recent[place : place + _ROW], "big")
+            kept |= before << _RTT_BITS & ((1 << _ROW_BITS) - 1)
+            recent = recent[:place] + recent[place + _ROW :]
+        elif len(peers) == self._most:
+            peers, recent = peers[1:], recent[_ROW:]
         self._peers = (*peers, peer)
-        self._recent = recent + row
-        known = sorted([rtt for i in range(0, _ROW, _RTT_BYTES) if (rtt := int.from_bytes(row[i : i + _RTT_BYTES], "big"))])
+        self._recent = recent + kept.to_bytes(_ROW, "big")
+        known = []
+        while kept:
+            known.append(kept & _RTT)
+            kept >>= _RTT_BITS
+        known.sort()
         return known[(len(known) - 1) // 2]
 
 
@@ -128,7 +131,7 @@ def _direction(peer: NodeId) -> list[float]:
     return [byte - 127.5 for byte in blake2b(peer.encode(), digest_size=DIMENSIONS).digest()]
 
 
-def pack(where: list[float], height: float, error: float) -> Place:
+def pack(where: Iterable[float], height: float, error: float) -> Place:
     """Rounded, and cut off at what the bits can hold. Never 0."""
     place = 0
     for axis in where:

@@ -70,7 +70,7 @@ class Member(Rtt):
         self.delays: tuple[AppDelay, ...] = ()
         """To the replicas it would choose, as it says."""
         self.suspicion: Timer | None = None
-        self.confirmed: list[NodeId] = []
+        self.confirmed: tuple[NodeId, ...] = ()
         self.synced_at: Nanos = NOT_SYNCED
 
     @property
@@ -503,11 +503,11 @@ class Swim:
             return
         member.since = self._ctx.now
         if state == SUSPECT:
-            member.confirmed = [source]
+            member.confirmed = (source,)
             self._suspect_timer(member)
             self._broadcast(MemberUpdate(member.node, SUSPECT, incarnation, source))
         else:
-            member.confirmed = []
+            member.confirmed = ()
             self._broadcast(self._update_of(member))
         if before != member.live:
             self._entered(member, False)
@@ -526,7 +526,7 @@ class Swim:
 
     def _confirm(self, member: Member, source: NodeId) -> None:
         if source and source not in member.confirmed and len(member.confirmed) <= CONFIRMATIONS:
-            member.confirmed.append(source)
+            member.confirmed += (source,)
             self._broadcast(MemberUpdate(member.node, SUSPECT, member.incarnation, source))
             self._suspect_timer(member)
 

@@ -87,7 +87,7 @@ class Way(Rtt):
         self.doubled = 0
         """How often so far."""
         self.bound: Nanos = 0
-        """No nearer than this, as far as a third one's measurements tell; 0 if they tell nothing."""
+        """No nearer than this, as far as a third one's measurements tell; 0 if they tell nothing, or it was measured."""
         self.crowded = False
         """Whether it had more nodes than it should, when last probed."""
         self.heard_at: Nanos = -1
