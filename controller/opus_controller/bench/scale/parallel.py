@@ -10,6 +10,7 @@ they swap what they have for each other (`runtimes.sim.border`). Nobody directs 
 from __future__ import annotations
 
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,17 +63,23 @@ class Windows:
         """Of this window, which does not belong to it."""
         self.waited_s = 0.0
         """For the others."""
+        self.spans = array("d")
+        """CPU time of this process, by window."""
+        self._counted_s = time.process_time()
 
     def run(self, until: Nanos, most: int) -> bool:
         agenda, last = self._agenda, self._agenda.handled + most
         while agenda.run(min(self._end - 1, until), last - agenda.handled):
+            self._swap()
             if self._end > until:
                 return True
-            self._swap()
             self._end += self._ahead
         return False
 
     def _swap(self) -> None:
+        spent = time.process_time()
+        self.spans.append(spent - self._counted_s)
+        self._counted_s = spent
         for peer in self._peers:
             mine = self._border.out(peer.number)
             if peer.first:
@@ -93,6 +100,7 @@ class Counts:
     wall_s: float
     cpu_s: float
     waited_s: float
+    spans: array[float]
     peak_bytes: int
     bytes_more: int
     """Than before it built its world."""
@@ -105,7 +113,8 @@ class Counts:
 
 
 def play(size: Size, say: Say, processes: int, *, trace: bool = False) -> Figures:
-    """Like `run.play`; raises ScenarioError if there cannot be so many processes."""
+    """Like `run.play`; raises ScenarioError if there cannot be so many processes. Besides: `longest_s`, CPU time of whichever
+    process took longest, window by window, which is what the run would take with a core for each."""
     began = time.perf_counter()
     plan = plan_of(size)
     parts = divide(plan, processes)
@@ -133,6 +142,7 @@ def play(size: Size, say: Say, processes: int, *, trace: bool = False) -> Figure
         "wall_s": wall_s,
         "cpu_s": sum(one.cpu_s for one in counts),
         "waited_s": sum(one.waited_s for one in counts),
+        "longest_s": sum(map(max, zip(*(one.spans for one in counts), strict=True))),
         "steps_per_s": added["steps"] / wall_s,
         "steps_per_node": added["steps"] / size.hosts,
         "entries_per_s": added["entries"] / wall_s,
@@ -170,7 +180,9 @@ def _live(plan: Plan, size: Size, parts: Parts, number: int, peers: Sequence[Pee
         **census(world),
     )
     more, peak, sum_of_steps = rss() - before, rss(peak=True), None if kept is None else kept.sum
-    return Counts(built_s, wall_s, cpu_s, windows.waited_s, peak, more, added, load.outcomes, load.hops, sum_of_steps)
+    return Counts(
+        built_s, wall_s, cpu_s, windows.waited_s, windows.spans, peak, more, added, load.outcomes, load.hops, sum_of_steps
+    )
 
 
 # Processes
