@@ -22,6 +22,7 @@ from opus_controller.runtimes.sim.world import World
 SIZE = Size(200, minutes=2, seed=3)
 """Some crash, come back, and ask."""
 COST = {"built_s", "wall_s", "cpu_s", "waited_s", "waiting", "steps_per_s", "entries_per_s", "bare_entries_per_s", "of_bare"}
+"""`waiting`: each process has a next request and a next sample on its agenda."""
 SHARED = {"processes", "window_ms", "sent_across"}
 """How it was lived."""
 MEMORY = {"rss_bytes", "peak_bytes", "bytes_per_node"}
@@ -39,6 +40,7 @@ def test_the_steps_are_the_same(alone: Figures, processes: int) -> None:
     assert {name: together[name] for name in alone if name not in COST | MEMORY | SHARED} == {
         name: value for name, value in alone.items() if name not in COST | MEMORY | SHARED
     }
+    assert alone["waiting"] <= together["waiting"] <= alone["waiting"] + 2 * processes
     assert together["sent_across"] > 500, "or this shows nothing"
     assert alone["restarts"] > 0
     assert alone["ok"] > 10

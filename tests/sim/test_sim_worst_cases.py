@@ -264,7 +264,7 @@ def test_sets_changed_on_both_sides_of_a_cut_end_in_one_division(seed: int, tmp_
     lost = {victim for name in ("lost-shop", "lost-wiki") for one in run.of("fault", name=name) for victim in one["victims"]}
     held = run.serving(104.0, ("shop", "wiki"))
     for name in ("shop", "wiki"):
-        (last,) = run.sets(name)[-1:]
+        (last,) = run.sets(name, 0, 104)[-1:]
         assert run.names(last["members"]) == held[name], "the set that was decided last is what hosts go by"
         assert not held[name] & lost
         assert len(held[name]) >= 2

@@ -68,9 +68,9 @@ class Windows:
         agenda, last = self._agenda, self._agenda.handled + most
         while True:
             agenda.run(min(self._end - 1, until), _NO_LIMIT)
+            self._swap(wish)
             if self._end > until:
                 return True
-            self._swap(wish)
             self._end += self._ahead
             if self._agreed is not Wish.GO_ON or agenda.handled >= last:
                 return False
