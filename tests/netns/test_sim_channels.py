@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -165,3 +166,23 @@ def test_a_crash_is_told_as_soon_as_the_simulator_says(live: LiveNetwork, bench:
     assert expected == [SECOND + BACK, 2 * SECOND + RTT]
     assert BACK <= reset < BACK + 80 * MILLISECOND
     assert RTT <= refused < RTT + 80 * MILLISECOND
+
+
+def test_a_dial_to_a_paused_process_goes_on_with_the_answer_that_is_owed(live: LiveNetwork, bench: Make) -> None:
+    """Its kernel accepts meanwhile; when it runs on, its settings go to the dialler, whose message comes back."""
+    paused_for, tries = SECOND, []
+    for _ in range(TRIES):
+        with Dialer(live, "b") as b, Dialer(live, "a", "b") as a:
+            b.process.send_signal(signal.SIGSTOP)
+            a.send(0)
+            time.sleep(paused_for / SECOND)  # not to synchronise: the length of the pause is what is tried
+            resumed = time.monotonic_ns()
+            b.process.send_signal(signal.SIGCONT)
+            tries.append(b.next("heard") - resumed)
+    sim = bench([SECOND]).until(SECOND // 2)
+    sim.do(sim.sim.pause(["b"]))
+    sim.until(SECOND + paused_for).do(sim.sim.resume(["b"]))
+    expected = sim.until(5 * SECOND).arrivals("b")[0] - SECOND - paused_for
+    told("heard after the pause", min(tries), expected)
+    assert expected == RTT
+    assert RTT <= min(tries) < RTT + 80 * MILLISECOND
