@@ -195,6 +195,7 @@ def play(
         "wall_s": wall_s,
         "cpu_s": sum(one.cpu_s for one in counts),
         "waited_s": sum(one.waited_s for one in counts),
+        "cpu_by_process_s": [one.cpu_s for one in counts],
         "steps_per_s": added["steps"] / wall_s,
         "steps_per_node": added["steps"] / size.hosts,
         "entries_per_s": added["entries"] / wall_s,
