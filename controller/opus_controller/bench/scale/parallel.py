@@ -142,6 +142,7 @@ def play(size: Size, say: Say, processes: int, *, trace: bool = False) -> Figure
         "wall_s": wall_s,
         "cpu_s": sum(one.cpu_s for one in counts),
         "waited_s": sum(one.waited_s for one in counts),
+        "cpu_by_process_s": [one.cpu_s for one in counts],
         "longest_s": sum(map(max, zip(*(one.spans for one in counts), strict=True))),
         "steps_per_s": added["steps"] / wall_s,
         "steps_per_node": added["steps"] / size.hosts,
