@@ -99,4 +99,8 @@ class Work:
         return (Load(round(PER_CENT * used), self._meter.toll + wait, spare),)
 
 
-NO_WORK: Final = Work(NOBODY, lambda message, arrived_at: None)
+def _undone(message: RouteRequest, arrived_at: Nanos) -> None:
+    """Nothing is asked."""
+
+
+NO_WORK: Final = Work(NOBODY, _undone)

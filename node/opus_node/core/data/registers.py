@@ -14,12 +14,13 @@ from opus_node.core.data.cells import Config, Peer, Tag
 from opus_node.core.data.eventual import Eventual
 from opus_node.core.data.keeper import Keeper
 from opus_node.core.data.place import Done, Nowhere, Place, writer_of
+from opus_node.core.data.quorum import Outcome
 from opus_node.core.data.rules import rule_of
 from opus_node.core.data.sharded import Sharded
 from opus_node.core.data.wire import unpacked
 from opus_node.core.events import RegisterDone, Request, RequestDone
 from opus_node.core.messages import Data, ReplicaSet, RouteRequest
-from opus_node.core.types import EVENTUAL, NOTHING, AppConfig, AppId, NodeId
+from opus_node.core.types import EVENTUAL, NOTHING, AppConfig, AppId, Nanos, NodeId
 
 
 class Registers:
@@ -123,4 +124,8 @@ def judged(done: RequestDone, tag: Tag, value: bytes, life: int) -> RegisterDone
     )
 
 
-NO_REGISTERS: Final = Registers(NOBODY, Nowhere(), lambda message, arrived_at, outcome: None)
+def _unasked(message: RouteRequest, arrived_at: Nanos, outcome: Outcome) -> None:
+    """Nobody asks."""
+
+
+NO_REGISTERS: Final = Registers(NOBODY, Nowhere(), _unasked)
