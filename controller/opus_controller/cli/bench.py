@@ -103,6 +103,12 @@ def register(app: typer.Typer) -> None:
         minutes: Annotated[float, typer.Option("--minutes", min=0.5, max=1440, help="For scale: virtual ones.")] = 10.0,
         depth: Annotated[int, typer.Option("--depth", min=2, max=4, help="For scale: levels of the hierarchy.")] = 3,
         seed: Annotated[int, typer.Option("--seed", min=0, help="For scale.")] = 1,
+        compiled: Annotated[
+            bool,
+            typer.Option(
+                "--compiled", help="For scale: compile the core and the simulator first (mypyc), for the same steps sooner."
+            ),
+        ] = False,
         as_json: JsonOption = False,
     ) -> None:
         """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread, availability and
@@ -114,7 +120,7 @@ def register(app: typer.Typer) -> None:
         from opus_controller.bench import machine, stored
 
         if what is What.scale:
-            _scale(hosts or "1000,3000,10000", replicas, minutes, depth, seed, into, as_json)
+            _scale(hosts or "1000,3000,10000", replicas, minutes, depth, seed, into, compiled, as_json)
             return
         counts = _counts(hosts or "200,500,1000")
         if runtime not in (RuntimeName.netns, RuntimeName.docker):
@@ -218,7 +224,9 @@ def _survival(rows: list[str], seeds: int, data: Path | None, picture: Path | No
     _print_lines(order.told(), lines, results, as_json)
 
 
-def _scale(hosts: str, replicas: str, minutes: float, depth: int, seed: int, into: Path | None, as_json: bool) -> None:
+def _scale(
+    hosts: str, replicas: str, minutes: float, depth: int, seed: int, into: Path | None, compiled: bool, as_json: bool
+) -> None:
     from opus_controller.bench.scale import picture, table
 
     if not all(word.isdigit() for word in hosts.split(",")):
@@ -226,7 +234,7 @@ def _scale(hosts: str, replicas: str, minutes: float, depth: int, seed: int, int
     if replicas != "auto" and not (replicas.isdigit() and int(replicas)):
         raise typer.BadParameter(f"{replicas!r}; allowed: auto, or a number from 1", param_hint="--replicas")
     counts = [int(word) for word in hosts.split(",")]
-    order = table.Order(counts, None if replicas == "auto" else int(replicas), minutes, depth, seed, into)
+    order = table.Order(counts, None if replicas == "auto" else int(replicas), minutes, depth, seed, into, compiled)
     found = table.measure(order, _say_scale)
     grows = table.trend(found)
     drawn = picture.save(found, into) if into is not None and grows is not None else None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from opus_controller.bench import kept
+from opus_controller.bench.compiled.build import built, first_on_path
 from opus_controller.bench.scale.run import Figures, play
 from opus_controller.bench.scale.worlds import Size
 from opus_controller.model.errors import PlatformError
@@ -46,6 +47,8 @@ class Order:
     depth: int = 3
     seed: int = 1
     into: Path | None = None
+    compiled: bool = False
+    """Whether the core and the simulator run compiled: the same steps in less time."""
 
     @property
     def sizes(self) -> list[Size]:
@@ -53,14 +56,21 @@ class Order:
 
     def about(self) -> dict[str, Any]:
         """What figures kept for it are of."""
-        told = {"replicas": self.replicas, "minutes": self.minutes, "depth": self.depth, "seed": self.seed}
+        told = {
+            "replicas": self.replicas,
+            "minutes": self.minutes,
+            "depth": self.depth,
+            "seed": self.seed,
+            "compiled": self.compiled,
+        }
         return {"sources": digest_of(files_of(MAKERS)), **told}
 
 
 def measure(order: Order, say: Say) -> list[Figures]:
     """Of each size, the least first. Raises ScenarioError for a directory it cannot use, PlatformError where memory is not
-    enough."""
+    enough or nothing can be compiled."""
     sizes = order.sizes  # all of them are checked before the first is made
+    compiled = built(say) if order.compiled else None
     if order.into is not None:
         kept.claim(order.into, order.about(), "an earlier table like this one")
     found = []
@@ -68,17 +78,18 @@ def measure(order: Order, say: Say) -> list[Figures]:
         file = None if order.into is None else order.into / f"{size.hosts}.json"
         one = None if file is None else _read(file)
         if one is None:
-            one = _apart(size, say)
+            one = _apart(size, say, compiled)
             if file is not None:
                 kept.write(file, one)
         found.append(one)
     return found
 
 
-def _apart(size: Size, say: Say) -> Figures:
-    """In a new process, so that no run's memory counts as another's."""
-    say(f"{size.hosts} nodes, {size.m} replicas, {size.minutes:g} min, depth {size.depth}")
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+def _apart(size: Size, say: Say, compiled: Path | None) -> Figures:
+    """In a new process, so that no run's memory counts as another's, and what is compiled can take the place of what is not."""
+    how = "" if compiled is None else ", compiled"
+    say(f"{size.hosts} nodes, {size.m} replicas, {size.minutes:g} min, depth {size.depth}{how}")
+    with first_on_path(compiled), ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(play, size, say).result()
         except BrokenProcessPool:
