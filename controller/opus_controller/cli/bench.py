@@ -106,6 +106,12 @@ def register(app: typer.Typer) -> None:
         processes: Annotated[
             int, typer.Option("--processes", min=1, max=16, help="For scale: that share a run's hosts; the steps are the same.")
         ] = 1,
+        compiled: Annotated[
+            bool,
+            typer.Option(
+                "--compiled", help="For scale: compile the core and the simulator first (mypyc), for the same steps sooner."
+            ),
+        ] = False,
         as_json: JsonOption = False,
     ) -> None:
         """Measure Opus itself. Nothing else should run meanwhile. `all` leaves out overlay, utility, spread, availability and
@@ -117,7 +123,8 @@ def register(app: typer.Typer) -> None:
         from opus_controller.bench import machine, stored
 
         if what is What.scale:
-            _scale(hosts or "1000,3000,10000", replicas, minutes, depth, seed, processes, into, as_json)
+            order = (replicas, minutes, depth, seed, into, processes, compiled)
+            _scale(hosts or "1000,3000,10000", *order, as_json)
             return
         counts = _counts(hosts or "200,500,1000")
         if runtime not in (RuntimeName.netns, RuntimeName.docker):
@@ -222,7 +229,15 @@ def _survival(rows: list[str], seeds: int, data: Path | None, picture: Path | No
 
 
 def _scale(
-    hosts: str, replicas: str, minutes: float, depth: int, seed: int, processes: int, into: Path | None, as_json: bool
+    hosts: str,
+    replicas: str,
+    minutes: float,
+    depth: int,
+    seed: int,
+    into: Path | None,
+    processes: int,
+    compiled: bool,
+    as_json: bool,
 ) -> None:
     from opus_controller.bench.scale import picture, table
 
@@ -231,7 +246,8 @@ def _scale(
     if replicas != "auto" and not (replicas.isdigit() and int(replicas)):
         raise typer.BadParameter(f"{replicas!r}; allowed: auto, or a number from 1", param_hint="--replicas")
     counts = [int(word) for word in hosts.split(",")]
-    order = table.Order(counts, None if replicas == "auto" else int(replicas), minutes, depth, seed, into, processes)
+    asked = None if replicas == "auto" else int(replicas)
+    order = table.Order(counts, asked, minutes, depth, seed, into, processes, compiled)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is under way is kept then, too
     found = table.measure(order, _say_scale)
     grows = table.trend(found)

@@ -23,7 +23,7 @@ class Small(Draws):
 
 for _name in ("choice", "choices", "randint", "randrange", "sample", "shuffle", "uniform"):
     setattr(Small, _name, getattr(Random, _name))
-Small._randbelow = Random._randbelow_with_getrandbits  # type: ignore[attr-defined]
+setattr(Small, "_randbelow", Random._randbelow_with_getrandbits)  # type: ignore[attr-defined]  # noqa: B010
 
 
 def small(seed: str) -> Random:

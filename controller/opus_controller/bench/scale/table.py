@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from opus_controller.bench import kept
+from opus_controller.bench.compiled.build import built, first_on_path
 from opus_controller.bench.scale.load import Figures
 from opus_controller.bench.scale.parallel import play
 from opus_controller.bench.scale.run import Say, Stopped
@@ -52,6 +53,9 @@ class Order:
     into: Path | None = None
     processes: int = 1
     """That share the hosts of one run."""
+    compiled: bool = False
+    """Whether the core and the simulator run compiled: the same steps in less time. Then a run under way is not kept: objects of
+    compiled classes cannot be written."""
 
     @property
     def sizes(self) -> list[Size]:
@@ -59,40 +63,44 @@ class Order:
 
     def about(self) -> dict[str, Any]:
         """What figures kept for it are of."""
-        told = {"replicas": self.replicas, "minutes": self.minutes, "depth": self.depth, "seed": self.seed}
-        told["processes"] = self.processes
+        told: dict[str, Any] = {"replicas": self.replicas, "minutes": self.minutes, "depth": self.depth, "seed": self.seed}
+        told |= {"processes": self.processes, "compiled": self.compiled}
         return {"sources": digest_of(files_of(MAKERS)), **told}
 
 
 def measure(order: Order, say: Say) -> list[Figures]:
     """Of each size, the least first. Raises ScenarioError for a directory it cannot use, PlatformError where memory is not
-    enough."""
+    enough or nothing can be compiled."""
     sizes = order.sizes  # all of them are checked before the first is made
+    compiled = built(say) if order.compiled else None
     if order.into is not None:
         kept.claim(order.into, order.about(), "an earlier table like this one")
     if order.into is None:
-        return [_apart(size, order.processes, say, None) for size in sizes]
-    return [_kept(size, order.processes, say, order.into) for size in sizes]
+        return [_apart(size, order, say, compiled, None) for size in sizes]
+    return [_kept(size, order, say, compiled, order.into) for size in sizes]
 
 
-def _kept(size: Size, processes: int, say: Say, directory: Path) -> Figures:
+def _kept(size: Size, order: Order, say: Say, compiled: Path | None, directory: Path) -> Figures:
     """As the directory has it, made if it has not."""
     file, under_way = directory / f"{size.hosts}.json", directory / f"{size.hosts}.state"
     one = kept.read(file)
     if one is None:
-        one = _apart(size, processes, say, under_way)
+        one = _apart(size, order, say, compiled, None if order.compiled else under_way)
         kept.write(file, one)
         shutil.rmtree(under_way, ignore_errors=True)
     return one
 
 
-def _apart(size: Size, processes: int, say: Say, place: Path | None) -> Figures:
-    """In a new process, so that no run's memory counts as another's. An interrupt reaches it, and waits for it to be kept."""
-    say(f"{size.hosts} nodes, {size.m} replicas, {size.minutes:g} min, depth {size.depth}")
+def _apart(size: Size, order: Order, say: Say, compiled: Path | None, place: Path | None) -> Figures:
+    """In a new process, so that no run's memory counts as another's, and what is compiled can take the place of what is not. An
+    interrupt reaches it, and waits for it to be kept."""
+    how = "" if compiled is None else ", compiled"
+    say(f"{size.hosts} nodes, {size.m} replicas, {size.minutes:g} min, depth {size.depth}{how}")
     context = get_context("spawn")
     line, theirs = context.Pipe()
-    process = context.Process(target=_live, args=(theirs, size, processes, say, place))
-    process.start()
+    process = context.Process(target=_live, args=(theirs, size, order.processes, say, place))
+    with first_on_path(compiled):
+        process.start()
     theirs.close()
     try:
         found: Figures | OpusError | None = line.recv()
