@@ -21,6 +21,7 @@ def quiet(news: str) -> None:
     pass
 
 
+@pytest.mark.timeout(900)  # a minute and a half of a processor, which others may want too
 def test_the_steps_and_the_figures_are_the_same() -> None:
     alone, together = play(SIZE, quiet, trace=True), parallel.play(SIZE, quiet, 2, trace=True)
     assert together["trace_digest"] == alone["trace_digest"]
