@@ -13,6 +13,7 @@ from __future__ import annotations
 import copyreg
 import pickle
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Final
@@ -30,8 +31,8 @@ from opus_controller.runtimes.sim.world import place_of
 
 PROTOCOL: Final = 5
 FACTS: Final = ("plan", "id", "kind")
-"""Slots of a host that the reader knows already."""
-STATE: Final = tuple(slot for slot in SimHost.__slots__ if slot not in FACTS)
+"""Fields of a host that the reader knows already."""
+STATE: Final = tuple(field.name for field in fields(SimHost) if field.name not in FACTS)
 
 
 # In the file these stand for what the reader has; it looks them up (`_Reader`).
@@ -89,7 +90,7 @@ def keep(file: Path, life: Life) -> None:
         with file.open("wb") as out:
             writer = _Writer(out, PROTOCOL)
             for host in life.world.hosts.values():
-                writer.dump(tuple(getattr(host, slot) for slot in STATE))
+                writer.dump(tuple(getattr(host, name) for name in STATE))
             writer.dump(life)
     except OSError:
         file.unlink(missing_ok=True)
@@ -118,7 +119,7 @@ def _read(source: IO[bytes], made: Plan, part: Part | None) -> Life:
     }
     for host in places:
         if isinstance(host, SimHost):
-            for slot, value in zip(STATE, reader.load(), strict=True):
-                setattr(host, slot, value)
+            for name, value in zip(STATE, reader.load(), strict=True):
+                setattr(host, name, value)
     life: Life = reader.load()
     return life

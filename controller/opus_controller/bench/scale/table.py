@@ -27,7 +27,7 @@ from opus_controller.bench.scale.load import Figures
 from opus_controller.bench.scale.parallel import play
 from opus_controller.bench.scale.run import Say, Stopped
 from opus_controller.bench.scale.worlds import Size
-from opus_controller.model.errors import OpusError, PlatformError
+from opus_controller.model.errors import OpusError, PlatformError, ScenarioError
 from opus_controller.model.sources import digest_of, files_of
 
 MAKERS = (
@@ -56,6 +56,10 @@ class Order:
     compiled: bool = False
     """Whether the core and the simulator run compiled: the same steps in less time. Then a run under way is not kept: objects of
     compiled classes cannot be written."""
+
+    def __post_init__(self) -> None:
+        if self.compiled and self.processes > 1:
+            raise ScenarioError(f"--compiled with --processes {self.processes}; allowed: one of the two")
 
     @property
     def sizes(self) -> list[Size]:
