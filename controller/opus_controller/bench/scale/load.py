@@ -60,6 +60,8 @@ class Load:
         """None: it lives elsewhere."""
         self._rate = min(REQUESTS_MOST, REQUESTS_A_HOST * size.hosts)
         self._dead = 0
+        self._crashing, self._returning = self._crash, self._return
+        """Bound once: each binding that waits on the agenda would be an object of its own."""
         self.outcomes: Counter[tuple[bool, bool]] = Counter()
         """(first of its node, answered in time)."""
         self.hops: Counter[tuple[bool, int]] = Counter()
@@ -67,7 +69,7 @@ class Load:
         for host in world.hosts.values():
             if host.id not in seeds:
                 _, rest = SESSIONS.under_way(self._drawn(host, "first"))
-                self._at(host.plan.boot_at_ns + int(rest * SECOND), self._crash, host)
+                self._at(host.plan.boot_at_ns + int(rest * SECOND), self._crashing, host)
         self._ask_next(int(WARM_S * SECOND))
 
     def _drawn(self, host: SimHost, what: str) -> Random:
@@ -82,12 +84,12 @@ class Load:
         self._world.kill(host, powered=True)
         self.crashes += 1
         self._dead += 1
-        self._at(now + int(ABSENCES.sample(self._drawn(host, "absence")) * SECOND), self._return, host)
+        self._at(now + int(ABSENCES.sample(self._drawn(host, "absence")) * SECOND), self._returning, host)
 
     def _return(self, now: Nanos, host: SimHost, _b: None, _c: None) -> None:
         self._world.restart(host)
         self.restarts += 1
-        self._at(now + int(SESSIONS.sample(self._drawn(host, "session")) * SECOND), self._crash, host)
+        self._at(now + int(SESSIONS.sample(self._drawn(host, "session")) * SECOND), self._crashing, host)
 
     def _ask_next(self, t: Nanos) -> None:
         while True:

@@ -125,7 +125,7 @@ def _keep(peers: Sequence[Peer], write: Callable[[Path], None], place: Path) -> 
         first.send(_tried(write, draft / str(first.recv())))
         failed = first.recv()
     else:
-        failed = _tried(lambda file: _cleared(draft), draft) or _tried(write, draft / "0")
+        failed = _tried(_cleared, draft) or _tried(write, draft / "0")
         for peer in peers:
             peer.line.send(peer.number)
             failed = peer.line.recv() or failed

@@ -95,7 +95,6 @@ class Life:
 
     def __init__(self, plan: Plan, size: Size, part: Part | None = None, trace: Trace | None = None) -> None:
         began = time.perf_counter()
-        self.size = size
         self.world = World(plan, _overlay, HopCost(), NEVER, trace, part=part)
         self.world.make_random = small
         self.load = Load(self.world, size, plan)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copyreg
 import pickle
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
@@ -35,66 +35,43 @@ FACTS: Final = ("plan", "id", "kind")
 STATE: Final = tuple(field.name for field in fields(SimHost) if field.name not in FACTS)
 
 
-# In the file these stand for what the reader has; it looks them up (`_Reader`).
-
-
-def sim_host(index: int) -> SimHost | Away:
+def there(what: str, index: int = 0) -> Any:
+    """In the file, in place of what the reader has: it looks that up instead (`_Reader`)."""
     raise NotImplementedError
-
-
-def plan_host(index: int) -> Host:
-    raise NotImplementedError
-
-
-def plan() -> Plan:
-    raise NotImplementedError
-
-
-def network() -> Network:
-    raise NotImplementedError
-
-
-def paths() -> PathTable:
-    raise NotImplementedError
-
-
-def nothing() -> Any:
-    return NOTHING
 
 
 class _Writer(pickle.Pickler):
     dispatch_table = copyreg.dispatch_table.copy()
     dispatch_table |= {
-        SimHost: lambda host: (sim_host, (host.plan.index,)),
-        Away: lambda host: (sim_host, (host.plan.index,)),
-        Host: lambda host: (plan_host, (host.index,)),
-        Plan: lambda _: (plan, ()),
-        Network: lambda _: (network, ()),
-        PathTable: lambda _: (paths, ()),
-        MappingProxyType: lambda _: (nothing, ()),
+        SimHost: lambda host: (there, ("place", host.plan.index)),
+        Away: lambda host: (there, ("place", host.plan.index)),
+        Host: lambda host: (there, ("host", host.index)),
+        Plan: lambda _: (there, ("plan",)),
+        Network: lambda _: (there, ("network",)),
+        PathTable: lambda _: (there, ("paths",)),
+        MappingProxyType: lambda _: (there, ("nothing",)),
     }
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], has: Mapping[str, Sequence[Any]]) -> None:
         super().__init__(file)
-        self.places: dict[str, Callable[..., Any]] = {}
+        self._has = has
 
     def find_class(self, module: str, name: str) -> Any:
-        return self.places[name] if module == __name__ and name in self.places else super().find_class(module, name)
+        return self._there if (module, name) == (__name__, there.__name__) else super().find_class(module, name)
+
+    def _there(self, what: str, index: int = 0) -> Any:
+        return self._has[what][index]
 
 
 def keep(file: Path, life: Life) -> None:
-    """Without faults or trace. Raises OSError, and leaves nothing then."""
-    try:
-        with file.open("wb") as out:
-            writer = _Writer(out, PROTOCOL)
-            for host in life.world.hosts.values():
-                writer.dump(tuple(getattr(host, name) for name in STATE))
-            writer.dump(life)
-    except OSError:
-        file.unlink(missing_ok=True)
-        raise
+    """Without faults or trace. Raises OSError."""
+    with file.open("wb") as out:
+        writer = _Writer(out, PROTOCOL)
+        for host in life.world.hosts.values():
+            writer.dump(tuple(getattr(host, name) for name in STATE))
+        writer.dump(life)
 
 
 def read(file: Path, made: Plan, part: Part | None) -> Life:
@@ -107,16 +84,10 @@ def read(file: Path, made: Plan, part: Part | None) -> Life:
 
 
 def _read(source: IO[bytes], made: Plan, part: Part | None) -> Life:
-    reader, links = _Reader(source), Network.of(made)
     kinds: dict[tuple[str, AccessLink], int] = {}
     places = [place_of(host, kinds, part) for host in made.hosts]
-    reader.places = {
-        "sim_host": places.__getitem__,
-        "plan_host": made.hosts.__getitem__,
-        "plan": lambda: made,
-        "network": lambda: links,
-        "paths": lambda: made.paths,
-    }
+    facts: dict[str, Sequence[Any]] = {"plan": [made], "network": [Network.of(made)], "paths": [made.paths], "nothing": [NOTHING]}
+    reader = _Reader(source, {"place": places, "host": made.hosts, **facts})
     for host in places:
         if isinstance(host, SimHost):
             for name, value in zip(STATE, reader.load(), strict=True):
