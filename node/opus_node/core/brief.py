@@ -6,7 +6,6 @@ and most of it never changes. An agent that does not know the node (any more) as
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import dist
 
 from opus_node.core.coordinates import Place, certain, unpack
@@ -26,9 +25,8 @@ def shortened(full: Lease, told: Lease) -> Lease:
     """The lease that says of `full` what differs from `told`."""
     same_place = not moved(full.at, told.at)
     same_demand = not _asks_otherwise(full.demand, told.demand)
-    return replace(
-        full,
-        brief=True,
+    return Lease(
+        seq=full.seq,
         incarnation=0,
         age=0,
         rtt=full.rtt if _differ(full.rtt, told.rtt) else 0,
@@ -39,19 +37,35 @@ def shortened(full: Lease, told: Lease) -> Lease:
         demand=() if same_demand else full.demand,
         at=0 if same_place else full.at,
         spare=full.spare if _differ(full.spare, told.spare) else 0,
-        sessions=0,
-        up=0,
+        measured=full.measured,
+        sets=full.sets,
+        zone=full.zone,
+        level=full.level,
+        brief=True,
     )
 
 
 def merged(full: Lease, sent: Lease, told: Lease) -> Lease:
     """What the agent knows once it has had `sent`, made of `full`, on top of `told`."""
-    return replace(
-        full,
+    return Lease(
+        seq=full.seq,
+        incarnation=full.incarnation,
+        age=full.age,
         rtt=sent.rtt or told.rtt,
+        cpu=full.cpu,
+        memory=full.memory,
+        storage=full.storage,
+        bandwidth=full.bandwidth,
         demand=sent.demand or told.demand,
         at=sent.at or told.at,
         spare=sent.spare or told.spare,
+        measured=full.measured,
+        sets=full.sets,
+        zone=full.zone,
+        level=full.level,
+        brief=full.brief,
+        sessions=full.sessions,
+        up=full.up,
     )
 
 
