@@ -85,8 +85,6 @@ def test_small_random_numbers_are_even_and_follow_from_the_seed() -> None:
 def test_bad_orders_are_refused_with_what_is_allowed() -> None:
     with pytest.raises(ScenarioError, match="from 60 to 1000000"):
         table.measure(table.Order([10]), print)
-    with pytest.raises(ScenarioError, match="--compiled with --processes 2; allowed: one of the two"):
-        table.Order([100], processes=2, compiled=True)
     with pytest.raises(ScenarioError, match="at most as many as there are hosts, 100"):
         table.measure(table.Order([100], replicas=101), print)
 

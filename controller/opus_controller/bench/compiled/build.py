@@ -1,6 +1,6 @@
 """build/compiled: both packages laid out as in a wheel, with extension modules beside the sources of those that are compiled.
 
-build/compiled/sources              what it was made of: a digest; written last
+build/compiled/sources              of what it was compiled: a digest; written last
 build/compiled/opus_node, ...       to be put before all else on the path of a new process (`first_on_path`)
 build/compiled.log                  what mypyc and the compiler said
 
@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import opus_node
 from opus_node.sizes import written
 
 import opus_controller
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 
 FLAGS = "-g0 -fvisibility=hidden"
 """Nobody steps through it; calls from one module to another need not go through a table."""
-PACKAGES = ("opus_node", "opus_controller")
+PACKAGES = (opus_node, opus_controller)
 COMPILED = (
     "opus_node/core/",
     *(f"opus_node/{name}.py" for name in ("clock", "folds", "sizes", "workload")),
@@ -44,14 +45,21 @@ COMPILED = (
 INTERPRETED = ("opus_node/core/quick.py", "opus_controller/runtimes/sim/runtime.py", "opus_controller/runtimes/sim/trace.py")
 """... but these: made of what dataclasses look like at run time, or of coroutines; none of them is met in each step. Nor are
 packages' own files, which are doc strings."""
+MATTER = (
+    *("opus_node/", *COMPILED),
+    *(f"opus_controller/{name}/" for name in ("model", "engine", "runtimes/sim", "bench/compiled")),
+)
+"""On which they depend: themselves, and those whose types they take for granted."""
 VALUES = ("opus_node/core/events.py", "opus_node/core/messages.py")
 """Modules whose records hold values only."""
 SIZES = "opus_node/sizes.py"
 MYPY = "[mypy]\nexplicit_package_bases = True\nfollow_imports_for_stubs = True\nignore_missing_imports = True\n"
 SETUP = """
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from mypyc.build import mypycify
+from mypyc.codegen import emitclass
 from setuptools import setup
 from setuptools._distutils.ccompiler import CCompiler
 
@@ -65,8 +73,19 @@ def together(self, sources, output_dir=None, macros=None, include_dirs=None, deb
         list(pool.map(lambda one: self._compile(one, *build[one], flags, postargs, preargs) if one in build else None, objects))
     return objects
 
+def made(cls, init, emitter):
+    # `__new__` of what can be pickled leaves `__init__` to Python, which mypyc 2.4 then has do nothing
+    name = f"{{cls.name_prefix(emitter.names)}}_init"
+    call = f"return {{emitter.wrapper_function_call(init.decl)}}(self, args, kwds) != NULL ? 0 : -1;"
+    emitter.emit_lines("static int", f"{{name}}(PyObject *self, PyObject *args, PyObject *kwds)", "{{")
+    emitter.emit_lines(call if cls.is_serializable() or cls.builtin_base else "return 0;", "}}")
+    return name
+
 CCompiler.compile = together
+emitclass.SLOT_DEFS["__init__"] = ("tp_init", made)
 setup(name="compiled", ext_modules=mypycify({arguments!r}, opt_level="2", debug_level="0", multi_file=True))
+sys.stdout.flush()
+os._exit(0)  # not to take apart, object by object, all that mypy knows
 """
 
 
@@ -82,26 +101,31 @@ def place() -> Path:
 
 def built(say: Say) -> Path:
     """Its directory, made now unless it is there. Raises PlatformError where it cannot be made."""
-    target, files = place(), files_of(PACKAGES)
-    digest = digest_of(files, f"{sys.implementation.cache_tag} {SETUP}")
-    mark = target / "sources"
-    if mark.is_file() and mark.read_text() == digest:
-        return target
+    target = place()
+    mark, digest = target / "sources", digest_of(_matter(), f"{sys.implementation.cache_tag} {FLAGS}")
+    if not mark.is_file() or mark.read_text() != digest:
+        _build(digest, target, say)
+    _lay_out(target)
+    return target
+
+
+def _build(digest: str, target: Path, say: Say) -> None:
     check_tools()
-    chosen = [name for _, name in files if _is_compiled(name)]
+    chosen = [name for _, name in _matter() if _is_compiled(name)]
     say(f"compiling {len(chosen)} modules, which takes some minutes; what the compiler says is in {target.with_suffix('.log')}")
     began = time.monotonic()
     target.parent.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix="compiling-") as temporary:
         made = Path(temporary) / "made"
-        _lay_out(files, made, target.parents[1])
-        _compile(files, chosen, Path(temporary) / "sources", made, target.with_suffix(".log"))
+        _compile(chosen, Path(temporary) / "sources", made, target.with_suffix(".log"))
+        (made / "opus_controller").mkdir(exist_ok=True)
+        for data in ("topologies", "scenarios"):
+            (made / "opus_controller" / data).symlink_to(target.parents[1] / data, target_is_directory=True)
         (made / "sources").write_text(digest)
         if target.exists():
             os.rename(target, Path(temporary) / "former")
         os.rename(made, target)
     say(f"compiled in {time.monotonic() - began:.0f} s")
-    return target
 
 
 @contextmanager
@@ -129,25 +153,26 @@ def check_tools() -> None:
         raise PlatformError("Python's headers are not there, which compiling takes; install them: apt-get install python3-dev")
 
 
+def _matter() -> list[Source]:
+    return [source for source in files_of(package.__name__ for package in PACKAGES) if source[1].startswith(MATTER)]
+
+
 def _is_compiled(name: str) -> bool:
     return name.startswith(COMPILED) and name not in INTERPRETED and not name.endswith("__init__.py")
 
 
-def _lay_out(files: list[Source], into: Path, root: Path) -> None:
-    for path, name in files:
-        (into / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, into / name)
-    for data in ("topologies", "scenarios"):
-        (into / "opus_controller" / data).symlink_to(root / data, target_is_directory=True)
+def _lay_out(into: Path) -> None:
+    """All that belongs to the packages, as it is now."""
+    for package in PACKAGES:
+        source = Path(package.__path__[0])
+        shutil.copytree(source, into / source.name, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
 
 
-def _compile(files: list[Source], chosen: list[str], sources: Path, into: Path, log: Path) -> None:
-    for path, name in files:
-        (sources / name).parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text()
-        if name in chosen:
-            text = rewritten(text, written() if name == SIZES else "", values=name in VALUES)
-        (sources / name).write_text(text)
+def _compile(chosen: list[str], sources: Path, into: Path, log: Path) -> None:
+    _lay_out(sources)
+    for name in chosen:
+        text = (sources / name).read_text()
+        (sources / name).write_text(rewritten(text, written() if name == SIZES else "", values=name in VALUES))
     (sources / "mypy.ini").write_text(MYPY)
     (sources / "setup.py").write_text(SETUP.format(arguments=["--config-file", "mypy.ini", *chosen]))
     order = [sys.executable, "setup.py", "build_ext", "--build-lib", str(into), "--build-temp", "temporary"]

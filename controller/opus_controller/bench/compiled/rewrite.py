@@ -13,6 +13,10 @@ from dataclasses import dataclass
 
 VALUES = "@mypyc_attr(acyclic=True, free_list_len=1)"
 """Python need not look for cycles through them, which takes 16 bytes of each; the memory of the last one is used again."""
+KEPT = "@mypyc_attr(serializable=True)"
+"""Of all others: a run under way can be written to a file."""
+INTERPRETED = ("Protocol", "Enum", "dict")
+"""Bases of classes that mypyc leaves to Python, or lets nobody write."""
 
 
 def rewritten(source: str, executed: str = "", *, values: bool = False) -> str:
@@ -30,10 +34,11 @@ def rewritten(source: str, executed: str = "", *, values: bool = False) -> str:
                 if _called(decorator) == "dataclass":
                     record = _Record.of(node)
                     edits += record.edits(decorator)
-                    if values:
-                        edits.append((decorator.lineno - 1, decorator.lineno - 1, [VALUES]))
                     after += record.after()
-        elif isinstance(node, ast.ImportFrom) and node.module == "__future__" and values:
+            if not any(_called(base) in INTERPRETED for base in node.bases):
+                first = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 1
+                edits.append((first, first, [VALUES if values else KEPT]))
+        elif isinstance(node, ast.ImportFrom) and node.module == "__future__":
             edits.append((_end(node), _end(node), ["from mypy_extensions import mypyc_attr"]))
         elif isinstance(node, ast.Expr) and _called(node.value) == "quicken":
             edits.append((node.lineno - 1, _end(node), []))
@@ -45,7 +50,7 @@ def rewritten(source: str, executed: str = "", *, values: bool = False) -> str:
 
 
 def _called(node: ast.expr) -> str:
-    function = node.func if isinstance(node, ast.Call) else node
+    function = node.func if isinstance(node, ast.Call) else node.value if isinstance(node, ast.Subscript) else node
     return function.id if isinstance(function, ast.Name) else ""
 
 

@@ -35,7 +35,9 @@ SLICE = 10_000
 """Entries of the agenda between two looks at the clock."""
 SAY_EVERY_S = 10.0
 KEEP_EVERY_S = 2400.0
-"""Real ones, between two times that a run of many hours is kept."""
+"""Real ones, between two times that a run of many hours is kept at least ..."""
+KEEP_SELDOM = 20
+"""... and so many times as long as that took, as nothing else happens meanwhile."""
 BARE = 400_000
 """Entries that the bare heap handles to be timed."""
 NEVER: Nanos = 10**9 * SECOND
@@ -110,7 +112,7 @@ class Life:
         the first process's `stop` wishes."""
         world = self.world
         kept = said = time.perf_counter()
-        steps, over, wish = world.steps, False, Wish.GO_ON
+        steps, over, wish, pause = world.steps, False, Wish.GO_ON, KEEP_EVERY_S
         while not over:
             began, began_cpu, waited = time.perf_counter(), time.process_time(), clock.waited_s
             over = clock.run(self.until, SLICE, wish)
@@ -126,9 +128,10 @@ class Life:
             if place is not None and not over and agreed is not Wish.GO_ON:
                 self._keep(clock, say, place, keep)
                 kept = said = time.perf_counter()
+                pause = max(KEEP_EVERY_S, KEEP_SELDOM * (kept - now))
             if not over and agreed is Wish.STOP:
                 raise Stopped
-            due = place is not None and now - kept >= KEEP_EVERY_S
+            due = place is not None and now - kept >= pause
             wish = Wish.STOP if stop() else Wish.KEEP if due and agreed is Wish.GO_ON else Wish.GO_ON
 
     def _keep(self, clock: Clock, say: Say, place: Path, keep: Callable[[Path], None]) -> None:
@@ -141,6 +144,8 @@ class Life:
             say(f"at {at:.1f} virtual s it could not be kept: {error}")
         else:
             say(f"kept at {at:.1f} virtual s in {time.perf_counter() - began:.0f} s: {place}")
+        with open("/proc/self/clear_refs", "w") as peak:  # what it took to write is no part of the run's memory
+            peak.write("5")
 
     def _progress(self, rate: float) -> str:
         """The start costs more than what comes after it, so the estimate is too long at first."""

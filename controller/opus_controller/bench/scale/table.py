@@ -27,7 +27,7 @@ from opus_controller.bench.scale.load import Figures
 from opus_controller.bench.scale.parallel import play
 from opus_controller.bench.scale.run import Say, Stopped
 from opus_controller.bench.scale.worlds import Size
-from opus_controller.model.errors import OpusError, PlatformError, ScenarioError
+from opus_controller.model.errors import OpusError, PlatformError
 from opus_controller.model.sources import digest_of, files_of
 
 MAKERS = (
@@ -54,12 +54,7 @@ class Order:
     processes: int = 1
     """That share the hosts of one run."""
     compiled: bool = False
-    """Whether the core and the simulator run compiled: the same steps in less time. Then a run under way is not kept: objects of
-    compiled classes cannot be written."""
-
-    def __post_init__(self) -> None:
-        if self.compiled and self.processes > 1:
-            raise ScenarioError(f"--compiled with --processes {self.processes}; allowed: one of the two")
+    """Whether the core and the simulator run compiled: the same steps in less time."""
 
     @property
     def sizes(self) -> list[Size]:
@@ -89,7 +84,7 @@ def _kept(size: Size, order: Order, say: Say, compiled: Path | None, directory: 
     file, under_way = directory / f"{size.hosts}.json", directory / f"{size.hosts}.state"
     one = kept.read(file)
     if one is None:
-        one = _apart(size, order, say, compiled, None if order.compiled else under_way)
+        one = _apart(size, order, say, compiled, under_way)
         kept.write(file, one)
         shutil.rmtree(under_way, ignore_errors=True)
     return one

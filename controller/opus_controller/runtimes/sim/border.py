@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from io import BytesIO
 from operator import attrgetter
 from pickle import Pickler, loads
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from opus_node.core.types import Nanos
 
@@ -29,10 +29,10 @@ _PROTOCOL: Final = 5
 
 
 class Border:
-    def __init__(self, agenda: Agenda, fabric: Fabric, places: Sequence[SimHost | Away]) -> None:
+    def __init__(self, agenda: Agenda, fabric: Fabric, places: Sequence[SimHost]) -> None:
         """`places`: of all hosts, in the plan's order."""
         self._agenda = agenda
-        self._places = {place.plan.index: cast(SimHost, place) for place in places}
+        self._places = {place.plan.index: place for place in places}
         self._handlers = (fabric.datagrams.handler, *fabric.handlers)
         """A datagram's arguments are its hosts; those of all others begin with an `End`."""
         self._numbers = {handler: number for number, handler in enumerate(self._handlers)}
@@ -80,12 +80,13 @@ class _Reducers(dict[type, Callable[[Any], Any]]):
     def __missing__(self, cls: type) -> Callable[[Any], Any]:
         if not is_dataclass(cls):
             raise KeyError(cls)
-        names = [field.name for field in fields(cls)]
-        reducer = self[cls] = _reducer(cls, names)
+        reducer = self[cls] = calling(cls)
         return reducer
 
 
-def _reducer(cls: type, names: Sequence[str]) -> Callable[[Any], Any]:
+def calling(cls: type) -> Callable[[Any], Any]:
+    """Pickles one of a dataclass as a call with its fields."""
+    names = [field.name for field in fields(cls)]
     if len(names) > 1:
         get = attrgetter(*names)
         return lambda value: (cls, get(value))

@@ -177,10 +177,10 @@ def kind_of(plan: Host, kinds: dict[tuple[str, AccessLink], int]) -> int:
     return kinds.setdefault((plan.site, plan.access), len(kinds))
 
 
-class Away:
-    """A host that lives in another process (`border`): of a SimHost what others need to send to it."""
+class Away(SimHost):
+    """A host that lives in another process (`border`): of a SimHost only what others need to send to it; nothing else is set."""
 
-    __slots__ = ("down", "id", "kind", "part", "plan")
+    __slots__ = ("part",)
 
     here = False
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 from opus_node.choices import choosing
 from opus_node.clock import ClockedCore, HostClock
@@ -59,7 +59,7 @@ class World:
         self.agenda = Agenda()
         kinds: dict[tuple[str, AccessLink], int] = {}
         places = [place_of(host, kinds, part) for host in plan.hosts]
-        self.hosts = {place.plan.name: place for place in places if isinstance(place, SimHost)}
+        self.hosts = {place.plan.name: place for place in places if place.here}
         """Those that live here."""
         self.trace = trace
         self.records: list[dict[str, Any]] = []
@@ -75,7 +75,7 @@ class World:
         self._plan = plan
         self._make_core = make_core
         self._sample_every = sample_every
-        by_id = {place.id: cast(SimHost, place) for place in places}
+        by_id = {place.id: place for place in places}
         seeds = set(plan.seeds)
         addresses = {host.name: host.address for host in plan.hosts if host.name in seeds}
         self.seeds = tuple(addresses[name] for name in plan.seeds)
@@ -341,7 +341,7 @@ class World:
         self.agenda.at(now + self._sample_every, self._sample)
 
 
-def place_of(host: Host, kinds: dict[tuple[str, AccessLink], int], part: Part | None) -> SimHost | Away:
+def place_of(host: Host, kinds: dict[tuple[str, AccessLink], int], part: Part | None) -> SimHost:
     if part is None or part.has(host):
         return SimHost.of(host, kinds)
     return Away(host, kind_of(host, kinds), part.of_site[host.site])
