@@ -23,6 +23,8 @@ EACH = 4
 """Neighbours measured for each member that an agent's nodes can expect among them."""
 AT_ONCE = 2
 """Asked of a node with one lease."""
+CROWDED = 256
+"""Of an agent with more nodes than this most will be those of others soon: it is time enough to ask then."""
 ERRANDS = 4
 """Waiting for one node at most."""
 ASK_AGAIN: Nanos = 120 * SECOND
@@ -59,7 +61,7 @@ class Neighbours:
         if errands:
             return tuple(errands)
         now, enough = self._ctx.now, self._enough(agents)
-        if not enough or not held.at or self._content.get(held.node, 0) > now:
+        if not enough or not held.at or self._content.get(held.node, 0) > now or len(self._table) > self._crowded():
             return ()
         where, height = unpacked(held.at)
         far = []
@@ -75,6 +77,9 @@ class Neighbours:
             self._content[held.node] = now + self._ctx.budget.stretched(CONTENT)
         asked.update(dict.fromkeys(missing[:AT_ONCE], now + self._ctx.budget.stretched(ASK_AGAIN)))
         return tuple(missing[:AT_ONCE])
+
+    def _crowded(self) -> int:
+        return max(CROWDED, 2 * self._ctx.config.nodes_per_agent)
 
     def _enough(self, agents: int) -> int:
         replicas = max((config.replicas for config in self._ctx.config.apps if config.policy == BEST), default=0)
