@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate, product
 from random import Random
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from opus_node.core.allocate import allocate, greedy
 from opus_node.core.forecast import Need, Unit
@@ -55,9 +55,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Unit], list[Need], dict[str, str]]:
 
 @settings(
     max_examples=150,
-    deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],
 )
 @given(worlds(), st.randoms(use_true_random=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from helpers.corenet import APP, Chance, CoreNet, sites
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from opus_node.core.choice import CHOICES
 from opus_node.core.relay import RELAYS
@@ -41,9 +41,7 @@ BURSTS = st.lists(
 
 @settings(
     max_examples=30,
-    deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],
 )
 @given(st.integers(0, 3), APPS, CHANCES, BURSTS)

@@ -35,7 +35,6 @@ class Deed:
 
 
 UNHURRIED = settings(
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     phases=[Phase.explicit, Phase.generate],

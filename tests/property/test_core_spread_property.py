@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from helpers.spreading import plane
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from opus_node.core.linking import DEGREE
@@ -85,6 +85,4 @@ class Members(RuleBasedStateMachine):
 
 
 TestMembers = Members.TestCase
-TestMembers.settings = settings(
-    max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestMembers.settings = settings(max_examples=15, stateful_step_count=12)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opus_controller.model.compile import compile_plan
 from opus_controller.model.document import load_document
@@ -109,7 +109,7 @@ def compiled(scenario: dict[str, Any], seed: int) -> Plan | str:
             return str(error).replace(folder, "")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(SCENARIOS, st.integers(0, 2**63 - 1))
 def test_a_plan_that_hangs_together_twice_or_one_line(scenario: dict[str, Any], seed: int) -> None:
     plan, again = compiled(scenario, seed), compiled(scenario, seed)
@@ -175,7 +175,7 @@ def _check_churn(plan: Plan, churn: Churn) -> None:
             up[host], last[host] = not up[host], move.at_ns
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(GOOD_CHURN, st.integers(0, 2**63 - 1))
 def test_churn_hangs_together(churn: dict[str, Any], seed: int) -> None:
     scenario = {"name": "s", "topology": "six-regions", "duration": "70s", "settle": "0s", "churn": churn}

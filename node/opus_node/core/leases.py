@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
+from collections.abc import Sequence
 
 from opus_node.core.brief import moved
 from opus_node.core.context import Context
@@ -31,12 +32,14 @@ HINTED = 12
 HINT_AGAIN: Nanos = 30 * SECOND
 HINT_DOUBLED = 6
 """A node is not told of the same agent again for so long, doubled each time, as often as this."""
+NEVER: Nanos = 1 << 62
+"""Longer than any delay."""
 GUESS_SHARE = 0.7
 """Of a guess from coordinates, to be safe: what is farther than this is not worth a look."""
 
 
 class Leases:
-    __slots__ = ("_ctx", "_relay", "_swim", "neighbours", "refused", "roster", "siblings", "table")
+    __slots__ = ("_all", "_ctx", "_relay", "_swim", "neighbours", "refused", "roster", "siblings", "table")
 
     def __init__(self, ctx: Context, swim: Peers, relay: Relay) -> None:
         self._ctx = ctx
@@ -46,6 +49,8 @@ class Leases:
         self.siblings = Siblings(ctx, self.table)
         self.neighbours = Neighbours(ctx, self.table, self.siblings)
         self.refused = 0
+        self._all: tuple[Sequence[NodeId], Sequence[NodeId], Sequence[NodeId]] = ((), (), ())
+        """Agents and heads as they were last, and all of them."""
         self.roster = Roster(ctx.now)
         """Of agents, where these nodes are agents: what they are told of each other."""
 
@@ -132,11 +137,19 @@ class Leases:
         """For a newcomer: agents likely to serve it well, then some by chance, wherever they are."""
         held.agents = len(self._swim.agents())
         near = self.likely(held, FIRST_HINTS // 2)
-        told = [hint.agent for hint in near]
-        known = sorted({*self._swim.agents(), *self._swim.above()}) if self._swim.above() else self._swim.agents()
-        others = [agent for agent in known if agent not in told and agent not in (self._ctx.me, held.node)]
+        told = {self._ctx.me, held.node, *(hint.agent for hint in near)}
+        others = [agent for agent in self._known() if agent not in told]
         chance = self._ctx.rng.sample(others, min(len(others), FIRST_HINTS - len(near)))
         return near + tuple(self._hint(agent) for agent in chance)
+
+    def _known(self) -> Sequence[NodeId]:
+        """Agents and heads, sorted."""
+        agents, above = self._swim.agents(), self._swim.above()
+        if not above:
+            return agents
+        if self._all[0] is not agents or self._all[1] != above:
+            self._all = agents, above, sorted({*agents, *above})
+        return self._all[2]
 
     def _better(self, held: Held) -> tuple[AgentHint, ...]:
         """Agents that may serve a node better than this one does, at the times at which it is told of such."""
@@ -173,18 +186,24 @@ class Leases:
         """
         share = mix(held.rates()) if held.demand else {}
         here = held.rtt
-        rings = [
-            (abs(member.delay() - here), member.node, member)
-            for member in self._swim.members.values()
-            if member.live and member.node != held.node
-        ]
-        rings.sort()  # no two of one name: members are never compared
+        near = self._swim.near()
+        farther = bisect_left(near, here, key=lambda member: member.delay())
+        nearer = farther - 1
         best: list[tuple[Nanos, NodeId, Member]] = []
-        for off, node, member in rings:
-            if len(best) == limit and off > best[-1][0]:
+        while nearer >= 0 or farther < len(near):
+            inward = here - near[nearer].delay() if nearer >= 0 else NEVER
+            outward = near[farther].delay() - here if farther < len(near) else NEVER
+            if len(best) == limit and min(inward, outward) > best[-1][0]:
                 break
-            insort(best, (self._cost(held, member, share), node, member))
-            del best[limit:]
+            if inward <= outward:
+                member = near[nearer]
+                nearer -= 1
+            else:
+                member = near[farther]
+                farther += 1
+            if member.node != held.node:
+                insort(best, (self._cost(held, member, share), member.node, member))  # no two of one name
+                del best[limit:]
         return tuple(AgentHint(node, member.srtt, member.at) for _, node, member in best)
 
     def _cost(self, held: Held, member: Member, share: dict[AppId, float], trust: float = 1.0) -> Nanos:

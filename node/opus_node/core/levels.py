@@ -42,9 +42,7 @@ class Level:
         """... and the heads of other zones, the best first."""
         if self.role is None:
             return self.attachment.backups()
-        live = [member for member in self.role.peers.members.values() if member.live]
-        live.sort(key=lambda member: (member.delay(), member.node))
-        return [member.node for member in live]
+        return [member.node for member in self.role.peers.near()]
 
 
 def above(below: Level, base: Context) -> Level:

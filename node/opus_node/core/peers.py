@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from opus_node.core.messages import MemberUpdate
@@ -18,6 +19,9 @@ class Peers(Protocol):
 
     def agents(self) -> tuple[NodeId, ...]:
         """Live agents, this one among them, sorted."""
+
+    def near(self) -> Sequence[Member]:
+        """The live ones but this one, the nearest first."""
 
     def counted(self) -> tuple[NodeId, ...]:
         """Those of them whose number one steward of the agents decides, this one among them, sorted."""

@@ -142,8 +142,7 @@ class Summaries:
         return list(told.values())
 
     def _near(self) -> tuple[Measured, ...]:
-        near = [one for one in self._swim.members.values() if one.live and one.samples]
-        nearest = heapq.nsmallest(self._ctx.budget.coarse(NEAR), near, key=lambda one: (one.srtt, one.node))
+        nearest = [one for one in self._swim.near() if one.samples][: self._ctx.budget.coarse(NEAR)]
         return tuple(Measured(one.node, round_up(one.srtt)) for one in nearest)
 
     def _config(self, app: AppId) -> AppConfig:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from opus_node.core.context import Context
 from opus_node.core.coordinates import Place
@@ -78,6 +78,11 @@ class Member(Rtt):
         return self.state == ALIVE or self.state == SUSPECT
 
 
+def nearest_first(members: Iterable[Member]) -> list[Member]:
+    """Of those that live."""
+    return sorted([one for one in members if one.live], key=lambda one: (one.delay(), one.node))
+
+
 class Probing:
     """The probe of this period."""
 
@@ -111,6 +116,7 @@ class Swim:
         "_learn",
         "_lost_turn",
         "_measured",
+        "_near",
         "_order",
         "_pings",
         "_prober",
@@ -156,6 +162,8 @@ class Swim:
         self.version = 0
         """Grows with every change of who is live."""
         self._agents: tuple[NodeId, ...] = (ctx.me,)
+        self._near: list[Member] | None = None
+        """None: to be sorted again."""
         self._order: list[NodeId] = []
         self._queue: dict[NodeId, Rumour] = {}
         self._seq = 0
@@ -172,6 +180,11 @@ class Swim:
     def agents(self) -> tuple[NodeId, ...]:
         """Live agents, this one among them, sorted."""
         return self._agents
+
+    def near(self) -> Sequence[Member]:
+        if self._near is None:
+            self._near = nearest_first(self.members.values())
+        return self._near
 
     def counted(self) -> tuple[NodeId, ...]:
         """Those that one steward of the agents counts: all of them."""
@@ -440,6 +453,7 @@ class Swim:
 
     def _sample(self, member: Member, rtt: Nanos, at: Place) -> None:
         self._ctx.met(member.node, member, rtt, at)
+        self._near = None
         member.at = at
 
     def _reached(self, node: NodeId, rtt: Nanos, reply: ProbeReply) -> None:
@@ -451,6 +465,7 @@ class Swim:
         member = self.members.get(node)
         if member is not None:
             member.sample(rtt)
+            self._near = None
             member.at = reply.at
             member.delays = reply.delays[:DELAYS]
             self._measured(member)
@@ -517,6 +532,7 @@ class Swim:
     def _entered(self, member: Member, new: bool) -> None:
         """Who is live has changed."""
         self.version += 1
+        self._near = None
         live = [node for node, other in self.members.items() if other.live]
         self._agents = tuple(sorted([*live, self._ctx.me]))
         self._ctx.notices.append(MemberChanged(member.node, member.state, member.incarnation))

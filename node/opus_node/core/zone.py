@@ -9,7 +9,7 @@ with it before. An agent whose head is gone has them all until another head tell
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from opus_node.core.context import Context
 from opus_node.core.messages import MemberUpdate, ProbeReply, Sync
 from opus_node.core.placement import score
 from opus_node.core.prober import Prober
-from opus_node.core.swim import ALIVE, DEAD, LEFT, Member
+from opus_node.core.swim import ALIVE, DEAD, LEFT, Member, nearest_first
 from opus_node.core.types import SECOND, Nanos, NodeId
 from opus_node.core.ways import DELAYS
 
@@ -46,7 +46,7 @@ class Upward(Protocol):
 
 class Zone:
     __slots__ = (
-        *("_agents", "_asked", "_changed", "_ctx", "_headless_at", "_heard_to", "_measured", "_order", "_prober"),
+        *("_agents", "_asked", "_changed", "_ctx", "_headless_at", "_heard_to", "_measured", "_near", "_order", "_prober"),
         *("_teller", "_ticks", "_told", "_upward", "fewest", "members"),
     )
 
@@ -68,6 +68,8 @@ class Zone:
         self.members: dict[NodeId, Member] = {}
         self._agents: tuple[NodeId, ...] = ()
         """The live ones; empty: to be looked up again."""
+        self._near: list[Member] | None = None
+        """None: to be sorted again."""
         self._told: dict[NodeId, int] = {}
         """Those of this zone, by the head's count."""
         self._teller: NodeId = ""
@@ -84,6 +86,11 @@ class Zone:
         if not self._agents:
             self._agents = tuple(sorted([*(node for node, member in self.members.items() if member.live), self._ctx.me]))
         return self._agents
+
+    def near(self) -> Sequence[Member]:
+        if self._near is None:
+            self._near = nearest_first(self.members.values())
+        return self._near
 
     def counted(self) -> tuple[NodeId, ...]:
         return tuple(sorted({*(node for node in self._told if self.is_live(node)), self._ctx.me}))
@@ -214,6 +221,7 @@ class Zone:
         if not member.live:
             self._set(node, ALIVE)
         member.sample(rtt)
+        self._near = None
         member.at = reply.at
         member.delays = reply.delays[:DELAYS]
         if new:
@@ -229,7 +237,7 @@ class Zone:
             self._set(node, ALIVE)
             return
         member = self.members[node] = Member(node, 0, self._ctx.now)
-        self._agents = ()
+        self._agents, self._near = (), None
         self._changed(member, True)
         self._prober.ask(node, partial(self._probed, True))
 
@@ -241,7 +249,7 @@ class Zone:
         member.state = state
         member.since = self._ctx.now
         if before != member.live:
-            self._agents = ()
+            self._agents, self._near = (), None
             self._changed(member, False)
 
     def _forget(self) -> None:

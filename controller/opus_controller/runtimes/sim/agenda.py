@@ -6,7 +6,7 @@ That order follows from what each host does, in its own order, and from nothing 
 so it is the same wherever they live (`border`). What different hosts do at one instant cannot matter to each other: whatever
 goes from one to another takes time. What the world itself puts down comes last at its instant, in the order of its putting down.
 
-Time is cut into slots of about a tenth of a second. Only the slot that time is in is a heap; what is for later lies in its slot's
+Time is cut into slots of some milliseconds. Only the slot that time is in is a heap; what is for later lies in its slot's
 list, unordered, until the slot comes (a calendar queue of one day: Brown, CACM 31(10), 1988). The order is the same as of one
 heap, since entries are compared by (time, turn) alone; with millions waiting, a heap of all would touch twenty of them with
 each, and memory that no cache holds.
@@ -23,8 +23,8 @@ from opus_node.core.types import Nanos
 Handler = Callable[[Nanos, Any, Any, Any], None]
 Entry = tuple[Nanos, int, Handler, Any, Any, Any]
 
-SLOT_BITS: Final = 27
-"""134 ms."""
+SLOT_BITS: Final = 23
+"""8 ms: of a million hosts some thousand entries, which a cache holds."""
 _TURN_BITS: Final = 40
 """Entries of one host; indices of hosts lie above."""
 _WORLD: Final = 1 << 60
