@@ -136,10 +136,11 @@ class Leases:
     def first_hints(self, held: Held) -> tuple[AgentHint, ...]:
         """For a newcomer: agents likely to serve it well, then some by chance, wherever they are."""
         held.agents = len(self._swim.agents())
-        near = self.likely(held, FIRST_HINTS // 2)
+        limit = min(FIRST_HINTS, self._ctx.config.known_agents)  # it would forget more
+        near = self.likely(held, limit // 2)
         told = {self._ctx.me, held.node, *(hint.agent for hint in near)}
         others = [agent for agent in self._known() if agent not in told]
-        chance = self._ctx.rng.sample(others, min(len(others), FIRST_HINTS - len(near)))
+        chance = self._ctx.rng.sample(others, min(len(others), limit - len(near)))
         return near + tuple(self._hint(agent) for agent in chance)
 
     def _known(self) -> Sequence[NodeId]:

@@ -23,8 +23,9 @@ EACH = 4
 """Neighbours measured for each member that an agent's nodes can expect among them."""
 AT_ONCE = 2
 """Asked of a node with one lease."""
-CROWDED = 256
-"""Of an agent with more nodes than this most will be those of others soon: it is time enough to ask then."""
+CROWDED = 128
+"""Of an agent with more nodes than this, and than it is meant to have, many will be those of others soon: it is time enough to ask
+then, and there will be more agents."""
 ERRANDS = 4
 """Waiting for one node at most."""
 ASK_AGAIN: Nanos = 120 * SECOND
@@ -79,7 +80,7 @@ class Neighbours:
         return tuple(missing[:AT_ONCE])
 
     def _crowded(self) -> int:
-        return max(CROWDED, 2 * self._ctx.config.nodes_per_agent)
+        return max(CROWDED, self._ctx.config.nodes_per_agent)
 
     def _enough(self, agents: int) -> int:
         replicas = max((config.replicas for config in self._ctx.config.apps if config.policy == BEST), default=0)
