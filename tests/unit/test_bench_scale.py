@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
+from helpers.ended import failed, killed
 from helpers.netns_runs import OPUS
 from opus_controller.bench import kept
 from opus_controller.bench.scale import table
@@ -18,7 +20,7 @@ from opus_controller.bench.scale.parallel import play
 from opus_controller.bench.scale.small import Small, small
 from opus_controller.bench.scale.worlds import LEAST, RAMP_S, Size, address_of, plan_of
 from opus_controller.bench.worlds import SECOND
-from opus_controller.model.errors import ScenarioError
+from opus_controller.model.errors import PlatformError, ScenarioError
 from opus_controller.model.network import Network
 
 
@@ -135,3 +137,12 @@ def test_a_table_that_is_interrupted_keeps_its_run_and_goes_on(tmp_path: Path) -
     assert "kept at" in rest
     assert "Traceback" not in rest
     assert sorted(one.name for one in (tmp_path / "kept").iterdir()) == ["400.state", "about.json"]
+
+
+@pytest.mark.parametrize(("end", "told"), [(killed, "was killed, for want of memory"), (failed, "failed, as it says above")])
+def test_a_run_whose_process_ends_without_a_word_is_one_line(
+    end: Callable[..., None], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "_live", end)
+    with pytest.raises(PlatformError, match=f"the run of 100 nodes {told}"):
+        table.measure(table.Order([100]), print)

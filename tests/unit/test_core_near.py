@@ -1,4 +1,5 @@
-"""Agents are kept sorted by how far they are, and that is what sorting them anew would give, whatever happens to them."""
+"""Agents are kept sorted by how far they are, and that is what sorting them anew would give, whatever happens to them. Of those
+a node is told."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from random import Random
 
 import pytest
 from helpers.corenet import APP, Chance, six_regions
+from opus_node.core.held import Held
 from opus_node.core.swim import nearest_first
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
@@ -30,3 +32,17 @@ def test_the_nearest_first_at_any_time(depth: int) -> None:
                     assert list(peers.near()) == nearest_first(peers.members.values())
                     looked += len(peers.near()) > 2
     assert looked > 500
+
+
+@pytest.mark.parametrize("known", [3, 14])
+def test_a_newcomer_is_told_of_no_more_agents_than_it_can_remember(known: int) -> None:
+    net = six_regions(NodeConfig(apps=(AppConfig(APP, 3),), nodes_per_agent=2, known_agents=known), per_site=6)
+    net.run_for(60 * SECOND)
+    told, agent = [], net.agents()[0]
+    leases = net.cores[agent]._levels[0].role.leases  # type: ignore[union-attr]
+    assert len(net.agents()) > 10
+    for node in net.live():
+        if node != agent:
+            told.append({hint.agent for hint in leases.first_hints(Held(node, net.now))})
+    assert {len(one) for one in told} <= {min(known, len(net.agents()) - 2), min(known, len(net.agents()) - 1)}
+    assert len(set().union(*told)) > known, "half of them by chance"

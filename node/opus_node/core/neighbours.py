@@ -24,8 +24,8 @@ EACH = 4
 AT_ONCE = 2
 """Asked of a node with one lease."""
 CROWDED = 128
-"""Of an agent with more nodes than this, and than it is meant to have, many will be those of others soon: it is time enough to ask
-then, and there will be more agents."""
+"""Of an agent with more nodes than this, and than it is meant to have, many will be those of others soon: it is time enough to
+ask then, and there will be more agents."""
 ERRANDS = 4
 """Waiting for one node at most."""
 ASK_AGAIN: Nanos = 120 * SECOND

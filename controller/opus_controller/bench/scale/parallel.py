@@ -272,7 +272,7 @@ def _together(parts: Parts, live: Callable[[int, Sequence[Peer]], Counts], stop:
             raise one
     counts = [one for one in found if isinstance(one, Counts)]
     if len(counts) < parts.count:
-        raise PlatformError("one of the processes was ended, for want of memory most likely; take fewer hosts")
+        raise PlatformError("one of the processes was killed, for want of memory most likely; take fewer hosts")
     return counts
 
 

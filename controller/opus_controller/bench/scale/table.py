@@ -104,7 +104,8 @@ def _apart(size: Size, order: Order, say: Say, compiled: Path | None, place: Pat
     try:
         found: Figures | OpusError | None = line.recv()
     except EOFError:
-        found = PlatformError(f"the run of {size.hosts} nodes was ended, for want of memory most likely; take fewer")
+        process.join()
+        found = PlatformError(f"the run of {size.hosts} nodes {_why(process.exitcode)}")
     except KeyboardInterrupt:
         process.terminate()
         raise
@@ -115,6 +116,11 @@ def _apart(size: Size, order: Order, say: Say, compiled: Path | None, place: Pat
     if isinstance(found, OpusError):
         raise found
     return found
+
+
+def _why(status: int | None) -> str:
+    """A process ended without a word."""
+    return "failed, as it says above" if status == 1 else "was killed, for want of memory most likely; take fewer"
 
 
 def _live(line: Connection, size: Size, processes: int, say: Say, place: Path | None) -> None:
