@@ -42,7 +42,7 @@ from opus_node.core.prober import Prober
 from opus_node.core.relay import Relay
 from opus_node.core.stability import scale_of, survives
 from opus_node.core.summaries import Summaries
-from opus_node.core.swim import Member, Swim
+from opus_node.core.swim import Member, Swim, nearest_first
 from opus_node.core.types import BEST, AppConfig, NodeConfig
 
 from opus_controller.bench.overlay.oracles import Floats, local_search, nearest
@@ -352,6 +352,9 @@ class _View:
 
     def agents(self) -> list[str]:
         return ["", *self.members]
+
+    def near(self) -> list[Member]:
+        return nearest_first(self.members.values())
 
 
 def _member(node: str, rtt: int) -> Member:
