@@ -9,7 +9,7 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -144,8 +144,8 @@ class Life:
             say(f"at {at:.1f} virtual s it could not be kept: {error}")
         else:
             say(f"kept at {at:.1f} virtual s in {time.perf_counter() - began:.0f} s: {place}")
-        with open("/proc/self/clear_refs", "w") as peak:  # what it took to write is no part of the run's memory
-            peak.write("5")
+        with suppress(OSError), open("/proc/self/clear_refs", "w") as peak:  # where the kernel has it
+            peak.write("5")  # what it took to write is no part of the run's memory
 
     def _progress(self, rate: float) -> str:
         """The start costs more than what comes after it, so the estimate is too long at first."""
