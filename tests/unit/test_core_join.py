@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from helpers.corenet import APP, SIX, CoreNet, sites, six_regions
 from opus_node.core.events import AgentLost, Attached, Boot, Event, Ready, Receive, RoleChanged, Wake
-from opus_node.core.messages import FindAgents, Lease, Probe, Release
+from opus_node.core.messages import AgentHint, AgentsKnown, FindAgents, Lease, Message, Probe, ProbeReply, Release
 from opus_node.core.node import NodeCore
 from opus_node.core.types import MILLISECOND, SECOND, AppConfig, NodeConfig
 
@@ -72,6 +72,40 @@ def test_seeds_are_asked_with_growing_pauses() -> None:
     assert len(asked) > 5
     assert max(pauses) >= 3 * min(pauses)
     assert max(pauses) <= 15 * SECOND
+
+
+def test_of_an_agent_that_a_probe_shows_full_nobody_asks_a_lease() -> None:
+    config = NodeConfig()
+    core = NodeCore("n", config, Random(1))
+    room = {"full": config.nodes_per_agent - config.nodes_most, "crowded": config.nodes_per_agent - config.nodes_most + 1}
+    delay = {"full": 2 * MILLISECOND, "crowded": 90 * MILLISECOND}
+    due: list[tuple[int, str, Message]] = []
+    leases: list[str] = []
+
+    def act(ready: Ready, now: int) -> None:
+        for send in ready.sends:
+            match send.message:
+                case FindAgents(nonce=nonce):
+                    due.append((now + delay[send.to], send.to, AgentsKnown(nonce, tuple(AgentHint(one, 0) for one in delay))))
+                case Probe(nonce=nonce):
+                    due.append((now + delay[send.to], send.to, ProbeReply(nonce, True, room[send.to])))
+                case Lease():
+                    leases.append(send.to)
+
+    now, ready = 0, core.step(Boot(("full",)), 0)
+    while not leases:
+        act(ready, now)
+        due.sort(key=lambda one: one[0])
+        wake = ready.wake_at
+        if due and (wake is None or due[0][0] <= wake):
+            now, source, message = due.pop(0)
+            ready = core.step(Receive(source, message), now)
+        else:
+            assert wake is not None
+            now = wake
+            ready = core.step(Wake(), now)
+        assert now < 5 * SECOND
+    assert leases == ["crowded"]
 
 
 def test_a_silent_agent_is_left_for_a_backup_within_seconds_of_the_next_lease() -> None:

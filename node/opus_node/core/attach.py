@@ -266,11 +266,16 @@ class Attachment:
         way.silent = 0
         way.at = reply.at
         way.crowded = reply.room < 0
+        config = self._ctx.config
+        full = reply.room <= config.nodes_per_agent - config.nodes_most and node != self.agent
+        if full:
+            way.full_until = self._ctx.now + FULL_FOR  # it would refuse a lease, and the search begin anew
         self.ways.told(way, reply.delays)
         way.sample(rtt)
         way.bound = 0  # needed no more
         if self._since >= 0 and not self._asking:
-            self._search_progress(rtt)
+            if not full:
+                self._search_progress(rtt)
         else:
             self._move_if_better(way)
 

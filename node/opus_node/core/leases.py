@@ -20,8 +20,6 @@ from opus_node.core.swim import Member
 from opus_node.core.types import MILLISECOND, NOTHING, SECOND, AppId, Nanos, NodeId
 from opus_node.core.ways import delay_of
 
-HARD_CAP = 32
-"""An agent accepts up to this many times `nodes_per_agent` (while others are promoted), then refuses: its tables are bounded."""
 FIRST_HINTS = 14
 """Half of them likely to be near, half by chance: those that are near may all fall silent together."""
 LATER_HINTS = 4
@@ -68,7 +66,7 @@ class Leases:
             held = Held(source, ctx.now)
             held.take(lease, ctx.now)
             hints = self.first_hints(held)
-            if len(self.table) >= HARD_CAP * ctx.config.nodes_per_agent:
+            if len(self.table) >= ctx.config.nodes_most:
                 self.refused += 1
                 ctx.send(source, LeaseReply(lease.seq, False, hints, at))
                 return

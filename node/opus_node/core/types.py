@@ -138,6 +138,10 @@ class History:
     """The sum of the absences after them."""
 
 
+HARD_CAP = 32
+"""Times `nodes_per_agent`."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
     """Settings of the overlay. Every default says where it comes from; times in nanoseconds."""
@@ -193,3 +197,8 @@ class NodeConfig:
     """Between two rounds of maintenance: the knob that trades bytes for freshness. 0: the protocol's own."""
     proximity: bool = True
     """Whether entries that may be any of several nodes are the nearest of some (proximity neighbour selection)."""
+
+    @property
+    def nodes_most(self) -> int:
+        """An agent accepts no more (while others are promoted): its tables are bounded."""
+        return HARD_CAP * self.nodes_per_agent

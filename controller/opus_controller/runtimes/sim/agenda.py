@@ -6,16 +6,17 @@ That order follows from what each host does, in its own order, and from nothing 
 so it is the same wherever they live (`border`). What different hosts do at one instant cannot matter to each other: whatever
 goes from one to another takes time. What the world itself puts down comes last at its instant, in the order of its putting down.
 
-Time is cut into slots of some milliseconds. Only the slot that time is in is a heap; what is for later lies in its slot's
-list, unordered, until the slot comes (a calendar queue of one day: Brown, CACM 31(10), 1988). The order is the same as of one
-heap, since entries are compared by (time, turn) alone; with millions waiting, a heap of all would touch twenty of them with
-each, and memory that no cache holds.
+Time is cut into slots of some milliseconds. Only the slot that time is in is in order; what is for later lies in its slot's
+list, as it came, until the slot does (a calendar queue of one day: Brown, CACM 31(10), 1988). The order is the same as of one
+heap, since entries are compared by (time, turn) alone; a heap of all would touch twenty of them with each, and memory that no
+cache holds: sorted once, they are touched in one go.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Any, Final, Protocol
 
 from opus_node.core.types import Nanos
@@ -53,11 +54,13 @@ class _Turns:
 class Agenda:
     """Entries are (time, turn, handler, three arguments). The handler is called with the time and the arguments."""
 
-    __slots__ = ("_brought", "_heap", "_later", "_slot", "_slots", "_world", "handled", "now")
+    __slots__ = ("_brought", "_done", "_later", "_present", "_slot", "_slots", "_world", "handled", "now")
 
     def __init__(self) -> None:
-        self._heap: list[Entry] = []
-        """Of the slots up to `_slot`."""
+        self._present: list[Entry] = []
+        """Of the slots up to `_slot`, in order ..."""
+        self._done = 0
+        """... and how many of them are over, while time passes."""
         self._slot = 0
         self._later: dict[int, list[Entry]] = {}
         """By slot, those after `_slot`."""
@@ -79,7 +82,7 @@ class Agenda:
             t = self.now
         slot = t >> SLOT_BITS
         if slot <= self._slot:
-            heappush(self._heap, (t, turn, handler, a, b, c))
+            insort(self._present, (t, turn, handler, a, b, c), self._done)
             return
         later = self._later.get(slot)
         if later is not None:
@@ -94,32 +97,41 @@ class Agenda:
         self.put(t, self._brought, handler, a, b, c)
 
     def __len__(self) -> int:
-        return len(self._heap) + sum(map(len, self._later.values()))
+        return len(self._present) - self._done + sum(map(len, self._later.values()))
 
     def run(self, until: Nanos, most: int) -> bool:
         """Live up to and including `until`, at most so many entries; True when `until` is reached."""
         left = most
-        while self._heap or self._turn_over(until >> SLOT_BITS):
-            heap = self._heap
-            while heap and heap[0][0] <= until:
-                if not left:
-                    self.handled += most
-                    return False
-                left -= 1
-                t, _, handler, a, b, c = heappop(heap)
-                self.now = t
-                handler(t, a, b, c)
-            if heap:
+        while self._present or self._turn_over(until >> SLOT_BITS):
+            left = self._pass(until, left)
+            if self._present:
                 break
-        self.now = max(self.now, until)
         self.handled += most - left
+        if self._present and self._present[0][0] <= until:
+            return False
+        self.now = max(self.now, until)
         return True
 
+    def _pass(self, until: Nanos, left: int) -> int:
+        """What is present, up to `until` and at most `left` entries; how many are left then."""
+        present, done = self._present, 0
+        try:
+            while done < len(present) and left and present[done][0] <= until:
+                t, _, handler, a, b, c = present[done]
+                left -= 1
+                self._done = done = done + 1
+                self.now = t
+                handler(t, a, b, c)
+        finally:
+            del present[:done]
+            self._done = 0
+        return left
+
     def _turn_over(self, last: int) -> bool:
-        """The next slot that has entries begins, unless it is after `last`; the heap is empty."""
+        """The next slot that has entries begins, unless it is after `last`; nothing is present."""
         if not self._slots or self._slots[0] > last:
             return False
         self._slot = heappop(self._slots)
-        self._heap = self._later.pop(self._slot)
-        heapify(self._heap)
+        self._present = self._later.pop(self._slot)
+        self._present.sort()
         return True
