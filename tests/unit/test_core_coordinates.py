@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from math import dist
 from random import Random
 from statistics import median
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opus_node.core.coordinates import ERROR_MOST, Position, certain, expected, pack, unpack
+from opus_node.core.coordinates import ERROR_MOST, Position, between, certain, expected, pack, shift, unpack
 from opus_node.core.types import MILLISECOND
 
 PLANETLAB = Path(__file__).parents[3] / "shared" / "data" / "planetlab-490-rtt-ms.csv.gz"
@@ -85,3 +86,10 @@ def test_one_late_answer_moves_nobody() -> None:
     for peer in (1, 9):
         nodes[0].sample(str(peer), 3000 * MILLISECOND, nodes[peer].at)
     assert abs(expected(nodes[0].at, nodes[9].at) - before) < 0.1 * before
+
+
+@given(st.integers(1, (1 << 56) - 1), st.integers(1, (1 << 56) - 1))
+def test_distances_taken_from_the_bits_are_those_of_the_places(one: int, other: int) -> None:
+    (here, height, _), (there, other_height, _) = unpack(one), unpack(other)
+    assert between(one, other) == dist(here, there) + height + other_height
+    assert shift(one, other) == dist(here, there) + abs(height - other_height)

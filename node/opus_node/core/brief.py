@@ -6,9 +6,7 @@ and most of it never changes. An agent that does not know the node (any more) as
 
 from __future__ import annotations
 
-from math import dist
-
-from opus_node.core.coordinates import Place, certain, unpack
+from opus_node.core.coordinates import Place, certain, shift
 from opus_node.core.messages import Demand, Lease
 from opus_node.core.popularity import differ
 from opus_node.core.types import MILLISECOND, Nanos
@@ -79,8 +77,7 @@ def moved(now: Place, told: Place) -> bool:
         return False
     if not now or not told or certain(now) != certain(told):
         return True
-    (here, height, _), (there, before, _) = unpack(now), unpack(told)
-    return dist(here, there) + abs(height - before) > NOTABLE_MS
+    return shift(now, told) > NOTABLE_MS
 
 
 def _asks_otherwise(now: tuple[Demand, ...], told: tuple[Demand, ...]) -> bool:

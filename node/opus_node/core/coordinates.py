@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
-from math import dist, sqrt
+from math import hypot, sqrt
+from typing import Final
 
 from opus_node.core.types import MILLISECOND, Nanos, NodeId
 
@@ -31,7 +32,7 @@ DIMENSIONS = 4
 GAIN = 0.25
 """Vivaldi's c_c and c_e: the greatest share of an error that one round trip corrects."""
 ERROR_MOST = 1.5
-HEIGHT_LEAST = 0.1
+HEIGHT_LEAST: Final = 0.1
 """ms."""
 FILTER = 3
 """Round trips of one peer whose median counts."""
@@ -44,13 +45,20 @@ _RTT = (1 << _RTT_BITS) - 1
 _ROW_BITS = _RTT_BITS * FILTER
 _ROW = _ROW_BITS // 8
 
-_STEP = 0.5
-_AXIS_BITS, _HEIGHT_BITS, _ERROR_BITS = 11, 7, 5
-_AXIS_MOST = (1 << _AXIS_BITS) - 1
-_MIDDLE = 1 << (_AXIS_BITS - 1)
-_HEIGHT_MOST = (1 << _HEIGHT_BITS) - 1
-_ERROR_MOST = (1 << _ERROR_BITS) - 1
-_ERROR_STEP = 0.05
+_STEP: Final = 0.5
+_AXIS_BITS: Final = 11
+_HEIGHT_BITS: Final = 7
+_ERROR_BITS: Final = 5
+_FOURTH: Final = _HEIGHT_BITS + _ERROR_BITS
+"""Where an axis begins."""
+_THIRD: Final = _FOURTH + _AXIS_BITS
+_SECOND: Final = _THIRD + _AXIS_BITS
+_FIRST: Final = _SECOND + _AXIS_BITS
+_AXIS_MOST: Final = (1 << _AXIS_BITS) - 1
+_MIDDLE: Final = 1 << (_AXIS_BITS - 1)
+_HEIGHT_MOST: Final = (1 << _HEIGHT_BITS) - 1
+_ERROR_MOST: Final = (1 << _ERROR_BITS) - 1
+_ERROR_STEP: Final = 0.05
 
 
 class Position:
@@ -140,34 +148,57 @@ def pack(where: Iterable[float], height: float, error: float) -> Place:
     return place << _ERROR_BITS | min(max(round(error / _ERROR_STEP), 1), _ERROR_MOST)
 
 
-@lru_cache(maxsize=1 << 14)
 def unpack(place: Place) -> tuple[list[float], float, float]:
-    """(coordinates in ms, height in ms, error). Any integer is some place: what a peer sends is not trusted to be one of ours.
-
-    Cached, since the same places are compared again and again: not to be changed.
-    """
-    error = (place & _ERROR_MOST) * _ERROR_STEP
-    place >>= _ERROR_BITS
-    height = float(place & _HEIGHT_MOST)
-    place >>= _HEIGHT_BITS
-    where = [((place >> _AXIS_BITS * i & _AXIS_MOST) - _MIDDLE) * _STEP for i in reversed(range(DIMENSIONS))]
-    return where, max(height, HEIGHT_LEAST), max(error, _ERROR_STEP)
+    """(coordinates in ms, height in ms, error). Any integer is some place: what a peer sends is not trusted to be one of ours."""
+    where = [
+        ((place >> _FIRST & _AXIS_MOST) - _MIDDLE) * _STEP,
+        ((place >> _SECOND & _AXIS_MOST) - _MIDDLE) * _STEP,
+        ((place >> _THIRD & _AXIS_MOST) - _MIDDLE) * _STEP,
+        ((place >> _FOURTH & _AXIS_MOST) - _MIDDLE) * _STEP,
+    ]
+    return where, _height(place), max((place & _ERROR_MOST) * _ERROR_STEP, _ERROR_STEP)
 
 
 @lru_cache(maxsize=1 << 13)
 def unpacked(place: Place) -> tuple[tuple[float, ...], float]:
-    """(coordinates in ms, height in ms), remembered: places change seldom and are compared often."""
+    """(coordinates in ms, height in ms), remembered: for few places, each compared with all others."""
     where, height, _ = unpack(place)
     return tuple(where), height
+
+
+def between(one: Place, other: Place) -> float:
+    """ms of a round trip between two known places, as far as they tell."""
+    return _straight(one, other) + _height(one) + _height(other)
+
+
+def shift(one: Place, other: Place) -> float:
+    """ms from one known place to another of the same host."""
+    return _straight(one, other) + abs(_height(one) - _height(other))
+
+
+def _height(place: Place) -> float:
+    """ms."""
+    return float(place >> _ERROR_BITS & _HEIGHT_MOST) or HEIGHT_LEAST
+
+
+def _straight(one: Place, other: Place) -> float:
+    """ms between the coordinates alone.
+
+    From the bits: of a million hosts no cache remembers the places, and the middle is the same in both.
+    """
+    return _STEP * hypot(
+        (one >> _FIRST & _AXIS_MOST) - (other >> _FIRST & _AXIS_MOST),
+        (one >> _SECOND & _AXIS_MOST) - (other >> _SECOND & _AXIS_MOST),
+        (one >> _THIRD & _AXIS_MOST) - (other >> _THIRD & _AXIS_MOST),
+        (one >> _FOURTH & _AXIS_MOST) - (other >> _FOURTH & _AXIS_MOST),
+    )
 
 
 def expected(one: Place, other: Place) -> Nanos:
     """The round trip between two places as far as they tell; 0 where either is not known."""
     if not one or not other:
         return 0
-    here, height = unpacked(one)
-    there, other_height = unpacked(other)
-    return int((dist(here, there) + height + other_height) * MILLISECOND)
+    return int(between(one, other) * MILLISECOND)
 
 
 def certain(place: Place) -> bool:

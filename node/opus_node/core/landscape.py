@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from heapq import nsmallest
 from itertools import chain
 from math import inf, sqrt
 from operator import mul
@@ -260,8 +261,9 @@ class Landscape:
 
         Members come before others, as all that is decided hangs on them.
         """
+        serving = frozenset(members)
         spurs = [(one.node, self.home[one.node], one.rtt / MILLISECOND) for one in self.candidates]
-        bases = [self._bases(one) for one in self.candidates if one.node in members]
+        bases = [self._bases(one) for one in self.candidates if one.node in serving]
         nearest = list(map(min, *bases)) if len(bases) > 1 else bases[0] if bases else [inf] * len(self._clusters)
         found = {}
         for i, (cluster, least) in enumerate(zip(self._clusters, nearest, strict=True)):
@@ -269,8 +271,8 @@ class Landscape:
             for node, home, spur in spurs:
                 between = self._agents[home][i]
                 if home != cluster.agent and between - spur <= WITHIN * least:
-                    hopes.append((node not in members, between + spur, node))
-            found[cluster.agent] = [node for _, _, node in sorted(hopes)[:WANTED]]
+                    hopes.append((node not in serving, between + spur, node))
+            found[cluster.agent] = [node for _, _, node in nsmallest(WANTED, hopes)]
         return found
 
     def _rows(self, one: Candidate, bases: Sequence[float], hope: float = 1.0) -> list[list[float]]:

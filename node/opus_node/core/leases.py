@@ -181,7 +181,7 @@ class Leases:
     def likely(self, held: Held, limit: int) -> tuple[AgentHint, ...]:
         """Agents that are likely to cost a node least, as far as can be told from here.
 
-        None costs less than its ring is off the node's (`_guess`), so in the order of that most need not be looked at.
+        None costs less than its ring is off the node's (`_ring`), so in the order of that most need not be looked at.
         """
         share = mix(held.rates()) if held.demand else {}
         here = held.rtt
@@ -221,6 +221,8 @@ class Leases:
                 continue
             held.hint_pause = 0
             held.hint_at = min(held.hint_at, ctx.now + HINT_FIRST)
+            if held.rtt - int(GUESS_SHARE * _ring(held, member)) <= MILLISECOND:
+                continue  # whatever coordinates say
             nearer = held.rtt - int(GUESS_SHARE * _guess(held, member))
             if nearer <= MILLISECOND:
                 continue
@@ -230,15 +232,17 @@ class Leases:
                 held.owed = (*held.owed, member.node)[-LATER_HINTS:]
 
 
-def _guess(held: Held, member: Member) -> Nanos:
-    """From a node to another agent.
-
-    By the triangle inequality nobody is nearer than d to a node whose ring around this agent is d off the other's (Meridian's
-    rings: Wong, Slivkins, Sirer, SIGCOMM 2005).
-    """
+def _ring(held: Held, member: Member) -> Nanos:
+    """No nearer than this is a node to another agent, by the triangle inequality: by how much its ring around this agent is off
+    the other's (Meridian's rings: Wong, Slivkins, Sirer, SIGCOMM 2005)."""
     here, there = held.rtt, member.delay()
-    ring = there - here if there > here else here - there
-    guess = expected(held.at, member.at)
+    return there - here if there > here else here - there
+
+
+def _guess(held: Held, member: Member) -> Nanos:
+    """From a node to another agent."""
+    ring, guess = _ring(held, member), expected(held.at, member.at)
     if guess <= ring:
         return ring
-    return guess if guess < there + here else there + here
+    most = member.delay() + held.rtt
+    return guess if guess < most else most

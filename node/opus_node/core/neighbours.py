@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from math import dist
 from typing import Any
 
 from opus_node.core.context import Context
-from opus_node.core.coordinates import unpacked
+from opus_node.core.coordinates import between
 from opus_node.core.held import Held
 from opus_node.core.siblings import Siblings
 from opus_node.core.types import BEST, SECOND, Nanos, NodeId
@@ -64,16 +63,12 @@ class Neighbours:
         now, enough = self._ctx.now, self._enough(agents)
         if not enough or not held.at or self._content.get(held.node, 0) > now or len(self._table) > self._crowded():
             return ()
-        where, height = unpacked(held.at)
-        far = []
-        for other in self._table.values():
-            if other.at and other is not held:
-                there, other_height = unpacked(other.at)
-                far.append((dist(where, there) + height + other_height, other.node, other))
+        others = self._table.values()
+        far = [(between(held.at, other.at), other.node, other) for other in others if other.at and other is not held]
         near = [other for _, _, other in heapq.nsmallest(enough, far)]  # no two of one name
         asked = self._asked.setdefault(held.node, {})
-        between = self._siblings.between
-        missing = [other.node for other in near if between(held, other) is None and asked.get(other.node, 0) <= now]
+        measured = self._siblings.between
+        missing = [other.node for other in near if measured(held, other) is None and asked.get(other.node, 0) <= now]
         if not missing:
             self._content[held.node] = now + self._ctx.budget.stretched(CONTENT)
         asked.update(dict.fromkeys(missing[:AT_ONCE], now + self._ctx.budget.stretched(ASK_AGAIN)))

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from math import dist
 
 from opus_node.core.context import Context
-from opus_node.core.coordinates import unpacked
+from opus_node.core.coordinates import between
 from opus_node.core.held import Held
 from opus_node.core.messages import Measured, Offer
 from opus_node.core.pauses import NO_PAUSE, Pauses, over, paused
@@ -146,12 +145,10 @@ class Siblings:
         return _gain(one.rtt, max(low, guess), ahead)
 
     def _guess(self, one: Held, other: Held) -> Nanos:
-        """From coordinates, shortened; 0 where there are none. As `coordinates.expected`, which this is too often asked for."""
+        """From coordinates, shortened; 0 where there are none."""
         if not one.at or not other.at:
             return 0
-        here, height = unpacked(one.at)
-        there, other_height = unpacked(other.at)
-        return int(GUESS_SHARE * MILLISECOND * (dist(here, there) + height + other_height))
+        return int(GUESS_SHARE * MILLISECOND * between(one.at, other.at))
 
     # Who would be worth it
 
