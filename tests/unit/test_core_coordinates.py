@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
 from math import dist
+from pathlib import Path
 from random import Random
 from statistics import median
 
