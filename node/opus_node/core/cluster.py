@@ -19,7 +19,7 @@ NEAR_UNIT: Nanos = 100_000
 class Cluster:
     """One agent's summary, with round trips between its nodes worked out."""
 
-    __slots__ = ("_guessed", "abroad", "agent", "between", "index", "measured", "others", "rtts", "shares", "summary")
+    __slots__ = ("_between", "_guessed", "abroad", "agent", "index", "measured", "others", "rtts", "shares", "summary")
 
     def __init__(self, agent: NodeId, summary: Summary) -> None:
         self.agent = agent
@@ -36,7 +36,7 @@ class Cluster:
         """By node, to whom its round trip is known. Never iterated."""
         self.abroad: dict[NodeId, list[tuple[int, float]]] = {}
         """Nodes of other agents: (position, ms) of those here that have measured it."""
-        self.between = self._between(nodes)
+        self._between: list[list[float]] | None = None
         self._take(nodes, summary.abroad)
         self._guessed: dict[NodeId, tuple[Cluster, list[list[float]]]] = {}
 
@@ -48,8 +48,14 @@ class Cluster:
         """It has been replaced: two that remember each other would outlive that, where nobody collects cycles."""
         self._guessed.clear()
 
-    def _between(self, nodes: Sequence[Candidate]) -> list[list[float]]:
-        """ms, by positions in the summary."""
+    @property
+    def between(self) -> list[list[float]]:
+        """ms, by positions in the summary. Worked out when asked for: where nodes count by their agents only, nobody does."""
+        if self._between is None:
+            self._between = self._worked_out(self.summary.candidates)
+        return self._between
+
+    def _worked_out(self, nodes: Sequence[Candidate]) -> list[list[float]]:
         where = [unpacked(one.at) if one.at else None for one in nodes]
         count = len(nodes)
         found = [[0.0] * count for _ in nodes]
@@ -61,16 +67,18 @@ class Cluster:
                 if nodes[i].node != self.agent != nodes[j].node:
                     guess = _guess(here, nodes[j].at)
                 row[j] = found[j][i] = guess if guess < by_agent else by_agent
+        for i, one in enumerate(nodes):
+            for j, ms in _measured(one):
+                if 0 <= j < count and j != i:
+                    found[i][j] = found[j][i] = ms
         return found
 
     def _take(self, nodes: Sequence[Candidate], abroad: Sequence[NodeId]) -> None:
-        """What was measured; whatever makes no sense is passed over."""
+        """Who was measured; whatever makes no sense is passed over."""
         for i, one in enumerate(nodes):
             self.measured[i].add(one.node)
-            for position in range(0, len(one.near) - 1, 2):
-                j, ms = one.near[position], one.near[position + 1] * NEAR_UNIT / MILLISECOND
+            for j, ms in _measured(one):
                 if 0 <= j < len(nodes) and j != i:
-                    self.between[i][j] = self.between[j][i] = ms
                     self.measured[i].add(nodes[j].node)
                     self.measured[j].add(one.node)
                 elif len(nodes) <= j < len(nodes) + len(abroad):
@@ -86,6 +94,11 @@ class Cluster:
             rows = [[_guess(place, one.at) for place in here] for one in other.summary.candidates]
             found = self._guessed[other.agent] = (other, rows)
         return found[1]
+
+
+def _measured(one: Candidate) -> list[tuple[int, float]]:
+    """(position of whom a candidate has measured, ms)."""
+    return [(one.near[k], one.near[k + 1] * NEAR_UNIT / MILLISECOND) for k in range(0, len(one.near) - 1, 2)]
 
 
 def _guess(here: tuple[tuple[float, ...], float] | None, at: Place) -> float:
