@@ -17,7 +17,7 @@ NEAR_UNIT: Nanos = 100_000
 
 
 class Cluster:
-    """One agent's summary, with round trips between its nodes worked out."""
+    """One agent's summary, and the round trips that follow from it."""
 
     __slots__ = ("_between", "_guessed", "abroad", "agent", "index", "measured", "others", "rtts", "shares", "summary")
 
